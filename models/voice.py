@@ -1,0 +1,112 @@
+"""What a voice is: one small interface for DSP, neural and RVC voices, and the parameters that all of them take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.errors import ParameterError
+
+FloatArray = NDArray[np.floating[Any]]
+VoiceKind = Literal["dsp", "neural", "rvc", "exported"]
+
+F0_METHODS: dict[str, str] = {
+    "auto": "RMVPE where its weights are installed, else harvest",
+    "rmvpe": "neural, robust to noise; needs rmvpe.pt for now",
+    "harvest": "WORLD's Harvest: careful, slower, for clean speech",
+    "dio": "WORLD's DIO with StoneMask: fast, for clean speech",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceParams:
+    """How a voice is to be rendered. Frozen: change it with `dataclasses.replace`.
+
+    Every voice takes all of them and ignores what it has no use for (a DSP voice has no index and no speakers).
+
+    Attributes:
+        pitch_semitones: Added to the voice's own pitch shift, -36..36.
+        formant_semitones: Moves the resonances, not the pitch, -12..12.
+        index_rate: Share of retrieved features, 0 (off) .. 1. No effect on a voice without an index.
+        protect: Keeps unvoiced consonants nearer to the source when the index is used, 0 (most) .. 0.5 (off).
+        rms_mix: Loudness: 0 follows the source, 1 leaves the voice's own.
+        speaker: Speaker number of a voice that has several.
+        f0_method: One of `F0_METHODS`.
+        seed: Of the noise that voices draw; equal seeds give equal output.
+
+    Raises:
+        ParameterError: a value is out of range.
+    """
+
+    pitch_semitones: float = 0.0
+    formant_semitones: float = 0.0
+    index_rate: float = 0.75
+    protect: float = 0.33
+    rms_mix: float = 0.25
+    speaker: int = 0
+    f0_method: str = "auto"
+    seed: int = 0
+
+    RANGES: ClassVar[dict[str, tuple[float, float]]] = {
+        "pitch_semitones": (-36.0, 36.0),
+        "formant_semitones": (-12.0, 12.0),
+        "index_rate": (0.0, 1.0),
+        "protect": (0.0, 0.5),
+        "rms_mix": (0.0, 1.0),
+        "speaker": (0, 100_000),
+    }
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in self.RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:  # also refuses NaN
+                raise ParameterError(f"{name} is {value:g}; it must lie between {low:g} and {high:g}")
+        if self.f0_method not in F0_METHODS:
+            raise ParameterError(f"f0_method is {self.f0_method!r}; choose one of {', '.join(F0_METHODS)}")
+
+
+class Voice(Protocol):
+    """Something that turns speech into another voice.
+
+    Attributes:
+        name: How the user calls it.
+        kind: What it is made of.
+        sample_rate: The rate in Hz at which it renders, None if it follows the input.
+        description: One line for lists.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> VoiceKind: ...
+    @property
+    def sample_rate(self) -> int | None: ...
+    @property
+    def description(self) -> str: ...
+
+    def output_rate(self, input_rate: int) -> int:
+        """The rate in Hz of what `convert` yields for input at `input_rate` Hz."""
+        ...
+
+    def convert(self, blocks: Iterable[FloatArray], sample_rate: int, params: VoiceParams) -> Iterator[FloatArray]:
+        """Convert mono audio that arrives in blocks of any size, in bounded memory.
+
+        Args:
+            blocks: Mono float arrays [N], nominally within -1..1, float32 or float64.
+            sample_rate: Their rate in Hz.
+            params: How to render.
+
+        Yields:
+            Mono float arrays at `output_rate(sample_rate)`. All together they last as long as the input:
+            `rescaled_length(total, sample_rate, output_rate)` samples, time-aligned with it. They may exceed -1..1.
+        """
+        ...
+
+
+def rescaled_length(samples: int, from_rate: int, to_rate: int) -> int:
+    """Number of samples that last as long at `to_rate` as `samples` do at `from_rate` (rounded half up)."""
+    return (samples * to_rate * 2 + from_rate) // (2 * from_rate)

@@ -1,0 +1,5 @@
+"""`python -m altervox.tools` is `altervox`."""
+
+from .cli import main
+
+main()
