@@ -1,0 +1,91 @@
+"""Levels: frame RMS, the noise gate and the loudness mixes of RVC's real-time and offline paths."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+GATE_OFF_DB = -60.0  # at or below this threshold the gate does nothing
+_SILENCE = 1e-5
+
+
+def frame_rms(x: FloatArray, frame: int, hop: int) -> FloatArray:
+    """RMS of `frame` samples every `hop`, centred on sample `i * hop`, zero-padded at the ends.
+
+    Args:
+        x: [N].
+
+    Returns:
+        [N // hop + 1].
+    """
+    padded = np.pad(x.astype(np.float64), frame // 2)
+    power = np.concatenate(([0.0], np.cumsum(padded * padded)))
+    starts = np.arange((len(padded) - frame) // hop + 1) * hop
+    mean = (power[starts + frame] - power[starts]) / frame
+    return np.sqrt(np.maximum(mean, 0.0)).astype(np.float32)
+
+
+def gate_block(recent: FloatArray, block: FloatArray, hop: int, threshold_db: float) -> tuple[FloatArray, FloatArray]:
+    """Silence the stretches of a block that are below a threshold, one `hop` at a time, with no hold and no ramp.
+
+    The level of a stretch is taken over `4 * hop` samples around it, so the gate decides `2 * hop` late: it rewrites
+    the last `2 * hop` samples of the previous block together with this one.
+
+    Args:
+        recent: The last `4 * hop` ungated samples before the block.
+        block: [N], N a multiple of `hop`.
+        hop: Samples in 10 ms.
+        threshold_db: In dB of full scale.
+
+    Returns:
+        The gated samples [N + 2 * hop], and the last `4 * hop` ungated samples for the next call.
+    """
+    x = np.concatenate((recent, block))
+    level_db = 20.0 * np.log10(np.maximum(frame_rms(x, 4 * hop, hop)[2:], _SILENCE))
+    kept = x[2 * hop - hop // 2 :].copy()
+    for i in np.flatnonzero(level_db < threshold_db):
+        kept[i * hop : (i + 1) * hop] = 0.0
+    return kept[hop // 2 :], x[-4 * hop :]
+
+
+def rms_mix(x_in: FloatArray, x_out: FloatArray, hop: int, rate: float) -> FloatArray:
+    """Let the loudness of the output follow the input's, over 40 ms: RVC's real-time formula.
+
+    Args:
+        x_in: Source [at least N]; what is beyond N is ignored.
+        x_out: Converted, at the same rate [N].
+        hop: Samples in 10 ms.
+        rate: 0 follows the input, 1 leaves the output as it is.
+    """
+    n = len(x_out)
+    points = [_stretch(frame_rms(x, 4 * hop, hop), n + 1)[:-1] for x in (x_in[:n], x_out)]
+    gain = (points[0] / np.maximum(points[1], 1e-3)) ** (1.0 - rate)
+    return (x_out * gain).astype(np.float32)
+
+
+def rms_mix_offline(x_in: FloatArray, rate_in: int, x_out: FloatArray, rate_out: int, rate: float) -> FloatArray:
+    """Let the loudness of the output follow the input's, over 1 s: RVC's formula for files.
+
+    Args:
+        x_in: Source [N] at `rate_in` Hz.
+        x_out: Converted [M] at `rate_out` Hz.
+        rate: 0 follows the input, 1 leaves the output as it is.
+    """
+    levels = [
+        _resize(frame_rms(x, sr // 2 * 2, sr // 2), len(x_out)) for x, sr in ((x_in, rate_in), (x_out, rate_out))
+    ]
+    gain = levels[0] ** (1.0 - rate) * np.maximum(levels[1], 1e-6) ** (rate - 1.0)
+    return (x_out * gain).astype(np.float32)
+
+
+def _stretch(points: FloatArray, n: int) -> NDArray[np.float64]:
+    """Linear interpolation to n points, first and last kept (align_corners)."""
+    return np.interp(np.linspace(0.0, len(points) - 1, n), np.arange(len(points)), points)
+
+
+def _resize(points: FloatArray, n: int) -> NDArray[np.float64]:
+    """Linear interpolation to n points, areas kept (not align_corners)."""
+    where = (np.arange(n) + 0.5) * (len(points) / n) - 0.5
+    return np.interp(where, np.arange(len(points)), points)
