@@ -1,0 +1,237 @@
+"""Sets altervox up in this folder and runs its main jobs. Needs Python and nothing else.
+
+    python3 run.py demo     convert a recording with the default voice
+    python3 run.py test     run the checks and the tests
+    python3 run.py check    run the checks (ruff, mypy) only
+    python3 run.py setup    only set up, with what the tests need
+
+On Windows: `py run.py demo`.
+"""
+
+import sys
+
+# Before all else, and in words that an old Python understands: the rest need not be readable to it.
+if not (3, 11) <= sys.version_info[:2] <= (3, 14):
+    sys.exit(f"altervox needs Python 3.11 to 3.14, and this is Python {sys.version_info[0]}.{sys.version_info[1]}.")
+
+import argparse
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+RECORDING = ROOT / "tests" / "data" / "librivox_male.wav"
+# What the tests use beyond Python packages, as Debian and Ubuntu call it.
+SYSTEM_PACKAGES = ["libportaudio2"]
+
+TORCH_CPU = "https://download.pytorch.org/whl/cpu"
+TORCH_CUDA = "https://download.pytorch.org/whl/cu130"
+
+
+def say(text: str) -> None:
+    """Print at once, so that it stands above what the programs called next will print."""
+    print(text, flush=True)
+
+
+class RunError(Exception):
+    """Something is missing or went wrong; the message says what to do."""
+
+
+class Environment:
+    """The virtual environment of a clone.
+
+    Attributes:
+        root: The clone.
+        folder: The environment's folder.
+        stamp: Says what was installed, or that an installation was begun and never finished.
+    """
+
+    UNFINISHED = "unfinished"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = root / ".venv"
+        self.stamp = self.folder / "altervox-setup.txt"
+
+    def program(self, name: str) -> Path:
+        """The path of a program inside the environment."""
+        return self.folder / ("Scripts" if os.name == "nt" else "bin") / (name + (".exe" if os.name == "nt" else ""))
+
+    def fingerprint(self) -> str:
+        """A hash of all that decides what gets installed."""
+        digest = hashlib.sha256()
+        for part in (
+            (self.root / "pyproject.toml").read_bytes(),
+            (self.root / "constraints.txt").read_bytes(),
+            f"{self.root} {sys.version_info[:2]} {os.environ.get('ALTERVOX_TORCH_INDEX', '')}".encode(),
+        ):
+            digest.update(hashlib.sha256(part).digest())
+        return digest.hexdigest()
+
+    def is_ready(self, extra: str) -> bool:
+        """Whether everything is installed. The environment with the extra serves those who need none, too."""
+        if not self.stamp.exists() or not self.program("python").exists():
+            return False
+        done, _, installed = self.stamp.read_text(encoding="utf-8").strip().partition(" ")
+        return done == self.fingerprint() and extra in ("", installed)
+
+    def is_usable(self) -> bool:
+        """Whether what lies there can be installed into: pip works, the Python is this one, nothing was cut off."""
+        if self.stamp.exists() and self.stamp.read_text(encoding="utf-8").strip() == self.UNFINISHED:
+            return False
+        if not self.program("python").exists():
+            return False
+        ask = "import sys, pip; print(*sys.version_info[:2])"
+        answer = subprocess.run([str(self.program("python")), "-c", ask], capture_output=True, text=True, check=False)
+        return answer.stdout.split() == [str(part) for part in sys.version_info[:2]]
+
+    def create(self) -> None:
+        """Make it anew, clearing away what was there."""
+        try:
+            import ensurepip  # noqa: F401
+            import venv
+        except ImportError:
+            raise RunError(
+                "This Python lacks its venv module; on Debian and Ubuntu install it with: sudo apt install python3-venv"
+            ) from None
+        say(f"Making {self.folder}")
+        venv.create(self.folder, clear=True, with_pip=True, symlinks=os.name != "nt")
+
+    def pip(self, *arguments: str) -> bool:
+        """Run pip inside the environment; whether it succeeded."""
+        command = [str(self.program("python")), "-m", "pip", "--disable-pip-version-check", *arguments]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def install(self, *what: str) -> None:
+        """Install something, given as to pip, in the pinned versions and with the PyTorch that fits this machine."""
+        constraints = self.root / "constraints.txt"
+        index = torch_index()
+        if index:
+            torch = next(line for line in constraints.read_text("utf-8").splitlines() if line.startswith("torch=="))
+            # An index that was named on purpose replaces the torch that is there; any other serves where none is.
+            replace = ["--force-reinstall"] if os.environ.get("ALTERVOX_TORCH_INDEX") else []
+            short = ["--retries", "1", "--timeout", "15"]
+            say(f"Installing PyTorch from {index}")
+            if not self.pip("install", "--no-deps", *replace, *short, "--index-url", index, torch):
+                say(f"{index} has no {torch} for this machine or did not answer: trying pip's usual index.")
+        if not self.pip("install", "--constraint", str(constraints), *what):
+            raise RunError("pip could not install altervox; its last lines above say why. Then run this again.")
+
+    def link_for_type_checkers(self) -> None:
+        """Let `.venv/typing/altervox` be this clone: type checkers do not follow the mapping in pyproject.toml."""
+        link = self.folder / "typing" / "altervox"
+        if link.exists():
+            return
+        link.parent.mkdir(exist_ok=True)
+        if os.name == "nt":  # a junction, for a symbolic link asks for rights that a user may not have
+            subprocess.run(["cmd", "/c", "mklink", "/J", str(link), str(self.root)], check=True, capture_output=True)
+        else:
+            link.symlink_to(self.root, target_is_directory=True)
+
+    def ensure(self, extra: str = "") -> None:
+        """Bring it up to date; quick if it is."""
+        if self.is_ready(extra):
+            return
+        if not self.is_usable():
+            self.create()
+        self.stamp.write_text(self.UNFINISHED, encoding="utf-8")
+        self.install("--editable", f"{self.root}[{extra}]" if extra else str(self.root))
+        self.link_for_type_checkers()
+        self.stamp.write_text(f"{self.fingerprint()} {extra}".strip(), encoding="utf-8")
+
+
+def torch_index() -> str:
+    """Where to get PyTorch, empty for pip's usual index.
+
+    The usual index has builds with CUDA for Linux (gigabytes) and without for Windows; each is wrong for half of the
+    machines. A name in ALTERVOX_TORCH_INDEX overrules.
+    """
+    named = os.environ.get("ALTERVOX_TORCH_INDEX", "")
+    nvidia = shutil.which("nvidia-smi") is not None
+    if named or platform.system() not in ("Linux", "Windows"):
+        return named
+    if platform.system() == "Linux":
+        return "" if nvidia else TORCH_CPU
+    return TORCH_CUDA if nvidia else ""
+
+
+def install_system_packages() -> None:
+    """Install what the tests use beyond Python, only as root and only where that is asked for. Removes nothing."""
+    asked = os.environ.get("CI") or os.environ.get("ALTERVOX_SYSTEM_PACKAGES") == "1"
+    if not asked or not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+    query = ["dpkg-query", "--show", "--showformat=${Status}\n", *SYSTEM_PACKAGES]
+    states = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    if states.count("install ok installed") == len(SYSTEM_PACKAGES):
+        return
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", "--no-remove", *SYSTEM_PACKAGES]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "update"], install):
+        say(" ".join(command))
+        if subprocess.run([*command, "-qq"], env=environment, check=False).returncode != 0:
+            say(f"They could not be installed, so tests that need them will fail; by hand: sudo {' '.join(install)}")
+            return
+
+
+def call(*command: str | Path) -> None:
+    """Run a command in the clone, showing what it prints."""
+    if subprocess.run([str(part) for part in command], cwd=ROOT, check=False).returncode != 0:
+        raise RunError(f"{Path(command[0]).stem} failed: see above.")
+
+
+def demo(environment: Environment) -> None:
+    """Convert a recording and say where the result is."""
+    environment.ensure()
+    result = ROOT / "demo" / "another_voice.wav"
+    result.parent.mkdir(exist_ok=True)
+    altervox = environment.program("altervox")
+    call(altervox, "convert", RECORDING, "-o", result)
+    command = altervox.relative_to(ROOT)
+    say(
+        f"\nBefore: {RECORDING.relative_to(ROOT)}\nAfter:  {result.relative_to(ROOT)}\n\n"
+        "Listen to both, then try it on a recording of yours:\n"
+        f"  {command} voices\n"
+        f"  {command} convert yours.wav --voice robot -o robot.wav"
+    )
+
+
+def check(environment: Environment) -> None:
+    """Run the linter, the formatter's check and the type checker."""
+    environment.ensure("test")
+    call(environment.program("ruff"), "check")
+    call(environment.program("ruff"), "format", "--check")
+    call(environment.program("mypy"))
+    call(environment.program("mypy"), "tests", "run.py")
+
+
+def test(environment: Environment) -> None:
+    """Run the checks and the tests."""
+    install_system_packages()
+    check(environment)
+    call(environment.program("pytest"))
+
+
+def setup(environment: Environment) -> None:
+    """Set up for development."""
+    environment.ensure("test")
+    say(f"Ready: {environment.program('altervox').relative_to(ROOT)} --help")
+
+
+def main() -> None:
+    """Run the command that was asked for."""
+    jobs = {"demo": demo, "test": test, "check": check, "setup": setup}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("job", choices=jobs, metavar="{" + ",".join(jobs) + "}")
+    try:
+        jobs[parser.parse_args().job](Environment(ROOT))
+    except RunError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Stopped.")
+
+
+if __name__ == "__main__":
+    main()

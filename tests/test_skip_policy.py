@@ -1,0 +1,77 @@
+"""tests/conftest.py: which skips pass, and that the others fail under CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SKIPS = """
+import sys
+import pytest
+
+@pytest.mark.{marker}
+def test_excused():
+    pytest.skip("not here")
+
+@pytest.mark.xfail
+def test_known_bug():
+    assert False
+
+def test_plain():
+    pass
+"""
+ELSEWHERE = "windows" if sys.platform != "win32" else "macos"
+
+
+def run(folder: Path, tests: str, ci: bool) -> subprocess.CompletedProcess[str]:
+    shutil.copy(Path(__file__).with_name("conftest.py"), folder / "conftest.py")
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n gpu: g\n windows: w\n macos: m\n", encoding="utf-8")
+    (folder / "test_sample.py").write_text(tests, encoding="utf-8")
+    environment = {key: value for key, value in os.environ.items() if key not in ("CI", "PYTEST_ADDOPTS")}
+    if ci:
+        environment["CI"] = "true"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--strict-markers"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_marked_skips_pass_and_are_counted(tmp_path: Path) -> None:
+    result = run(tmp_path, SKIPS.format(marker=ELSEWHERE), ci=True)
+    assert result.returncode == 0, result.stdout
+    assert f"{ELSEWHERE} 1" in result.stdout
+    assert "skipped: 1 (" in result.stdout
+    assert "1 passed, 1 skipped, 1 xfailed" in result.stdout.splitlines()[-1], "pytest's own line must be the last"
+
+
+def test_marked_tests_are_skipped_without_being_run(tmp_path: Path) -> None:
+    tests = f"import pytest\n@pytest.mark.{ELSEWHERE}\ndef test_it():\n    assert False\n"
+    result = run(tmp_path, tests, ci=True)
+    assert result.returncode == 0, result.stdout
+
+
+UNMARKED = {
+    "in the test": "import pytest\ndef test_it():\n    pytest.skip('no network')\n",
+    "by a decorator": "import pytest\n@pytest.mark.skip(reason='no network')\ndef test_it():\n    pass\n",
+    "by a condition": "import pytest\n@pytest.mark.skipif(True, reason='no network')\ndef test_it():\n    pass\n",
+    "of a module": "import pytest\npytest.skip('no network', allow_module_level=True)\ndef test_it():\n    pass\n",
+    "for want of a package": "import pytest\npytest.importorskip('no_network')\ndef test_it():\n    pass\n",
+    "in a fixture": (
+        "import pytest\n@pytest.fixture\ndef net():\n    pytest.skip('no network')\ndef test_it(net):\n    pass\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("tests", UNMARKED.values(), ids=UNMARKED.keys())
+def test_other_skips_fail_under_ci_only(tmp_path: Path, tests: str) -> None:
+    result = run(tmp_path, tests, ci=True)
+    assert result.returncode not in (0, 5), result.stdout
+    assert "without a marker out of gpu, windows, macos" in result.stdout
+    assert "test_sample.py" in result.stdout
+    assert "no network" in result.stdout or "no_network" in result.stdout
+    alone = run(tmp_path, tests, ci=False)
+    assert alone.returncode in (0, 5), alone.stdout
+    assert "other 1" in alone.stdout
