@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -21,7 +22,8 @@ COMMANDS = [line for language, text in BLOCKS if not language for line in text.s
 
 def altervox(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "altervox.tools", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    environment = {**os.environ, "PYTHONUTF8": "1", "COLUMNS": "120"}
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment, check=False)
 
 
 def test_python_example_runs(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def start(clone: Path, prelude: str, *arguments: str) -> subprocess.CompletedPro
     code = f"import runpy, sys\n{prelude}\nsys.argv = {['run.py', *arguments]}\n"
     code += f"runpy.run_path({str(clone / 'run.py')!r}, run_name='__main__')"
     environment = {key: value for key, value in os.environ.items() if key not in ("CI", "ALTERVOX_SYSTEM_PACKAGES")}
+    environment["PYTHONUTF8"] = "1"
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", env=environment, check=False
     )
