@@ -50,17 +50,21 @@ def gate_block(recent: FloatArray, block: FloatArray, hop: int, threshold_db: fl
     return kept[hop // 2 :], x[-4 * hop :]
 
 
-def rms_mix(x_in: FloatArray, x_out: FloatArray, hop: int, rate: float) -> FloatArray:
+def rms_mix(
+    x_in: FloatArray, x_out: FloatArray, hop: int, rate: float, hop_in: int | None = None
+) -> FloatArray:
     """Let the loudness of the output follow the input's, over 40 ms: RVC's real-time formula.
 
     Args:
-        x_in: Source [at least N]; what is beyond N is ignored.
-        x_out: Converted, at the same rate [N].
-        hop: Samples in 10 ms.
+        x_in: Source, lasting at least as long; what is beyond is ignored.
+        x_out: Converted [N].
+        hop: Samples in 10 ms of the output.
         rate: 0 follows the input, 1 leaves the output as it is.
+        hop_in: Samples in 10 ms of the input, None if its rate is the output's.
     """
-    n = len(x_out)
-    points = [_stretch(frame_rms(x, 4 * hop, hop), n + 1)[:-1] for x in (x_in[:n], x_out)]
+    n, hop_in = len(x_out), hop_in or hop
+    levels = (frame_rms(x_in[: n * hop_in // hop], 4 * hop_in, hop_in), frame_rms(x_out, 4 * hop, hop))
+    points = [_stretch(level, n + 1)[:-1] for level in levels]
     gain = (points[0] / np.maximum(points[1], 1e-3)) ** (1.0 - rate)
     return (x_out * gain).astype(np.float32)
 
@@ -73,9 +77,7 @@ def rms_mix_offline(x_in: FloatArray, rate_in: int, x_out: FloatArray, rate_out:
         x_out: Converted [M] at `rate_out` Hz.
         rate: 0 follows the input, 1 leaves the output as it is.
     """
-    levels = [
-        _resize(frame_rms(x, sr // 2 * 2, sr // 2), len(x_out)) for x, sr in ((x_in, rate_in), (x_out, rate_out))
-    ]
+    levels = [_resize(frame_rms(x, sr // 2 * 2, sr // 2), len(x_out)) for x, sr in ((x_in, rate_in), (x_out, rate_out))]
     gain = levels[0] ** (1.0 - rate) * np.maximum(levels[1], 1e-6) ** (rate - 1.0)
     return (x_out * gain).astype(np.float32)
 
@@ -88,4 +90,16 @@ def _stretch(points: FloatArray, n: int) -> NDArray[np.float64]:
 def _resize(points: FloatArray, n: int) -> NDArray[np.float64]:
     """Linear interpolation to n points, areas kept (not align_corners)."""
     where = (np.arange(n) + 0.5) * (len(points) / n) - 0.5
-    return np.interp(where, np.arange(len(points)), points)
+    return np.asarray(np.interp(where, np.arange(len(points)), points))
+
+
+def soft_limit(x: FloatArray, knee: float = 0.9) -> FloatArray:
+    """Leave what is within +-knee as it is, bend what is beyond so that it never passes +-1.
+
+    Args:
+        x: [N].
+        knee: Where bending starts, below 1.
+    """
+    size = np.abs(x)
+    bent = knee + (1.0 - knee) * np.tanh((size - knee) / (1.0 - knee))
+    return np.where(size <= knee, x, np.copysign(bent, x)).astype(np.float32)

@@ -52,7 +52,7 @@ def coarse_pitch(f0_hz: FloatArray) -> NDArray[np.int64]:
     mel = 1127.0 * np.log1p(np.maximum(f0_hz.astype(np.float64), 0.0) / 700.0)
     low, high = (1127.0 * np.log1p(f / 700.0) for f in (COARSE_F0_MIN_HZ, COARSE_F0_MAX_HZ))
     scaled = np.where(mel > 0, (mel - low) * 254.0 / (high - low) + 1.0, 1.0)
-    return np.rint(scaled.clip(1.0, 255.0)).astype(np.int64)
+    return np.asarray(np.rint(scaled.clip(1.0, 255.0)), dtype=np.int64)
 
 
 def fill_unvoiced(f0_hz: FloatArray) -> FloatArray:

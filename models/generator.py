@@ -126,7 +126,7 @@ class Decoder(nn.Module):
         self.parallel = len(shape.resblock_kernel_sizes)
 
     def forward(self, z: Tensor, g: Tensor, source: Tensor | None) -> Tensor:
-        """Render `z` `[B, 192, T]` for the speaker `g` `[B, 256, 1]` over the source `[B, 1, T * samples_per_frame]`."""
+        """Render `z` for the speaker `g` `[B, 256, 1]` over the source `[B, 1, T * samples_per_frame]`."""
         x = self.conv_pre(z) + self.cond(g)
         for i, up in enumerate(self.ups):
             x = up(F.leaky_relu(x, 0.1))

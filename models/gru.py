@@ -50,7 +50,7 @@ class BoundedGRU(nn.Module):
         if x.shape[1] <= MAX_STEPS:
             y = self._call(x, torch.cat((h_in, torch.zeros_like(h_in))))[0]
             return y, y[..., :hidden]
-        pieces = list(x.split(MAX_STEPS, dim=1))
+        pieces = list(torch.split(x, MAX_STEPS, dim=1))
         forward_half, state = [], h_in
         for piece in pieces:
             y, h_out = self._call(piece, torch.cat((state, torch.zeros_like(state))))

@@ -76,7 +76,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (
-            proj(x).unflatten(2, (HEADS, WIDTH // HEADS)).transpose(1, 2)
+            proj(x).view(*x.shape[:2], HEADS, WIDTH // HEADS).transpose(1, 2)
             for proj in (self.q_proj, self.k_proj, self.v_proj)
         )
         mixed = F.scaled_dot_product_attention(q, k, v)
@@ -145,7 +145,9 @@ class Hubert(nn.Module):
             renamed[name] = tensor.float()
         model = cls()
         if "final_proj.weight" not in renamed:  # a bare HubertModel: enough for v2 voices
-            renamed |= {f"final_proj.{k}": torch.full_like(v, torch.nan) for k, v in model.final_proj.state_dict().items()}
+            renamed |= {
+                f"final_proj.{k}": torch.full_like(v, torch.nan) for k, v in model.final_proj.state_dict().items()
+            }
         try:
             model.load_state_dict(fold_weight_norm(renamed))
         except RuntimeError as error:
@@ -174,6 +176,7 @@ class Hubert(nn.Module):
     def features(self, audio: Tensor, version: str) -> Tensor:
         """What an RVC voice takes: layer 9 projected to 256 for "v1", layer 12 (768) for "v2"."""
         if version == "v1":
-            y: Tensor = self.final_proj(self(audio, 9))
-            return y
-        return self(audio, LAYERS)
+            projected: Tensor = self.final_proj(self(audio, 9))
+            return projected
+        hidden: Tensor = self(audio, LAYERS)
+        return hidden

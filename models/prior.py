@@ -45,7 +45,7 @@ class RelativeAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[B, 192, T] -> [B, 192, T]`."""
         q, k, v = (
-            conv(x).unflatten(1, (HEADS, HIDDEN // HEADS)).transpose(2, 3)
+            conv(x).view(len(x), HEADS, HIDDEN // HEADS, -1).transpose(2, 3)
             for conv in (self.conv_q, self.conv_k, self.conv_v)
         )
         q = q / math.sqrt(HIDDEN // HEADS)
@@ -66,14 +66,15 @@ class RelativeAttention(nn.Module):
         wide = F.pad(by_offset, (side, side))[..., skip : skip + 2 * frames - 1]
         # [T, 2T - 1]: column c is offset c - (T - 1). One more column shifts each row of the flattened matrix by one.
         flat = F.pad(wide, (0, 1)).flatten(2)
-        return F.pad(flat, (0, frames - 1)).unflatten(2, (frames + 1, 2 * frames - 1))[:, :, :frames, frames - 1 :]
+        skewed = F.pad(flat, (0, frames - 1)).view(*flat.shape[:2], frames + 1, 2 * frames - 1)
+        return skewed[:, :, :frames, frames - 1 :]
 
     @staticmethod
     def _gather(weights: Tensor) -> Tensor:
         """`[B, H, T, T]` weights by position to `[B, H, T, 21]` weights by offset -10..10."""
         frames = weights.shape[2]
         flat = F.pad(weights, (0, frames - 1)).flatten(2)
-        by_offset = F.pad(flat, (frames, 0)).unflatten(2, (frames, 2 * frames))[..., 1:]
+        by_offset = F.pad(flat, (frames, 0)).view(*flat.shape[:2], frames, 2 * frames)[..., 1:]
         side = max(RELATIVE_WINDOW + 1 - frames, 0)
         first = max(frames - 1 - RELATIVE_WINDOW, 0)
         return F.pad(by_offset, (side, side))[..., first : first + 2 * RELATIVE_WINDOW + 1]

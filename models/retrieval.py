@@ -38,7 +38,7 @@ class FeatureIndex:
         if rate == 0.0:
             return features
         k = min(neighbours, len(self.vectors))
-        parts = [self._neighbour_mean(part, k) for part in features.split(_QUERIES_AT_ONCE)]
+        parts = [self._neighbour_mean(part, k) for part in torch.split(features, _QUERIES_AT_ONCE)]
         return rate * torch.cat(parts) + (1.0 - rate) * features
 
     def _neighbour_mean(self, queries: Tensor, k: int) -> Tensor:

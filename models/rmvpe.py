@@ -8,6 +8,7 @@ signal goes through in bounded windows (see `altervox.models.pitch_tracker`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +48,7 @@ class BlockStack(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, blocks: int) -> None:
         super().__init__()
         sizes = [channels_in] + [channels_out] * blocks
-        self.conv = nn.ModuleList(ConvBlock(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.conv = nn.ModuleList(ConvBlock(a, b) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.conv:
@@ -62,7 +63,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.bn = nn.BatchNorm2d(1)
         sizes = [1] + [base_channels * 2**i for i in range(levels)]
-        self.layers = nn.ModuleList(BlockStack(a, b, blocks) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(BlockStack(a, b, blocks) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         x = self.bn(x)
@@ -80,7 +81,7 @@ class Intermediate(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, layers: int, blocks: int) -> None:
         super().__init__()
         sizes = [channels_in] + [channels_out] * layers
-        self.layers = nn.ModuleList(BlockStack(a, b, blocks) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(BlockStack(a, b, blocks) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
@@ -99,7 +100,7 @@ class DecoderLevel(nn.Module):
             nn.ReLU(),
         )
         sizes = [2 * channels_out] + [channels_out] * blocks
-        self.conv2 = nn.ModuleList(ConvBlock(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.conv2 = nn.ModuleList(ConvBlock(a, b) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = torch.cat((self.conv1(x), skip), dim=1)
@@ -114,7 +115,7 @@ class Decoder(nn.Module):
     def __init__(self, base_channels: int, levels: int, blocks: int) -> None:
         super().__init__()
         sizes = [base_channels * 2**i for i in range(levels, -1, -1)]
-        self.layers = nn.ModuleList(DecoderLevel(a, b, blocks) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(DecoderLevel(a, b, blocks) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor, skips: list[Tensor]) -> Tensor:
         for layer, skip in zip(self.layers, reversed(skips), strict=True):
@@ -145,7 +146,12 @@ class RMVPE(nn.Module):
     """
 
     def __init__(
-        self, base_channels: int = 16, blocks: int = 4, intermediate_layers: int = 4, gru_size: int = 256, levels: int = 5
+        self,
+        base_channels: int = 16,
+        blocks: int = 4,
+        intermediate_layers: int = 4,
+        gru_size: int = 256,
+        levels: int = 5,
     ) -> None:
         super().__init__()
         self.mel = LogMel()
@@ -187,7 +193,7 @@ class RMVPE(nn.Module):
 
     def features(self, mel: Tensor) -> Tensor:
         """What the GRU sees: `[B, 128, T] -> [B, T, 384]` for T a multiple of 32."""
-        x = self.cnn(self.unet(mel.transpose(1, 2)[:, None]))
+        x: Tensor = self.cnn(self.unet(mel.transpose(1, 2)[:, None]))
         return x.transpose(1, 2).flatten(2)
 
     def forward(self, mel: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,4 +214,5 @@ class RMVPE(nn.Module):
         """One-shot salience `[B, T, 360]` of a log-mel `[B, 128, T]` of any length, zero-padded to whole windows."""
         frames = mel.shape[-1]
         padded = F.pad(mel, (0, -frames % FRAME_MULTIPLE))
-        return self(padded, self.gru.initial_state(len(mel), mel))[0][:, :frames]
+        y: Tensor = self(padded, self.gru.initial_state(len(mel), mel))[0]
+        return y[:, :frames]

@@ -131,7 +131,8 @@ def reference_step(
     stretched = math.ceil(rendered * 2.0 ** (formant_semitones / 12.0))
     coarse = f0 = None
     if synthesizer.has_f0:
-        track = _pitch(window, geometry.block, rmvpe) * np.float32(2.0 ** ((pitch_semitones - formant_semitones) / 12.0))
+        shift = 2.0 ** ((pitch_semitones - formant_semitones) / 12.0)
+        track = _pitch(window, geometry.block, rmvpe) * np.float32(shift)
         state.push(track, geometry.block)
         coarse = torch.from_numpy(state.coarse_cache[-frames:]).to(window.device)[None]
         f0 = torch.from_numpy(state.f0_cache[-frames:]).to(window.device)[None] * (stretched / rendered)

@@ -144,7 +144,13 @@ def protect(feats: Array, feats_raw: Array, pitchf: Array, protect: float) -> Ar
 
 
 def realtime_steps(
-    generator: Synthesizer, content: Hubert, rmvpe: RMVPE, case: dict[str, Any], pcm: Array, noise_z: Array, noise_src: Array
+    generator: Synthesizer,
+    content: Hubert,
+    rmvpe: RMVPE,
+    case: dict[str, Any],
+    pcm: Array,
+    noise_z: Array,
+    noise_src: Array,
 ) -> dict[str, Array]:
     geometry = ReferenceGeometry(
         case["extra_frames"], case["crossfade_frames"], case["search_frames"], case["block_frames"]

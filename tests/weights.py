@@ -74,7 +74,7 @@ def digest(state: Mapping[str, Array]) -> str:
     """SHA-256 over names, shapes and little-endian bytes, in the order of the names."""
     total = hashlib.sha256()
     for name in sorted(state):
-        array = np.ascontiguousarray(state[name])
+        array = state[name]
         total.update(name.encode() + b"\0" + repr(tuple(array.shape)).encode() + b"\0")
         total.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
     return total.hexdigest()

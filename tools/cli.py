@@ -1,0 +1,222 @@
+"""The command line. Every command imports what it needs when it runs, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from click.core import ParameterSource
+
+from ..kernels.errors import AltervoxError
+from ..models.voice import F0_METHODS, VoiceParams
+
+log = logging.getLogger("altervox")
+
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
+_DEFAULTS = VoiceParams()
+_F0_HELP = "How pitch is found. " + " ".join(f"{name}: {what}." for name, what in F0_METHODS.items())
+
+
+def _within(name: str) -> click.FloatRange:
+    low, high = VoiceParams.RANGES[name]
+    return click.FloatRange(low, high)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("altervox"), prog_name="altervox", message="%(prog)s %(version)s")
+@click.option("-v", "--verbose", is_flag=True, help="Say more, and show tracebacks.")
+def cli(verbose: bool) -> None:
+    """Change a voice: woman, man, child, giant, robot, whisper, or an RVC voice of your own.
+
+    \b
+      altervox convert talk.wav -o out.wav --voice robot
+      altervox voices
+      altervox doctor
+    """
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING, format="altervox: %(message)s", stream=sys.stderr
+    )
+    for noisy in ("numba", "urllib3", "filelock", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@cli.command(no_args_is_help=True)
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IN...")
+@click.option("-o", "--output", type=str, help="File, or folder for several; else IN.VOICE.wav beside IN.")
+@click.option("--voice", default="woman", show_default=True, help="Name in `altervox voices`, or path of a .pth.")
+@click.option("--pitch", type=_within("pitch_semitones"), default=0.0, help="Semitones up or down.")
+@click.option("--formant", type=_within("formant_semitones"), default=0.0, help="Moves resonances; semitones.")
+@click.option(
+    "--index-rate",
+    type=_within("index_rate"),
+    default=_DEFAULTS.index_rate,
+    show_default=True,
+    help="Share of retrieved features (voices with an .index).",
+)
+@click.option(
+    "--protect",
+    type=_within("protect"),
+    default=_DEFAULTS.protect,
+    show_default=True,
+    help="Keeps consonants crisp with an index; 0.5 is off.",
+)
+@click.option(
+    "--rms-mix",
+    type=_within("rms_mix"),
+    default=_DEFAULTS.rms_mix,
+    show_default=True,
+    help="Loudness: 0 follows the source, 1 is the voice's own.",
+)
+@click.option("--f0-method", type=click.Choice(list(F0_METHODS)), default="auto", show_default=True, help=_F0_HELP)
+@click.option("--speaker", type=click.IntRange(min=0), default=0, help="Number of the speaker, in voices of several.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, help="Of the noise in the voice.")
+@click.option("--repair", is_flag=True, help="Put silence where samples are no number.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
+@click.pass_context
+def convert(context: click.Context, inputs: tuple[Path, ...], output: str | None, **options: Any) -> int:
+    """Convert files, or folders of files, to another voice.
+
+    Reads WAV, FLAC, OGG, MP3, M4A, WebM and the sound of video files; writes WAV, FLAC, OGG, Opus, MP3 and AIFF by the
+    ending of the output. The result is mono, lasts exactly as long as the input and is in step with it.
+
+    \b
+      altervox convert talk.mp3                         talk.woman.wav, beside it
+      altervox convert talk.wav -o out.flac --pitch -3
+      altervox convert recordings/ -o converted/ --voice robot
+    """
+    from .convert_command import convert as run
+
+    given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    params = VoiceParams(
+        pitch_semitones=options["pitch"],
+        formant_semitones=options["formant"],
+        index_rate=options["index_rate"],
+        protect=options["protect"],
+        rms_mix=options["rms_mix"],
+        speaker=options["speaker"],
+        f0_method=options["f0_method"],
+        seed=options["seed"],
+    )
+    target = None
+    if output is not None:
+        target = Path(output)
+        if output.endswith(("/", os.sep)):  # a folder, to be made if need be
+            target.mkdir(parents=True, exist_ok=True)
+    return run(
+        list(inputs), target, options["voice"], options["device"], params, options["repair"], options["as_json"], given
+    )
+
+
+@cli.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
+@click.pass_context
+def voices(context: click.Context, as_json: bool) -> int:
+    """List voices; add, show and remove your own.
+
+    \b
+      altervox voices add alice.zip
+      altervox voices show alice
+    """
+    if context.invoked_subcommand is not None:
+        return 0
+    from .voices_command import show_list
+
+    return show_list(as_json)
+
+
+@voices.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
+def voices_list(as_json: bool) -> int:
+    """List voices."""
+    from .voices_command import show_list
+
+    return show_list(as_json)
+
+
+@voices.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def voices_show(name: str, as_json: bool) -> int:
+    """Show one voice, by name or path."""
+    from .voices_command import show_one
+
+    return show_one(name, as_json)
+
+
+@voices.command("add")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--name", help="What to call it; else the name of the file.")
+def voices_add(source: Path, name: str | None) -> int:
+    """Add an RVC voice: a .pth, a folder with one, or a .zip. Use only voices that you may use."""
+    from .voices_command import add
+
+    return add(source, name)
+
+
+@voices.command("remove")
+@click.argument("name")
+def voices_remove(name: str) -> int:
+    """Remove a voice of your own."""
+    from .voices_command import remove
+
+    return remove(name)
+
+
+@cli.command()
+@click.option("--audio", type=click.Path(path_type=Path), help="Look at this file too.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
+def doctor(audio: Path | None, as_json: bool) -> int:
+    """Check this machine, and a file if you name one, and say what to do about what is wrong."""
+    from .doctor import doctor as run
+
+    return run(audio, as_json)
+
+
+@cli.group()
+def bench() -> None:
+    """Measure speed and memory on this machine."""
+
+
+@bench.command("convert")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=20.0, show_default=True, help="Length of the audio.")
+@click.option("--voice", "names", multiple=True, help="Only these: embedded names, or rvc-v1-40k, rvc-v2-40k ...")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
+def bench_convert(seconds: float, names: tuple[str, ...], device: str, as_json: bool) -> int:
+    """Convert synthetic speech with the embedded voices and with full-size RVC voices made for the purpose."""
+    from .bench import bench_convert as run
+
+    return run(seconds, list(names), device, as_json)
+
+
+def main() -> NoReturn:
+    """Run, and turn every outcome into one line and an exit code: 0 done, 1 failed, 2 wrong usage."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("altervox: interrupted, nothing half-written is left", err=True)
+        code = INTERRUPTED
+    except AltervoxError as error:
+        log.debug("traceback", exc_info=error)
+        click.echo(f"altervox: {error}", err=True)
+        code = error.exit_code
+    except BrokenPipeError:  # the reader of a pipe has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        log.debug("traceback", exc_info=error)
+        click.echo(
+            f"altervox: internal error, please report it: {type(error).__name__}: {error} (altervox -v shows where)",
+            err=True,
+        )
+        code = 1
+    sys.exit(code)
