@@ -1,4 +1,4 @@
-"""Read the sound of almost any file as mono blocks: soundfile first, FFmpeg (PyAV) for what it does not know."""
+"""Read the sound of almost any file as mono blocks: libsndfile for what it knows well, FFmpeg (PyAV) for the rest."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.errors import AudioFileError
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.resampler import AudioResampler
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from soundfile import SoundFile
 
 log = logging.getLogger(__name__)
 
@@ -20,11 +27,15 @@ MonoBlock = NDArray[np.float64]
 
 EXTENSIONS = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"),
-    *(".m4a", ".aac", ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".mka", ".wma", ".avi", ".3gp", ".ts"),
+    *(".m4a", ".aac", ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".mka", ".wma", ".avi", ".3gp"),
 )
 _BLOCK_S = 1.0
 _MAX_RATE = 768_000
+_NEGLIGIBLE_S = 0.1  # of missing sound: lossy formats announce their length in whole frames, or with their padding
 _PCM = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32")
+# What libsndfile is given, by the first bytes. Not MP3: its decoder prints to stderr what it thinks of sound files.
+_SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b".snd", b"caff")
+_NO_LENGTH = 0x7FFFF000  # sizes from here on are what writers put that could not know
 
 
 @dataclass(slots=True)
@@ -38,6 +49,7 @@ class AudioSource:
         sample_rate: Hz.
         channels: As stored.
         expected_frames: What the header announces, None if it does not.
+        estimated_s: How long it is, about; None if nobody knows.
         raw_blocks: Reads [N, channels] float64 to the end, once.
         warnings: What was found wrong on the way and not fatal.
     """
@@ -48,6 +60,7 @@ class AudioSource:
     sample_rate: int
     channels: int
     expected_frames: int | None
+    estimated_s: float | None
     raw_blocks: Callable[[], Iterator[NDArray[np.float64]]] = field(repr=False)
     warnings: list[str] = field(default_factory=list)
 
@@ -63,18 +76,19 @@ class AudioSource:
             repair: Put silence in the place of samples that are no number.
 
         Raises:
-            AudioFileError: there is no audio, it breaks off in an unreadable way, or it holds NaN or infinity.
+            AudioFileError: there is no audio, or it holds NaN or infinity.
         """
         read = repaired = 0
         for block in self.raw_blocks():
-            mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+            with np.errstate(invalid="ignore"):  # infinities of both signs
+                mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
             good = np.isfinite(mono)
             if not good.all():
                 if not repair:
                     first_s = (read + int(np.argmin(good))) / self.sample_rate
                     raise AudioFileError(
-                        f"{self.path} holds samples that are no number (NaN or infinity), the first at {first_s:.3f} s; "
-                        "--repair puts silence in their place"
+                        f"{self.path} holds samples that are no number (NaN or infinity), the first at "
+                        f"{first_s:.3f} s; --repair puts silence in their place"
                     )
                 repaired += int((~good).sum())
                 mono = np.where(good, mono, 0.0)
@@ -84,12 +98,13 @@ class AudioSource:
         if read == 0:
             raise AudioFileError(f"{self.path} holds no audio: it has 0 samples")
         if repaired:
-            self._warn(f"{repaired} samples that were no number are silence now")
-        if self.expected_frames is not None and read < self.expected_frames:
-            missing_s = (self.expected_frames - read) / self.sample_rate
-            self._warn(f"it is cut short: {missing_s:.2f} s of what its header announces are missing")
+            self.warn(f"{repaired} samples that were no number are silence now")
+        missing_s = ((self.expected_frames or 0) - read) / self.sample_rate
+        if missing_s > _NEGLIGIBLE_S:
+            self.warn(f"it is cut short: {missing_s:.1f} s of what its header announces are missing")
 
-    def _warn(self, what: str) -> None:
+    def warn(self, what: str) -> None:
+        """Note something that is wrong and not fatal."""
         self.warnings.append(what)
         log.warning("%s: %s", self.path, what)
 
@@ -101,31 +116,37 @@ def open_audio(path: Path) -> Iterator[AudioSource]:
     Raises:
         AudioFileError: it is missing, unreadable, or no audio.
     """
-    _refuse_what_is_no_file(path)
-    opened = _open_soundfile(path) or _open_ffmpeg(path)
-    with opened as source:
+    head = _first_bytes(path)
+    opened = _open_soundfile(path) if head.startswith(_SNDFILE_MAGIC) else None
+    with opened or _open_ffmpeg(path, head) as source:
         if not 0 < source.sample_rate <= _MAX_RATE:
             raise AudioFileError(f"{path} claims a rate of {source.sample_rate} Hz; up to {_MAX_RATE} can be read")
         yield source
 
 
-def _refuse_what_is_no_file(path: Path) -> None:
+def _first_bytes(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise AudioFileError(f"{path} is a folder, not an audio file")
-        if path.stat().st_size == 0:
-            raise AudioFileError(f"{path} is empty: the file has 0 bytes")
-        path.open("rb").close()
-    except FileNotFoundError as error:
-        raise AudioFileError(f"{path} does not exist; check the name") from error
+        if not path.exists():
+            raise AudioFileError(f"{path} does not exist; check the name")
+        if not path.is_file():
+            raise AudioFileError(f"{path} is a device or a pipe; give a file")
+        with path.open("rb") as file:
+            head = file.read(12)
     except OSError as error:
         raise AudioFileError(f"{path} cannot be read: {error.strerror}") from error
+    if not head:
+        raise AudioFileError(f"{path} is empty: the file has 0 bytes")
+    return head
 
 
 def _open_soundfile(path: Path) -> AbstractContextManager[AudioSource] | None:
     """None if libsndfile does not know the format."""
     import soundfile
 
+    if path.suffix.lower() == ".raw":  # soundfile would ask for the format instead of looking
+        return None
     try:
         file = soundfile.SoundFile(path)
     except soundfile.LibsndfileError:
@@ -139,59 +160,135 @@ def _open_soundfile(path: Path) -> AbstractContextManager[AudioSource] | None:
             try:
                 block = file.read(size, dtype="int32" if is_pcm else "float64", always_2d=True)
             except soundfile.LibsndfileError as error:
-                log.warning("%s: it cannot be read further (%s)", path, error)
+                source.warn(f"it is damaged and cannot be read further ({error.error_string.strip()})")
                 return
             if len(block) == 0:
                 return
             yield block * 2.0**-31 if is_pcm else block
 
+    # Some formats announce a length that is unknown as the largest number there is.
+    frames = _announced_frames(path, file) if 0 <= file.frames < 2**60 else None
+    estimated_s = file.frames / file.samplerate if frames is not None else None
+    source = AudioSource(
+        path, file.format, file.subtype, file.samplerate, file.channels, frames, estimated_s, raw_blocks
+    )
+
     @contextmanager
     def opened() -> Iterator[AudioSource]:
         with file:
-            # Some formats announce a length that is unknown as the largest number there is.
-            frames = file.frames if 0 <= file.frames < 2**60 else None
-            yield AudioSource(path, file.format, file.subtype, file.samplerate, file.channels, frames, raw_blocks)
+            yield source
 
     return opened()
 
 
-def _open_ffmpeg(path: Path) -> AbstractContextManager[AudioSource]:
+def _announced_frames(path: Path, file: SoundFile) -> int:
+    """Frames by the header of WAV and AIFF; libsndfile counts what is there, and a file cut short would seem whole."""
+    with path.open("rb") as raw:
+        head = raw.read(8)
+    size = path.stat().st_size
+    announced = 8 + int.from_bytes(head[4:8], "big" if head[:4] in (b"FORM", b"RIFX") else "little")
+    if head[:4] not in (b"RIFF", b"RIFX", b"FORM") or announced >= _NO_LENGTH:
+        return int(file.frames)
+    return int(file.frames * max(announced / size, 1.0))
+
+
+def _open_ffmpeg(path: Path, head: bytes) -> AbstractContextManager[AudioSource]:
     import av
 
-    unreadable = f"{path} is no audio that altervox can read; it reads WAV, FLAC, OGG, MP3, M4A, WebM and video files"
     try:
-        container = av.open(str(path))
+        # Only files, and this one by its name: a playlist must not send FFmpeg anywhere else.
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise AudioFileError(unreadable) from error
-    stream = next(iter(container.streams.audio), None)
-    if stream is None or not stream.rate:
+        if head[4:8] == b"ftyp":
+            raise AudioFileError(
+                f"{path} is an MP4 file without its index: the recording or the download was cut off; fetch it again"
+            ) from error
+        raise AudioFileError(
+            f"{path} is no audio that altervox can read; it reads WAV, FLAC, OGG, MP3, M4A, WebM and video files"
+        ) from error
+    stream = container.streams.best("audio")
+    if not isinstance(stream, av.AudioStream) or not stream.rate:
         container.close()
         raise AudioFileError(f"{path} has no sound: {container.format.long_name} without an audio track")
-    rate, channels = int(stream.rate), max(int(stream.channels), 1)
-
-    def raw_blocks() -> Iterator[NDArray[np.float64]]:
-        # Same rate and layout, only the sample format is made one: planes of doubles.
-        converter = av.AudioResampler(format="dblp", layout=stream.layout, rate=rate)
-        damaged = 0
-        for packet in container.demux(stream):
-            try:
-                frames: list[Any] = [out for frame in packet.decode() for out in converter.resample(frame)]
-            except av.FFmpegError:
-                damaged += 1
-                continue
-            for frame in frames:
-                yield frame.to_ndarray().T
-        if damaged:
-            log.warning("%s: %d damaged packets were left out", path, damaged)
-
-    source = AudioSource(path, container.format.name, stream.codec_context.name, rate, channels, None, raw_blocks)
+    rate = int(stream.rate)
+    estimated_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+    is_announced = container.format.name.startswith("mov") or _is_mp3_with_length(path)
+    source = AudioSource(
+        path,
+        container.format.name,
+        stream.codec_context.name,
+        rate,
+        max(int(stream.channels), 1),
+        round(estimated_s * rate) if estimated_s and is_announced else None,
+        estimated_s or (container.duration / av.time_base if container.duration else None),
+        lambda: _gathered(_decoded(container, stream, source), int(_BLOCK_S * rate)),
+    )
 
     @contextmanager
     def opened() -> Iterator[AudioSource]:
         with container:
-            try:
-                yield source
-            except av.FFmpegError as error:
-                raise AudioFileError(f"{path} is damaged: {error.strerror}") from error
+            yield source
 
     return opened()
+
+
+def _decoded(container: InputContainer, stream: AudioStream, source: AudioSource) -> Iterator[NDArray[np.float64]]:
+    """What FFmpeg makes of a track, [N, channels]; damaged packets are left out."""
+    import av
+
+    damaged = 0
+    converter: AudioResampler | None = None
+    format_before: object = None
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError as error:
+            source.warn(f"it is damaged and cannot be read further ({error.strerror})")
+            break
+        if packet is None:
+            break
+        try:
+            frames: list[AudioFrame] = list(packet.decode())
+        except av.FFmpegError:
+            damaged += 1
+            continue
+        for frame in frames:
+            format_now = frame.format.name, frame.layout.name, frame.sample_rate
+            if converter is None or format_now != format_before:  # broadcasts change from mono to stereo and back
+                if converter is not None:
+                    yield from (_samples(out) for out in converter.resample(None))
+                converter, format_before = av.AudioResampler(format="dblp", rate=source.sample_rate), format_now
+            yield from (_samples(out) for out in converter.resample(frame))
+    if converter is not None:
+        yield from (_samples(out) for out in converter.resample(None))
+    if damaged:
+        source.warn(f"{damaged} damaged packets were left out")
+
+
+def _samples(frame: AudioFrame) -> NDArray[np.float64]:
+    planes: NDArray[Any] = frame.to_ndarray()
+    return planes.T.astype(np.float64, copy=False)
+
+
+def _gathered(blocks: Iterator[NDArray[np.float64]], size: int) -> Iterator[NDArray[np.float64]]:
+    """Small blocks [N, channels] joined to at least `size` samples, unless the number of channels changes."""
+    held: list[NDArray[np.float64]] = []
+    for block in blocks:
+        if held and (sum(map(len, held)) >= size or block.shape[1] != held[0].shape[1]):
+            yield np.concatenate(held)
+            held = []
+        held.append(block)
+    if held:
+        yield np.concatenate(held)
+
+
+def _is_mp3_with_length(path: Path) -> bool:
+    """Whether the first frame of an MP3 tells the length; without, FFmpeg makes a guess from the bit rate."""
+    with path.open("rb") as file:
+        head = file.read(10)
+        if head[:3] == b"ID3":  # skip the tag: its size has seven bits in a byte
+            file.seek(sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True)), 1)
+            head = b""
+        first_frame = head + file.read(200)
+    return any(mark in first_frame for mark in (b"Xing", b"Info", b"VBRI"))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,25 +26,28 @@ class Container:
     Attributes:
         name: In soundfile's terms.
         subtypes: Sample formats that it keeps, the default one first.
-        rates: Sample rates in Hz that it takes, None for any.
+        rates: Sample rates in Hz that it takes, None for any up to the highest.
+        highest_rate: Hz; libsndfile's Vorbis encoder crashes beyond 200 kHz, others refuse.
     """
 
     name: str
     subtypes: tuple[str, ...]
     rates: tuple[int, ...] | None = None
+    highest_rate: int = 768_000
 
 
 CONTAINERS = {
     ".wav": Container("WAV", ("PCM_16", "PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
-    ".flac": Container("FLAC", ("PCM_16", "PCM_S8", "PCM_24")),
+    ".flac": Container("FLAC", ("PCM_16", "PCM_S8", "PCM_24"), highest_rate=655_350),
     ".aiff": Container("AIFF", ("PCM_16", "PCM_S8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
-    ".ogg": Container("OGG", ("VORBIS",)),
+    ".ogg": Container("OGG", ("VORBIS",), highest_rate=192_000),
     ".opus": Container("OGG", ("OPUS",), (8000, 12000, 16000, 24000, 48000)),
     ".mp3": Container("MP3", ("MPEG_LAYER_III",), (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)),
 }
 CONTAINERS[".aif"] = CONTAINERS[".aiff"]
 
 _BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+_BYTES = {"FLOAT": 4, "DOUBLE": 8} | {subtype: bits // 8 for subtype, bits in _BITS.items()}
 _NEAREST = {  # where a container does not keep a sample format
     "PCM_U8": ("PCM_S8", "PCM_16"),
     "PCM_S8": ("PCM_U8", "PCM_16"),
@@ -52,6 +56,9 @@ _NEAREST = {  # where a container does not keep a sample format
     "DOUBLE": ("PCM_24",),
 }
 _WAV_LIMIT_BYTES = 4_000_000_000
+_WRITE_FRAMES = 16384  # at once: libsndfile's Vorbis encoder keeps them on the stack and crashes on a minute
+
+_INCOMPLETE = "{} could not be written completely; is the disk full?"
 
 
 def container_of(path: Path) -> Container:
@@ -69,8 +76,8 @@ def container_of(path: Path) -> Container:
 
 def accepted_rate(container: Container, rate: int) -> int:
     """The rate itself, or the next higher one that the container takes (its highest if there is none)."""
-    if container.rates is None or rate in container.rates:
-        return rate
+    if container.rates is None:
+        return min(rate, container.highest_rate)
     return min((r for r in container.rates if r >= rate), default=container.rates[-1])
 
 
@@ -101,14 +108,14 @@ class AudioWriter:
         if self._bits is not None:
             steps = 2.0 ** (self._bits - 1)
             rounded = np.rint(block.astype(np.float64) * steps).clip(-steps, steps - 1)
-            samples = rounded.astype(np.int64) << (32 - self._bits)
-            samples = samples.astype(np.int32)
+            samples = (rounded.astype(np.int64) << (32 - self._bits)).astype(np.int32)
         elif self._file.subtype not in ("FLOAT", "DOUBLE"):
             samples = block.clip(-1.0, 1.0)  # encoders wrap or complain beyond
         try:
-            self._file.write(samples)
+            for start in range(0, len(samples), _WRITE_FRAMES):
+                self._file.write(samples[start : start + _WRITE_FRAMES])
         except (LibsndfileError, AssertionError) as error:  # the latter where libsndfile wrote less than it was given
-            raise OutputError(f"{self._path} could not be written completely; is the disk full?") from error
+            raise OutputError(_INCOMPLETE.format(self._path)) from error
         self.frames += len(block)
 
 
@@ -117,6 +124,8 @@ def open_writer(
     path: Path, container: Container, subtype: str, sample_rate: int, expected_frames: int | None
 ) -> Iterator[AudioWriter]:
     """Write a file under a temporary name in the same folder; it takes its place only if all goes well.
+
+    The folder is made if need be; if the block is left by an exception, nothing that was made stays.
 
     Args:
         path: Where it will be.
@@ -128,47 +137,73 @@ def open_writer(
     Raises:
         OutputError: the folder or the file cannot be written.
     """
-    import soundfile
-
     name = container.name
-    if name == "WAV" and (expected_frames or 0) * _BITS.get(subtype, 64) // 8 > _WAV_LIMIT_BYTES:
+    if name == "WAV" and (expected_frames or 0) * _BYTES[subtype] > _WAV_LIMIT_BYTES:
         name = "RF64"
-    part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-    try:
-        try:
-            file = soundfile.SoundFile(part, "w", sample_rate, 1, subtype, format=name)
-        except soundfile.LibsndfileError as error:
-            raise OutputError(f"{path} cannot be written as {name} {subtype} at {sample_rate} Hz: {error}") from error
-        try:
+    with _part_beside(path) as part:
+        with _encoder(part, path, name, subtype, sample_rate) as file:
             writer = AudioWriter(file, path, subtype)
             yield writer
-        finally:
-            try:
-                file.close()
-            except soundfile.LibsndfileError as error:
-                raise OutputError(f"{path} could not be written completely; is the disk full?") from error
-        _verify(part, path, writer.frames, container)
-        with part.open("r+b") as written:
-            os.fsync(written.fileno())
-        part.replace(path)
+        _verify(part, path, writer.frames)
+        with _naming(path):
+            with part.open("r+b") as written:
+                os.fsync(written.fileno())
+            part.replace(path)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Says of the system's errors which file they befell."""
+    try:
+        yield
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def _part_beside(path: Path) -> Iterator[Path]:
+    """An empty file beside a path, gone in the end unless it has been moved; so are new folders that stay empty."""
+    part = path.with_name(f".altervox-{secrets.token_hex(4)}.part")
+    with _naming(path):
+        new_folders = [folder for folder in path.parents if not folder.exists()]  # innermost first
+    try:
+        with _naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.touch()
+        yield part
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            part.unlink()
+        for folder in new_folders:
+            with suppress(OSError):  # it holds the result
+                folder.rmdir()
 
 
-def _verify(part: Path, path: Path, frames: int, container: Container) -> None:
-    """A full disk can pass unnoticed while closing, so count what is there. Lossy formats round to their frames."""
+@contextmanager
+def _encoder(part: Path, path: Path, name: str, subtype: str, sample_rate: int) -> Iterator[SoundFile]:
     import soundfile
 
     try:
-        found = soundfile.info(str(part)).frames
+        file = soundfile.SoundFile(part, "w", sample_rate, 1, subtype, format=name)
     except soundfile.LibsndfileError as error:
-        raise OutputError(f"{path} could not be written completely; is the disk full?") from error
-    if found != frames and container.name in ("WAV", "FLAC", "AIFF"):
-        raise OutputError(f"{path} could not be written completely ({found} of {frames} samples); is the disk full?")
+        reason = error.error_string.strip() or "libsndfile does not say why"
+        raise OutputError(f"{path} cannot be written as {name} {subtype} at {sample_rate} Hz: {reason}") from error
+    try:
+        yield file
+    finally:
+        try:
+            file.close()
+        except soundfile.LibsndfileError as error:
+            raise OutputError(_INCOMPLETE.format(path)) from error
+
+
+def _verify(part: Path, path: Path, frames: int) -> None:
+    """A full disk can pass unnoticed while closing, so count what is there: all formats keep the exact length."""
+    import soundfile
+
+    try:
+        found = soundfile.info(part).frames
+    except soundfile.LibsndfileError as error:
+        raise OutputError(_INCOMPLETE.format(path)) from error
+    if found != frames:
+        raise OutputError(f"{_INCOMPLETE.format(path)} ({found} of {frames} samples arrived)")

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -47,7 +48,9 @@ def cli(verbose: bool) -> None:
 
 @cli.command(no_args_is_help=True)
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IN...")
-@click.option("-o", "--output", type=str, help="File, or folder for several; else IN.VOICE.wav beside IN.")
+@click.option(
+    "-o", "--output", type=str, help="File, or folder (for several, or ending in /); else IN.VOICE.wav beside IN."
+)
 @click.option("--voice", default="woman", show_default=True, help="Name in `altervox voices`, or path of a .pth.")
 @click.option("--pitch", type=_within("pitch_semitones"), default=0.0, help="Semitones up or down.")
 @click.option("--formant", type=_within("formant_semitones"), default=0.0, help="Moves resonances; semitones.")
@@ -79,7 +82,9 @@ def cli(verbose: bool) -> None:
 @click.option("--repair", is_flag=True, help="Put silence where samples are no number.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
 @click.pass_context
-def convert(context: click.Context, inputs: tuple[Path, ...], output: str | None, **options: Any) -> int:
+def convert(
+    context: click.Context, /, inputs: tuple[Path, ...], output: str | None, as_json: bool, **options: Any
+) -> int:
     """Convert files, or folders of files, to another voice.
 
     Reads WAV, FLAC, OGG, MP3, M4A, WebM and the sound of video files; writes WAV, FLAC, OGG, Opus, MP3 and AIFF by the
@@ -103,14 +108,7 @@ def convert(context: click.Context, inputs: tuple[Path, ...], output: str | None
         f0_method=options["f0_method"],
         seed=options["seed"],
     )
-    target = None
-    if output is not None:
-        target = Path(output)
-        if output.endswith(("/", os.sep)):  # a folder, to be made if need be
-            target.mkdir(parents=True, exist_ok=True)
-    return run(
-        list(inputs), target, options["voice"], options["device"], params, options["repair"], options["as_json"], given
-    )
+    return run(list(inputs), output, options["voice"], options["device"], params, options["repair"], as_json, given)
 
 
 @cli.group(invoke_without_command=True)
@@ -196,7 +194,10 @@ def bench_convert(seconds: float, names: tuple[str, ...], device: str, as_json: 
 
 
 def main() -> NoReturn:
-    """Run, and turn every outcome into one line and an exit code: 0 done, 1 failed, 2 wrong usage."""
+    """Run, and turn every outcome into one line and an exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # the name of a file may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:

@@ -15,12 +15,12 @@ def show_list(as_json: bool) -> int:
     """Print every voice."""
     voices = list_voices()
     if as_json:
-        click.echo(json.dumps([_row(v) for v in voices], ensure_ascii=False, indent=1))
+        click.echo(json.dumps([_row(v) for v in voices], indent=1))
         return 0
     width = max(len(v.name) for v in voices)
     for v in voices:
-        rate = f"{v.sample_rate // 1000} kHz" if v.sample_rate else ""
-        click.echo(f"{v.name:<{width}}  {v.kind:<4} {rate:>7}  {v.description}")
+        rate = f"{v.sample_rate / 1000:g} kHz" if v.sample_rate else ""
+        click.echo(f"{v.name:<{width}}  {v.kind:<4} {rate:>8}  {v.description}")
     return 0
 
 
@@ -32,7 +32,7 @@ def show_one(name: str, as_json: bool) -> int:
         info = VoiceInfo(voice.name, voice.kind, voice.sample_rate, voice.description, Path(name))
     row = _row(info) | ({"path": str(info.path)} if info.path else {})
     if as_json:
-        click.echo(json.dumps(row, ensure_ascii=False, indent=1))
+        click.echo(json.dumps(row, indent=1))
     else:
         for key, value in row.items():
             click.echo(f"{key.replace('_', ' '):<12} {'follows the input' if value is None else value}")
