@@ -30,8 +30,8 @@ MAX_BYTES = 4 << 30  # of a model file, unpacked
 _INERT_PACKAGES = {"fairseq", "omegaconf", "argparse", "numpy", "enum", "typing", "hydra"}
 _PLAIN = {
     ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,  # type: ignore[attr-defined]
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,  # type: ignore[attr-defined]
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
     ("torch", "Size"): torch.Size,
 }
 _DECODERS = {None, "", "hifi-gan", "hifigan", "default"}
@@ -126,10 +126,7 @@ def read_state(path: Path, marker: str, what: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is missing, damaged, unsafe or another model.
     """
-    if path.suffix == ".safetensors":
-        payload = _read_safetensors(path)
-    else:
-        payload = _read_plain(path, inert=True)
+    payload = _read_safetensors(path) if path.suffix == ".safetensors" else _read_plain(path, inert=True)
     state = payload.get("model", payload) if isinstance(payload, Mapping) else None
     tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
     if not any(name.removeprefix("hubert.").startswith(marker) for name in tensors):

@@ -109,7 +109,7 @@ def add_voice(source: Path, name: str | None = None) -> VoiceInfo:
         title = name or (source.stem if source.suffix.lower() == ".zip" else weights.stem)
         if not _is_plain_name(title):
             raise VoiceError(
-                f"{title!r} cannot be the name of a voice: give one without any of {' '.join(sorted(_FORBIDDEN))} by --name"
+                f"{title!r} cannot be a voice's name; give one without {' '.join(sorted(_FORBIDDEN))} by --name"
             )
         if title in DSP_VOICES:
             raise VoiceError(f"{title!r} is an embedded voice; give another name by --name")

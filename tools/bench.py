@@ -46,9 +46,8 @@ def bench_convert(seconds: float, names: list[str], device: str, as_json: bool) 
             row = {"voice": name, **_measured(home, str(voice), seconds, device)}
             rows.append(row)
             if not as_json:
-                click.echo(
-                    f"{name:<14}{row['rtf']:>18.3f}{1 / row['rtf']:>13.1f}{row['peak_mib']:>10.0f}{row['loaded_mib']:>12.0f}"
-                )
+                speed = f"{row['rtf']:>18.3f}{1 / row['rtf']:>13.1f}"
+                click.echo(f"{name:<14}{speed}{row['peak_mib']:>10.0f}{row['loaded_mib']:>12.0f}")
     if as_json:
         click.echo(json.dumps({"machine": machine(device), "seconds": seconds, "voices": rows}, indent=1))
     return 0

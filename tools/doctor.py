@@ -88,7 +88,8 @@ def _all(audio: Path | None) -> Iterator[Check]:
 
 def python_check() -> Check:
     """Version of Python and of altervox."""
-    found = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, altervox {version('altervox')}"
+    system = f"{platform.system()} {platform.machine()}"
+    found = f"Python {platform.python_version()} on {system}, altervox {version('altervox')}"
     if sys.maxsize < 2**32:
         return Check("python", "error", f"{found}, 32 bits", "install a 64-bit Python; torch has no other")
     return Check("python", "ok", found)
@@ -152,7 +153,7 @@ def cuda_checks(device: torch.device) -> Iterator[Check]:
         f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free",
         "close what uses the GPU; an RVC voice takes about 2 GiB" if short else "",
     )
-    cudnn = torch.backends.cudnn.version()
+    cudnn: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     yield Check(
         "cudnn",
         "ok" if cudnn else "warning",
@@ -236,7 +237,7 @@ def library_checks() -> Iterator[Check]:
 
     folder = library_folder()
     nearest = next(p for p in (folder, *folder.parents) if p.exists())
-    if os.access(nearest, os.W_OK):
+    if nearest.is_dir() and os.access(nearest, os.W_OK):
         yield Check("library", "ok", str(folder))
     else:
         yield Check("library", "error", f"{folder} cannot be written", "set ALTERVOX_HOME to a folder of yours")

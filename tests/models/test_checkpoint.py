@@ -33,7 +33,7 @@ def rmvpe_state() -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("name", ["v1_32k_nof0", "v1_40k", "v1_48k", "v2_32k", "v2_40k", "v2_40k_nof0", "v2_48k"])
 def test_voices_of_every_kind_are_read(name: str, tmp_path: Path) -> None:
-    path = tmp_path / 'it\'s a "voice" – голос.pth'
+    path = tmp_path / 'it\'s a "voice" - голос.pth'
     torch.save(checkpoints.voice(name, speakers=3), path)
     voice = read_voice(path)
     assert (voice.version, voice.has_f0) == (name[:2], "nof0" not in name)
@@ -83,7 +83,7 @@ WRONG_PAYLOADS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         lambda p: {"model": p["weight"], "iteration": 3, "optimizer": {}, "learning_rate": 1e-4},
         "training file",
     ),
-    "weights without config": (lambda p: {k: v for k, v in p["weight"].items()}, "without the `config`"),
+    "weights without config": (lambda p: dict(p["weight"]), "without the `config`"),
     "another vocoder": (changed(vocoder="RefineGAN"), "vocoder 'RefineGAN'"),
     "another encoder": (changed(embedder_model="chinese-hubert-base"), "content encoder 'chinese-hubert-base'"),
     "another rate": (lambda p: {**p, "config": [*p["config"][:-1], 44100]}, "44100"),

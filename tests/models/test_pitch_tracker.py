@@ -23,10 +23,10 @@ def model() -> RMVPE:
     torch.manual_seed(0)
     net = RMVPE(base_channels=4, blocks=1, intermediate_layers=1, gru_size=32)
     with torch.no_grad():
-        bn = net.unet.encoder.bn
-        bn.running_mean.fill_(-5.0)
-        bn.running_var.fill_(5.0)
-        net.fc[1].weight.mul_(4.0)
+        state = net.state_dict()  # its tensors are the network's own
+        state["unet.encoder.bn.running_mean"].fill_(-5.0)
+        state["unet.encoder.bn.running_var"].fill_(5.0)
+        state["fc.1.weight"].mul_(4.0)
     return net
 
 
