@@ -35,6 +35,12 @@ _NEGLIGIBLE_S = 0.1  # of missing sound: lossy formats announce their length in 
 _PCM = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32")
 # What libsndfile is given, by the first bytes. Not MP3: its decoder prints to stderr what it thinks of sound files.
 _SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b".snd", b"caff")
+# What FFmpeg may take a file for: what holds sound, and nothing that refers to other files, as playlists do.
+_FFMPEG_FORMATS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,loas,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,oga,ogg,"
+    "ogv,rm,tta,voc,w64,wav,webm,wv"
+)
+_LONGEST_FRAME = 8192  # samples of one packet of any codec
 _NO_LENGTH = 0x7FFFF000  # sizes from here on are what writers put that could not know
 
 
@@ -126,6 +132,10 @@ def open_audio(path: Path) -> Iterator[AudioSource]:
 
 def _first_bytes(path: Path) -> bytes:
     try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise AudioFileError(f"{str(path)!r} has a name that is no valid Unicode; rename it") from error
+    try:
         if path.is_dir():
             raise AudioFileError(f"{path} is a folder, not an audio file")
         if not path.exists():
@@ -168,6 +178,8 @@ def _open_soundfile(path: Path) -> AbstractContextManager[AudioSource] | None:
 
     # Some formats announce a length that is unknown as the largest number there is.
     frames = _announced_frames(path, file) if 0 <= file.frames < 2**60 else None
+    if frames is None:
+        file.seekable = lambda: False  # soundfile seeks after each read, and fails at such a file's end
     estimated_s = file.frames / file.samplerate if frames is not None else None
     source = AudioSource(
         path, file.format, file.subtype, file.samplerate, file.channels, frames, estimated_s, raw_blocks
@@ -196,8 +208,8 @@ def _open_ffmpeg(path: Path, head: bytes) -> AbstractContextManager[AudioSource]
     import av
 
     try:
-        # Only files, and this one by its name: a playlist must not send FFmpeg anywhere else.
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+        options = {"protocol_whitelist": "file", "format_whitelist": _FFMPEG_FORMATS}
+        container = av.open(f"file:{path}", options=options, metadata_errors="replace")  # nobody reads the tags
     except (av.FFmpegError, ValueError, OSError) as error:
         if head[4:8] == b"ftyp":
             raise AudioFileError(
@@ -213,15 +225,16 @@ def _open_ffmpeg(path: Path, head: bytes) -> AbstractContextManager[AudioSource]
     rate = int(stream.rate)
     estimated_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
     is_announced = container.format.name.startswith("mov") or _is_mp3_with_length(path)
+    expected_frames = round(estimated_s * rate) if estimated_s and is_announced else None
     source = AudioSource(
         path,
         container.format.name,
         stream.codec_context.name,
         rate,
         max(int(stream.channels), 1),
-        round(estimated_s * rate) if estimated_s and is_announced else None,
+        expected_frames,
         estimated_s or (container.duration / av.time_base if container.duration else None),
-        lambda: _gathered(_decoded(container, stream, source), int(_BLOCK_S * rate)),
+        lambda: _gathered(_without_filling(_decoded(container, stream, source), expected_frames), int(_BLOCK_S * rate)),
     )
 
     @contextmanager
@@ -264,6 +277,17 @@ def _decoded(container: InputContainer, stream: AudioStream, source: AudioSource
         yield from (_samples(out) for out in converter.resample(None))
     if damaged:
         source.warn(f"{damaged} damaged packets were left out")
+
+
+def _without_filling(blocks: Iterator[NDArray[np.float64]], end: int | None) -> Iterator[NDArray[np.float64]]:
+    """Blocks [N, channels] without what the encoder appended to fill its last frame, `end` being the stated length."""
+    read = 0
+    for block in blocks:
+        kept = len(block)
+        if end is not None and read + kept - end < _LONGEST_FRAME:
+            kept = min(max(end - read, 0), kept)
+        read += len(block)
+        yield block[:kept]
 
 
 def _samples(frame: AudioFrame) -> NDArray[np.float64]:
