@@ -65,8 +65,12 @@ def container_of(path: Path) -> Container:
     """The format that a path's extension stands for.
 
     Raises:
-        ParameterError: there is none.
+        ParameterError: there is none, or the path is no valid Unicode.
     """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ParameterError(f"output {str(path)!r} is no valid Unicode; give another name") from error
     container = CONTAINERS.get(path.suffix.lower())
     if container is None:
         what = f"ends in {path.suffix!r}" if path.suffix else "has no ending"

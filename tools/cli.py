@@ -213,6 +213,10 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader of a pipe has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    except OSError as error:  # such as a full disk behind stdout
+        log.debug("traceback", exc_info=error)
+        click.echo(f"altervox: {error}", err=True)
+        code = 1
     except Exception as error:
         log.debug("traceback", exc_info=error)
         click.echo(
