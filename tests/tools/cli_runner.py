@@ -110,8 +110,8 @@ def write_ffmpeg(
     planes = np.atleast_2d(np.asarray(samples, dtype=np.float32))
     with av.open(str(path), "w", options=options or {}) as container:
         container.metadata.update(metadata or {})
-        picture = container.add_stream("mpeg4", rate=10) if video else None
-        stream = container.add_stream(codec, rate=rate, layout=layout)
+        picture: Any = container.add_stream("mpeg4", rate=10) if video else None
+        stream: Any = container.add_stream(codec, rate=rate, layout=layout)
         if picture is not None:
             picture.width = picture.height = 64
             picture.pix_fmt = "yuv420p"

@@ -45,6 +45,7 @@ def test_uncompressed_samples_are_exact(suffix: str, subtype: str, tmp_path: Pat
     steps = np.random.default_rng(1).integers(-(2 ** (bits - 1)), 2 ** (bits - 1), 40000)
     steps[:2] = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     path = tmp_path / f"x.{suffix}"
+    wanted: np.ndarray
     if subtype in ("FLOAT", "DOUBLE"):
         wanted = np.random.default_rng(1).standard_normal(40000) * 3
         wanted = wanted.astype(np.float32).astype(np.float64) if subtype == "FLOAT" else wanted
