@@ -65,6 +65,7 @@ def convert(
 
     def report(job: Job, result: Conversion | AltervoxError) -> None:
         if isinstance(result, AltervoxError):
+            log.debug("traceback", exc_info=result)
             rows.append({"input": str(job.source), "error": str(result)})
             click.echo(f"altervox: {result}", err=True)
             return
