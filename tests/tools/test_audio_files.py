@@ -258,6 +258,42 @@ def test_a_file_cut_short_is_read_as_far_as_it_goes(
     assert capfd.readouterr().err == ""
 
 
+def test_a_length_guessed_from_the_bit_rate_is_not_missed(tmp_path: Path) -> None:
+    """By its first frames this MP3 would last eleven seconds; it does not say how long it is."""
+    content = b""
+    for bit_rate in (32000, 320000):
+        path = tmp_path / f"{bit_rate}.mp3"
+        with av.open(str(path), "w", options={"write_xing": "0", "id3v2_version": "0"}) as container:
+            stream: Any = container.add_stream("libmp3lame", rate=48000, layout="mono")
+            stream.bit_rate = bit_rate
+            frame = av.AudioFrame.from_ndarray(speech(1, 48000).astype(np.float32)[None], "fltp", "mono")
+            frame.sample_rate = 48000
+            for part in av.AudioResampler("fltp", "mono", 48000, 1152).resample(frame):
+                container.mux(stream.encode(part))
+            container.mux(stream.encode(None))
+        content += path.read_bytes()
+    path = tmp_path / "x.mp3"
+    path.write_bytes(content)
+    samples, source = read(path)
+    assert len(samples) == pytest.approx(2 * 48000, abs=4 * 1152)
+    assert source.warnings == []
+
+
+@pytest.mark.parametrize("form", ["wav", "webm"])
+def test_sound_comes_in_blocks_of_about_a_second(form: str, tmp_path: Path) -> None:
+    """Longer ones take memory, shorter ones take time."""
+    path = tmp_path / f"x.{form}"
+    if form == "wav":
+        soundfile.write(path, np.zeros(48000 * 20), 48000)
+    else:
+        write_ffmpeg(path, np.zeros(48000 * 20), 48000, "libopus")
+    with open_audio(path) as source:
+        sizes = [len(block) for block in source.blocks()]
+    assert sum(sizes) == 48000 * 20
+    assert max(sizes) < 48000 * 1.5
+    assert len(sizes) < 25
+
+
 def test_an_mp3_damaged_in_the_middle(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     talk = speech(5.0)
     soundfile.write(tmp_path / "x.mp3", talk, RATE)
