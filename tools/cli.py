@@ -28,6 +28,13 @@ def _within(name: str) -> click.FloatRange:
     return click.FloatRange(low, high)
 
 
+class _StderrHandler(logging.Handler):
+    """Writes to what stderr is at the time: a progress bar puts itself in between, to stay below what is said."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)  # click.echo would go past the bar
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("altervox"), prog_name="altervox", message="%(prog)s %(version)s")
 @click.option("-v", "--verbose", is_flag=True, help="Say more, and show tracebacks.")
@@ -40,7 +47,7 @@ def cli(verbose: bool) -> None:
       altervox doctor
     """
     logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING, format="altervox: %(message)s", stream=sys.stderr
+        level=logging.DEBUG if verbose else logging.WARNING, format="altervox: %(message)s", handlers=[_StderrHandler()]
     )
     for noisy in ("numba", "urllib3", "filelock", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

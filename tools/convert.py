@@ -117,13 +117,13 @@ def _refuse_collisions(jobs: list[Job]) -> None:
 
 def _identity(path: Path) -> object:
     """Equal for two names of one file, by links or by case where the system ignores it."""
+    full = path.resolve()  # ".." leads back from a folder too that is yet to be made
     try:
-        status = path.stat()
+        status = full.stat()
     except OSError:  # there is none yet, or it cannot be looked at
         status = None
     if status is not None and status.st_ino:  # some file systems on Windows have no such number
         return status.st_dev, status.st_ino
-    full = path.resolve()
     return str(full) if sys.platform == "linux" else str(full).casefold()
 
 
