@@ -8,7 +8,8 @@ import logging
 import os
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -142,6 +143,19 @@ def envelope(samples: NDArray[Any], rate: int) -> NDArray[np.float64]:
     power = np.convolve(samples.astype(np.float64) ** 2, np.ones(rate // 100) / (rate // 100), mode="same")
     loudness = np.sqrt(power[:: rate // 1000])
     return np.asarray(loudness - loudness.mean())
+
+
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """No file may grow beyond `limit` bytes: writing more fails, as on a full disk (Python ignores the signal)."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def left_over(folder: Path) -> list[Path]:

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import checkpoints
-from cli_runner import COMMAND, MALE, Outcome, altervox, altervox_process, left_over, speech, write_ffmpeg
+from cli_runner import COMMAND, MALE, Outcome, altervox, full_disk, left_over, speech, write_ffmpeg
 
 RATE = 16000
 POSIX = sys.platform != "win32"
@@ -267,16 +267,12 @@ def _long_input(path: Path, minutes: int) -> Path:
 def test_a_full_disk(ending: str, limit: int, place: Path) -> None:
     if not POSIX:
         return
-    import resource
-
     wav(place / "in.wav", speech(30.0))
     (place / f"out.{ending}").write_bytes(b"an older result")
     before = contents(place)
 
-    def no_more() -> None:  # Python ignores SIGXFSZ, so that writing fails as on a full disk
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    done = altervox_process(*plain(out=f"out.{ending}"), preexec_fn=no_more)
+    with full_disk(limit):
+        done = altervox(*plain(out=f"out.{ending}"))
     assert_refused(done, 1, rf"out\.{ending} c(ould not be written completely; is the disk full|annot be written)")
     assert contents(place) == before
 
