@@ -50,9 +50,7 @@ def gate_block(recent: FloatArray, block: FloatArray, hop: int, threshold_db: fl
     return kept[hop // 2 :], x[-4 * hop :]
 
 
-def rms_mix(
-    x_in: FloatArray, x_out: FloatArray, hop: int, rate: float, hop_in: int | None = None
-) -> FloatArray:
+def rms_mix(x_in: FloatArray, x_out: FloatArray, hop: int, rate: float, hop_in: int | None = None) -> FloatArray:
     """Let the loudness of the output follow the input's, over 40 ms: RVC's real-time formula.
 
     Args:

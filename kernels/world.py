@@ -85,7 +85,8 @@ def analyse(audio: NDArray[np.floating[Any]], f0_hz: NDArray[np.floating[Any]], 
     times = (first_frame + np.arange(frames)) * (HOP / SAMPLE_RATE)
     envelope_f0 = np.where(f0 > 0, np.maximum(f0, ENVELOPE_FLOOR_HZ), 0.0)
     power = pyworld.cheaptrick(x, envelope_f0, times, SAMPLE_RATE, fft_size=FFT_SIZE)
-    aperiodicity = pyworld.d4c(x, f0, times, SAMPLE_RATE, fft_size=FFT_SIZE)
+    # D4C overflows on audio far beyond full scale, and knows no level of its own.
+    aperiodicity = pyworld.d4c(x / max(1.0, np.abs(x).max()), f0, times, SAMPLE_RATE, fft_size=FFT_SIZE)
     # D4C finds some frames to be noise throughout although they were given an F0.
     return SpeechFrames(np.where(aperiodicity[:, 0] < 0.5, f0, 0.0), power, aperiodicity)
 

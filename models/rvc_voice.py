@@ -7,7 +7,6 @@ windows render their common edge alike and 20 ms of crossfade joins them.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +18,7 @@ from torch import Tensor
 
 from ..kernels.errors import BaseModelError, ParameterError, VoiceError
 from ..kernels.f0_world import world_f0
-from ..kernels.fractional import sample_evenly
 from ..kernels.level import rms_mix
-from ..kernels.noise import frame_noise
 from ..kernels.pitch import coarse_pitch
 from ..kernels.sola import fade_in_curve
 from . import base_models
@@ -29,10 +26,10 @@ from .checkpoint import VoiceCheckpoint
 from .generator import DECODER_REACH
 from .hubert import FIELD, SAMPLE_RATE, Hubert
 from .pitch_tracker import CONTEXT_FRAMES, CORE_FRAMES, PitchState, window_f0
-from .prior import FLOW_REACH, HIDDEN
+from .prior import FLOW_REACH
+from .render import cycles, latent, render
 from .resample import resampled
 from .retrieval import FeatureIndex, protect
-from .synthesizer import LATENT_NOISE
 from .voice import FloatArray, VoiceKind, VoiceParams, rescaled_length
 from .windows import Window, overlapping_windows
 
@@ -42,8 +39,6 @@ HOP = 160
 EDGE_FRAMES = 8  # rendered beyond the core on both sides: loudness windows, resampler edges and the crossfade
 CROSSFADE_FRAMES = 2
 CONTENT_CONTEXT_FRAMES = 100
-DECODED_AT_ONCE_FRAMES = 400  # bounds the decoder's memory
-_LATENT_STREAM, _SOURCE_STREAM = 0, 1
 
 F0Tracker = Callable[[Window], NDArray[np.float32]]
 
@@ -188,7 +183,7 @@ class RvcVoice:
         span = _Span(first, core_start - first - lead, lead + core_frames + tail)
         audio = audio[: frames * HOP]
         phone = self._phone(content, audio, frames, f0, params)
-        wav = self._synthesize(phone, f0, span, state.phase - _cycles(f0, span.skip, lead), params)
+        wav = self._synthesize(phone, f0, span, state.phase - cycles(f0[span.skip : core_start - first]), params)
         source = np.pad(audio[span.skip * HOP :], (0, span.frames * HOP))[: span.frames * HOP]
         per_frame = self.synthesizer.shape.samples_per_frame
         if params.rms_mix < 1.0:
@@ -202,7 +197,7 @@ class RvcVoice:
         core_samples = core_frames * per_frame
         state.tail_mem = joined[core_samples : core_samples + CROSSFADE_FRAMES * per_frame].copy()
         end = core_start - first + core_frames
-        state.phase = (state.phase + _cycles(f0, core_start - first, core_frames)) % 1.0
+        state.phase = (state.phase + cycles(f0[core_start - first : end])) % 1.0
         state.f0_mem = f0[max(end - CONTENT_CONTEXT_FRAMES, 0) : end].copy()
         return joined[:core_samples]
 
@@ -225,51 +220,17 @@ class RvcVoice:
         self, phone: Tensor, f0: NDArray[np.float32], span: _Span, phase: float, params: VoiceParams
     ) -> NDArray[np.float32]:
         """Waveform of a span of frames; `phase` is the source's before its first frame."""
-        net, per_frame = self.synthesizer, self.synthesizer.shape.samples_per_frame
-        stretch = 2.0 ** (params.formant_semitones / 12.0)
-        pitch = None
+        net, pitch = self.synthesizer, None
         if net.has_f0:
-            coarse = coarse_pitch(f0 / np.float32(stretch))
+            coarse = coarse_pitch(f0 / np.float32(2.0 ** (params.formant_semitones / 12.0)))
             pitch = torch.from_numpy(coarse).to(self.device)[None]
         g = net.emb_g(torch.tensor([int(params.speaker)], device=self.device))[..., None]
         lead_in = min(span.skip, FLOW_REACH + DECODER_REACH)
         m, logs = net.enc_p(phone, pitch, span.skip - lead_in)
-        first_frame = span.first + span.skip - lead_in
-        noise = frame_noise(params.seed, _LATENT_STREAM, first_frame, m.shape[2], HIDDEN)
-        latent_noise = torch.from_numpy(noise.T.copy()).to(self.device)[None]
-        z = net.flow(m + torch.exp(logs) * latent_noise * LATENT_NOISE, g)[..., lead_in : lead_in + span.frames]
-        source = None
-        if net.dec.m_source is not None:
-            drawn = frame_noise(params.seed, _SOURCE_STREAM, span.first + span.skip, span.frames, per_frame)
-            rendered_f0 = torch.from_numpy(f0[span.skip : span.skip + span.frames]).to(self.device)[None]
-            source_noise = torch.from_numpy(drawn).to(self.device).view(1, -1, 1)
-            phase_in = torch.tensor([phase], dtype=torch.float64, device=self.device)
-            source = net.dec.m_source(rendered_f0, source_noise, phase_in)[0]
-        if stretch == 1.0:
-            return self._decode(z, g, source)
-        # Formants: rendered on a grid `stretch` times as dense and played that much faster. The grid is the stream's,
-        # not the window's, so that windows agree where they overlap.
+        z = latent(net, m, logs, g, span.first + span.skip - lead_in, params.seed)[..., lead_in : lead_in + span.frames]
+        rendered_f0 = f0[span.skip : span.skip + span.frames]
         start = span.first + span.skip
-        dense_start, dense_end = math.ceil(start * stretch), math.ceil((start + span.frames) * stretch)
-        z = _sample_linearly(z, start, dense_start, dense_end - dense_start, stretch)
-        if source is not None:
-            dense_samples = (dense_end - dense_start) * per_frame
-            source = _sample_linearly(source, start * per_frame, dense_start * per_frame, dense_samples, stretch)
-        wav = self._decode(z, g, source)
-        first = (start * per_frame + 0.5) * stretch - 0.5 - dense_start * per_frame
-        return sample_evenly(wav, first, stretch, span.frames * per_frame)
-
-    def _decode(self, z: Tensor, g: Tensor, source: Tensor | None) -> NDArray[np.float32]:
-        """The decoder in pieces with its own context, exact up to the order of sums."""
-        per_frame = self.synthesizer.shape.samples_per_frame
-        frames, parts = z.shape[2], []
-        for start in range(0, frames, DECODED_AT_ONCE_FRAMES):
-            stop = min(start + DECODED_AT_ONCE_FRAMES, frames)
-            left, right = max(start - DECODER_REACH, 0), min(stop + DECODER_REACH, frames)
-            part = source[..., left * per_frame : right * per_frame] if source is not None else None
-            wav = self.synthesizer.dec(z[..., left:right], g, part)[0, 0]
-            parts.append(wav[(start - left) * per_frame : (stop - left) * per_frame].float().cpu().numpy())
-        return np.concatenate(parts)
+        return render(net, z, g, rendered_f0, start, phase, params.formant_semitones, params.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,21 +240,3 @@ class _Span:
     first: int
     skip: int
     frames: int
-
-
-def _sample_linearly(x: Tensor, x_start: int, start: int, count: int, density: float) -> Tensor:
-    """Interpolate `[1, C, N]`, whose first value stands at `x_start`, on a grid `density` times as dense from `start`.
-
-    Values stand at the centres of their cells, as in `torch.nn.functional.interpolate`; the ends are held.
-    """
-    grid = torch.arange(start, start + count, dtype=torch.float64, device=x.device)
-    position = ((grid + 0.5) / density - 0.5 - x_start).clamp(0.0, x.shape[2] - 1.0)
-    below = position.long().clamp(max=max(x.shape[2] - 2, 0))
-    weight = (position - below).to(x.dtype)
-    above = (below + 1).clamp(max=x.shape[2] - 1)
-    return x[..., below] * (1.0 - weight) + x[..., above] * weight
-
-
-def _cycles(f0: NDArray[np.float32], start: int, frames: int) -> float:
-    """Cycles of the source over some 10 ms frames."""
-    return float(f0[start : start + frames].astype(np.float64).sum() * 0.01)

@@ -37,6 +37,7 @@ class VoiceParams:
         speaker: Speaker number of a voice that has several.
         f0_method: One of `F0_METHODS`.
         seed: Of the noise that voices draw; equal seeds give equal output.
+        gain_db: Output gain of the live engine, -60..24.
 
     Raises:
         ParameterError: a value is out of range.
@@ -50,6 +51,7 @@ class VoiceParams:
     speaker: int = 0
     f0_method: str = "auto"
     seed: int = 0
+    gain_db: float = 0.0
 
     RANGES: ClassVar[dict[str, tuple[float, float]]] = {
         "pitch_semitones": (-36.0, 36.0),
@@ -58,6 +60,7 @@ class VoiceParams:
         "protect": (0.0, 0.5),
         "rms_mix": (0.0, 1.0),
         "speaker": (0, 100_000),
+        "gain_db": (-60.0, 24.0),
     }
 
     def __post_init__(self) -> None:

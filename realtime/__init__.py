@@ -1,1 +1,30 @@
-"""The live path: what turns blocks of microphone audio into blocks of another voice."""
+"""The live path: what turns blocks of microphone audio into blocks of another voice.
+
+Names are loaded on first use, for torch takes seconds to import and not every voice needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..models.voice import VoiceParams as VoiceParams
+    from .config import StreamConfig as StreamConfig
+    from .engine import Engine as Engine
+    from .pitch import StreamingRMVPE as StreamingRMVPE
+
+_HOMES = {
+    "Engine": ".engine",
+    "StreamConfig": ".config",
+    "StreamingRMVPE": ".pitch",
+    "VoiceParams": "..models.voice",
+}
+
+__all__ = ["Engine", "StreamConfig", "StreamingRMVPE", "VoiceParams"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)

@@ -1,0 +1,62 @@
+"""How a stream is cut up: what the user asks for, and the lengths that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..kernels.errors import ParameterError
+
+FRAME_MS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class StreamConfig:
+    """What needs a new engine when it changes.
+
+    Attributes:
+        sample_rate: Of the audio that goes in and comes out, Hz.
+        block_ms: Audio per call of `Engine.process`; a multiple of 20.
+        context_ms: Past audio that the content encoder and the prior encoder see; a multiple of 20.
+        lookahead_ms: How long an RVC voice waits for what follows a frame before it is rendered; a multiple of 10, at
+            least 30. The crossfade lies inside it.
+        crossfade_ms: Over which consecutive blocks of an RVC voice are joined; a multiple of 10.
+
+    Raises:
+        ParameterError: a length is out of its range or off its grid.
+    """
+
+    sample_rate: int = 48000
+    block_ms: int = 40
+    context_ms: int = 1000
+    lookahead_ms: int = 60
+    crossfade_ms: int = 10
+
+    LIMITS: ClassVar[dict[str, tuple[int, int, int]]] = {  # least, greatest, grid
+        "sample_rate": (8000, 192000, 50),
+        "block_ms": (20, 2000, 20),
+        "context_ms": (200, 10000, 20),
+        "lookahead_ms": (30, 2000, 10),
+        "crossfade_ms": (0, 200, 10),
+    }
+
+    def __post_init__(self) -> None:
+        for name, (least, greatest, grid) in self.LIMITS.items():
+            value = getattr(self, name)
+            if not least <= value <= greatest or value % grid:
+                raise ParameterError(f"{name} is {value}; it must be a multiple of {grid} from {least} to {greatest}")
+        if self.crossfade_ms + 20 > self.lookahead_ms:
+            raise ParameterError(
+                f"crossfade_ms is {self.crossfade_ms}; with lookahead_ms {self.lookahead_ms} it may be "
+                f"{self.lookahead_ms - 20} at most"
+            )
+
+    @property
+    def block_size(self) -> int:
+        """Samples per block."""
+        return self.sample_rate * self.block_ms // 1000
+
+    @property
+    def block_frames(self) -> int:
+        """Frames of 10 ms per block."""
+        return self.block_ms // FRAME_MS

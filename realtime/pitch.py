@@ -1,0 +1,205 @@
+"""Streaming RMVPE: F0 block by block, with the forward GRU state carried from block to block.
+
+The network sees a short window of log-mel frames that begins on the stream's own grid of 32 frames (the U-Net halves
+time five times), padded at the right by repeating the newest frame. The GRU runs over the block and what follows it:
+left to right from the state that is carried, right to left from zero at the window's edge. What is carried is the
+forward output at the last frame given out, so the frames after it, which will be computed again, advance it only once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..kernels.errors import ParameterError
+from ..kernels.pitch import decode_salience
+from ..models.mel import HOP, N_FFT, N_MELS
+from ..models.rmvpe import FRAME_MULTIPLE, RMVPE
+
+MEL_WAIT_FRAMES = 3  # a frame needs 512 samples beyond its centre, 3.2 hops; blocks end on the hop
+_HALF = N_FFT // 2
+
+
+@dataclass(slots=True)
+class PitchStreamState:
+    """What is carried.
+
+    Attributes:
+        audio_mem: The newest audio at 16 kHz: half an FFT before the next mel frame, and what follows.
+        audio_length: Samples of it that are filled.
+        mel_mem: The newest log-mel frames `[1, 128, frames]`; the last one is frame `mel_frames - 1`.
+        mel_frames: Mel frames computed since the start of the stream.
+        h_mem: Forward GRU output at the last frame given out `[1, 1, gru_size]`.
+        committed: Frames given out since the start of the stream.
+        samples: Samples taken in since then.
+    """
+
+    audio_mem: NDArray[np.float32]
+    audio_length: int
+    mel_mem: Tensor
+    mel_frames: int
+    h_mem: Tensor
+    committed: int
+    samples: int
+
+    def reset(self) -> None:
+        """Return to the start of a stream."""
+        self.audio_length = self.mel_frames = self.committed = self.samples = 0
+        self.audio_mem[:] = 0.0
+        self.mel_mem.zero_()
+        self.h_mem.zero_()
+
+
+class StreamingRMVPE:
+    """F0 of a stream.
+
+    Args:
+        model: Any network of RMVPE's shape.
+        block_frames: Frames of 10 ms given out per step.
+        right_frames: Further frames that the backward direction of the GRU sees. Each adds 10 ms of delay.
+        window_frames: Frames that the U-Net sees, a multiple of 32; None takes the least that leaves 32 or more frames
+            of past, which is as good as more (`docs/streaming.md`).
+
+    Raises:
+        ParameterError: the lengths do not fit one another.
+    """
+
+    def __init__(
+        self, model: RMVPE, block_frames: int = 2, right_frames: int = 2, window_frames: int | None = None
+    ) -> None:
+        if block_frames < 1 or right_frames < 0:
+            raise ParameterError(f"block_frames is {block_frames} and right_frames {right_frames}; at least 1 and 0")
+        least = -(-(block_frames + right_frames) // FRAME_MULTIPLE) * FRAME_MULTIPLE + FRAME_MULTIPLE
+        self.window_frames = window_frames or least
+        if self.window_frames % FRAME_MULTIPLE or self.window_frames < least:
+            raise ParameterError(
+                f"window_frames is {window_frames}; with these blocks it must be a multiple of 32 from {least} on"
+            )
+        self.model = model
+        self.block_frames = block_frames
+        self.right_frames = right_frames
+        device = model.cnn.weight.device
+        self.state = PitchStreamState(
+            audio_mem=np.zeros(2 * N_FFT + (block_frames + MEL_WAIT_FRAMES + 1) * HOP, dtype=np.float32),
+            audio_length=0,
+            mel_mem=torch.zeros(1, N_MELS, self.window_frames, device=device),
+            mel_frames=0,
+            h_mem=model.gru.initial_state(1, model.cnn.weight),
+            committed=0,
+            samples=0,
+        )
+
+    @property
+    def latency_frames(self) -> int:
+        """Frames of 10 ms by which what is given out lags behind what was taken in."""
+        return MEL_WAIT_FRAMES + self.right_frames
+
+    def reset(self) -> None:
+        """Return to the start of a stream, in place."""
+        self.state.reset()
+
+    def push(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take in audio of any length.
+
+        The steps lie on the stream's own grid of blocks, so the pieces in which audio comes make no difference.
+
+        Args:
+            audio: 16 kHz mono [N].
+
+        Returns:
+            F0 in Hz of the frames that are final now, 0 where unvoiced; the first one ever is frame 0, centred on the
+            first sample.
+        """
+        return decode_salience(self.push_salience(audio))
+
+    @torch.inference_mode()
+    def push_salience(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `push`, but salience [frames, 360]."""
+        state, parts = self.state, [np.zeros((0, 360), dtype=np.float32)]
+        block = self.block_frames * HOP
+        while len(audio):
+            taken = audio[: block - state.samples % block]
+            audio = audio[len(taken) :]
+            self._take(taken)
+            if state.samples % block == 0:
+                self._extend_mel()
+                last = state.samples // HOP - self.latency_frames
+                parts.append(self._step(last - state.committed))
+        return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def flush(self) -> NDArray[np.float32]:
+        """F0 of the frames that are left, the end of the stream being the end of the audio. Then only `reset` helps."""
+        state = self.state
+        total = state.samples // HOP + 1
+        held = state.audio_mem[: state.audio_length]
+        if state.samples == 0:
+            return np.zeros(0, dtype=np.float32)
+        # Reflection needs more than half an FFT of audio; a shorter stream is continued by silence.
+        if state.samples <= _HALF:
+            held = np.pad(held, (0, _HALF + 1 - state.samples))
+        if state.mel_frames == 0:
+            held = np.pad(held, (_HALF, 0), mode="reflect")
+        held = np.pad(held, (0, _HALF), mode="reflect")
+        self._append(self._mel(held)[..., : total - state.mel_frames])
+        parts = [np.zeros((0, 360), dtype=np.float32)]
+        while state.committed < total:
+            parts.append(self._step(min(self.block_frames + self.right_frames, total - state.committed)))
+        return decode_salience(np.concatenate(parts))
+
+    def _take(self, audio: NDArray[np.float32]) -> None:
+        state = self.state
+        state.audio_mem[state.audio_length : state.audio_length + len(audio)] = audio
+        state.audio_length += len(audio)
+        state.samples += len(audio)
+
+    def _mel(self, padded: NDArray[np.float32]) -> Tensor:
+        device = self.state.mel_mem.device
+        return self.model.mel.frames(torch.from_numpy(np.ascontiguousarray(padded)).to(device)[None])
+
+    def _extend_mel(self) -> None:
+        """Compute the mel frames whose audio is complete, each once."""
+        state = self.state
+        due = (state.samples - _HALF) // HOP + 1 - state.mel_frames
+        if due <= 0:
+            return
+        if state.mel_frames == 0:  # the true start: mirrored
+            mirrored = np.pad(state.audio_mem[: state.audio_length], (_HALF, 0), mode="reflect")
+            state.audio_length = len(mirrored)
+            state.audio_mem[: len(mirrored)] = mirrored
+        self._append(self._mel(state.audio_mem[: N_FFT + (due - 1) * HOP]))
+        # Keep what the next frame needs: from half an FFT before its centre on.
+        keep_from = state.mel_frames * HOP - _HALF - (state.samples - state.audio_length)
+        if keep_from > 0:
+            kept = state.audio_length - keep_from
+            state.audio_mem[:kept] = state.audio_mem[keep_from : state.audio_length].copy()
+            state.audio_length = kept
+
+    def _append(self, frames: Tensor) -> None:
+        state, count = self.state, frames.shape[2]
+        state.mel_frames += count
+        if count >= self.window_frames:
+            state.mel_mem.copy_(frames[..., -self.window_frames :])
+        elif count:
+            state.mel_mem[..., :-count] = state.mel_mem[..., count:].clone()
+            state.mel_mem[..., -count:] = frames
+
+    def _step(self, frames: int) -> NDArray[np.float32]:
+        """Salience of the next `frames` frames, advancing the carried state over them."""
+        state = self.state
+        if frames <= 0:
+            return np.zeros((0, 360), dtype=np.float32)
+        newest = state.mel_frames - 1
+        start = max(-(-(newest + 1 - self.window_frames) // FRAME_MULTIPLE) * FRAME_MULTIPLE, 0)
+        window = state.mel_mem[..., self.window_frames - (newest + 1 - start) :]
+        padding = window[..., -1:].expand(-1, -1, self.window_frames - window.shape[2])
+        x = self.model.features(torch.cat((window, padding), dim=2))
+        rows = x[:, state.committed - start : newest + 1 - start]
+        y, forward_states = self.model.gru(rows, state.h_mem)
+        state.h_mem.copy_(forward_states[:, frames - 1 : frames])
+        state.committed += frames
+        return torch.sigmoid(self.model.fc[1](y[:, :frames]))[0].float().cpu().numpy()

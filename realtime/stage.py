@@ -1,0 +1,46 @@
+"""What the engine asks of the part that makes the voice."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models.voice import VoiceParams
+
+FloatArray = NDArray[np.float32]
+
+
+class VoiceStage(Protocol):
+    """Turns blocks at one rate into blocks of another voice at another, each lasting as long.
+
+    Attributes:
+        input_rate: Hz.
+        output_rate: Hz.
+        latency_samples: How much later than the input the output is, in samples at the output rate.
+        state: All that is carried from block to block: a dataclass.
+    """
+
+    @property
+    def input_rate(self) -> int: ...
+    @property
+    def output_rate(self) -> int: ...
+    @property
+    def latency_samples(self) -> int: ...
+    @property
+    def state(self) -> Any: ...
+
+    def process(self, block: FloatArray, params: VoiceParams, out: FloatArray) -> None:
+        """Render the next block.
+
+        Args:
+            block: [block_ms at `input_rate`].
+            params: How to render; may change with every block.
+            out: Filled [block_ms at `output_rate`].
+        """
+        ...
+
+    def reset(self) -> None:
+        """Return to the start of a stream, in place."""
+        ...
