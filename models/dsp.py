@@ -89,7 +89,7 @@ def _whispered(power: NDArray[np.float64]) -> NDArray[np.float64]:
     """Envelopes [frames, BINS] of voiced speech as if whispered: without the slope of the glottal pulse, less loud."""
     tilted = power * _WHISPER_TILT
     level = WHISPER_GAIN * power.sum(axis=1) / np.maximum(tilted.sum(axis=1), np.finfo(np.float64).tiny)
-    return tilted * level[:, None]
+    return np.asarray(tilted * level[:, None])
 
 
 @dataclass(slots=True)
@@ -132,12 +132,19 @@ class DspVoice:
     """A preset, applied to whatever speech comes in.
 
     It works at 24 kHz, so the output holds nothing above 12 kHz.
+
+    Args:
+        name: How the user calls it.
+        description: One line for lists.
+        preset: What it does.
+        core_frames: How many frames of 5 ms are analysed at a time; bounds the memory.
     """
 
-    def __init__(self, name: str, description: str, preset: DspPreset) -> None:
+    def __init__(self, name: str, description: str, preset: DspPreset, core_frames: int = CORE_FRAMES) -> None:
         self._name = name
         self._description = description
         self.preset = preset
+        self.core_frames = core_frames
 
     @property
     def name(self) -> str:
@@ -203,7 +210,7 @@ class DspVoice:
         """The voice at the working rate, from its first sample to a little after its end."""
         speaker, synthesis = SpeakerState(), SynthesisState()
         skip = LATENCY_SAMPLES
-        for window in overlapping_windows(blocks, CORE_FRAMES * HOP, CONTEXT_FRAMES * HOP):
+        for window in overlapping_windows(blocks, self.core_frames * HOP, CONTEXT_FRAMES * HOP):
             frames = self.preset.apply(_analysed(window, params.f0_method), speaker, params)
             samples = synthesize(frames, synthesis, params.seed)
             yield samples[skip:]
