@@ -1,0 +1,143 @@
+"""A noise gate with hysteresis, hold and ramps, sample by sample (noise gate in Zölzer 2011, DAFX, ch. 4).
+
+The level is the RMS of the last 10 ms. The gate opens as soon as the level reaches the threshold, and closes once the
+level has stayed more than 6 dB below it for 200 ms. The delay is 0: of a sound that sets in, what comes before the level
+is reached is lost, and the next 5 ms fade in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .errors import ParameterError
+from .level import GATE_OFF_DB
+
+FloatArray = NDArray[np.float32]
+
+LEVEL_MS = 10
+ATTACK_MS = 5
+RELEASE_MS = 50
+HOLD_MS = 200
+HYSTERESIS_DB = 6.0
+
+
+@dataclass(slots=True)
+class GateState:
+    """Memory of `gate_into`.
+
+    Attributes:
+        sample_rate: Hz.
+        gain: Of the last sample, 0..1.
+        is_open: Whether the gain rises, or falls.
+        hold_left: Samples below the closing level until it falls.
+        power_sum: Sum of the squares in `square_mem`.
+        power_sum_fresh: Sum of those put there since the last wrap.
+        position: In `square_mem`, of the oldest square.
+        square_mem: Squares of the last 10 ms, a ring [10 ms].
+    """
+
+    sample_rate: int
+    gain: float = 0.0
+    is_open: bool = False
+    hold_left: int = 0
+    power_sum: float = 0.0
+    power_sum_fresh: float = 0.0
+    position: int = 0
+    square_mem: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), repr=False)
+
+    @classmethod
+    def allocate(cls, sample_rate: int) -> GateState:
+        """A closed gate, with silence before it.
+
+        Raises:
+            ParameterError: the rate is below 1000 Hz.
+        """
+        if sample_rate < 1000:
+            raise ParameterError(f"cannot gate at {sample_rate} Hz: use at least 1000 Hz.")
+        return cls(sample_rate, square_mem=np.zeros(sample_rate * LEVEL_MS // 1000))
+
+    def reset(self) -> None:
+        """Return to the start of a stream."""
+        self.gain = self.power_sum = self.power_sum_fresh = 0.0
+        self.is_open = False
+        self.hold_left = self.position = 0
+        self.square_mem[:] = 0.0
+
+
+def gate_into(x: FloatArray, state: GateState, threshold_db: float, out: FloatArray) -> None:
+    """Gate the next samples of a stream. How it is cut into blocks changes nothing, to the last bit.
+
+    Args:
+        x: [n], contiguous.
+        state: Advanced in place.
+        threshold_db: RMS in dB of full scale. At or below -60 the gate is off: it opens and stays so.
+        out: Filled [n], contiguous; may be `x`.
+
+    Raises:
+        ParameterError: `out` is of another length than `x`.
+    """
+    if len(out) != len(x):
+        raise ParameterError(f"a gate turns {len(x)} samples into as many, but there is room for {len(out)}.")
+    is_off = threshold_db <= GATE_OFF_DB
+    opening_sum = -np.inf if is_off else len(state.square_mem) * 10.0 ** (float(threshold_db) / 10.0)
+    ms = state.sample_rate / 1000
+    state.gain, state.is_open, state.hold_left, state.power_sum, state.power_sum_fresh, state.position = _gate(
+        x,
+        out,
+        state.square_mem,
+        opening_sum,
+        opening_sum * 10.0 ** (-HYSTERESIS_DB / 10.0),
+        1.0 / (ATTACK_MS * ms),
+        1.0 / (RELEASE_MS * ms),
+        int(HOLD_MS * ms),
+        state.gain,
+        state.is_open,
+        state.hold_left,
+        state.power_sum,
+        state.power_sum_fresh,
+        state.position,
+    )
+
+
+@njit(nogil=True, cache=True)
+def _gate(
+    x: FloatArray,
+    out: FloatArray,
+    square_mem: NDArray[np.float64],
+    opening_sum: float,
+    closing_sum: float,
+    rise: float,
+    fall: float,
+    hold: int,
+    gain: float,
+    is_open: bool,
+    hold_left: int,
+    power_sum: float,
+    power_sum_fresh: float,
+    position: int,
+) -> tuple[float, bool, int, float, float, int]:
+    for i in range(len(x)):
+        square = np.float64(x[i]) * np.float64(x[i])
+        power_sum += square - square_mem[position]
+        power_sum_fresh += square
+        square_mem[position] = square
+        position += 1
+        if position == len(square_mem):
+            # Both are now sums of the same squares: an error of rounding, and NaN, goes no further.
+            position = 0
+            power_sum = power_sum_fresh
+            power_sum_fresh = 0.0
+        if power_sum >= opening_sum or (is_open and power_sum >= closing_sum):
+            is_open = True
+            hold_left = hold
+        elif hold_left > 0:
+            hold_left -= 1
+        else:
+            is_open = False
+        gain = min(gain + rise, 1.0) if is_open else max(gain - fall, 0.0)
+        out[i] = x[i] * gain
+    return gain, is_open, hold_left, power_sum, power_sum_fresh, position
