@@ -1,7 +1,7 @@
 """A noise gate with hysteresis, hold and ramps, sample by sample (noise gate in Zölzer 2011, DAFX, ch. 4).
 
 The level is the RMS of the last 10 ms. The gate opens as soon as the level reaches the threshold, and closes once the
-level has stayed more than 6 dB below it for 200 ms. The delay is 0: of a sound that sets in, what comes before the level
+level has stayed more than 6 dB below it for 200 ms. The delay is 0: when a sound sets in, what comes before its level
 is reached is lost, and the next 5 ms fade in.
 """
 
