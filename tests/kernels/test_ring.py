@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 
 COUNT_MODULO = 1 << 24  # up to here float32 holds every whole number
+SPINS = 1000  # tries in a row before the other side is let onto the processor
 
 
 def counting(first: int, samples: int) -> FloatArray:
@@ -157,41 +158,58 @@ def test_two_threads(capacity: int, largest: int) -> None:
 
 
 @njit(nogil=True)
-def feed_without_pause(ring: tuple[FloatArray, Any, Any], total: int, x: FloatArray) -> None:
-    written = 0
-    while written < total:
+def feed_without_pause(ring: tuple[FloatArray, Any, Any], written: int, total: int, x: FloatArray) -> int:
+    """Write until all is written, or the ring stays full: how much was written by then."""
+    idle = 0
+    while written < total and idle < SPINS:
         size = min(1 + written % len(x), total - written)
         for i in range(size):
             x[i] = (written + i) % COUNT_MODULO
-        written += ring_module._write(x[:size], *ring)
+        done = ring_module._write(x[:size], *ring)
+        written += done
+        idle = 0 if done else idle + 1
+    return written
 
 
 @njit(nogil=True)
-def drain_without_pause(ring: tuple[FloatArray, Any, Any], total: int, out: FloatArray) -> int:
-    read = 0
+def drain_without_pause(ring: tuple[FloatArray, Any, Any], read: int, total: int, out: FloatArray) -> tuple[int, int]:
+    """Read until all is read, or the ring stays empty: how much was read by then, and how much of it was wrong."""
+    idle = 0
     wrong = 0
-    while read < total:
+    while read < total and idle < SPINS:
         done = ring_module._read(out[: 1 + read % len(out)], *ring)
         for i in range(done):
             if out[i] != (read + i) % COUNT_MODULO:
                 wrong += 1
         read += done
-    return wrong
+        idle = 0 if done else idle + 1
+    return read, wrong
 
 
-def test_two_threads_at_the_same_instant() -> None:
-    """Without Python's global lock both sides really touch the ring at once, mostly in pieces of a few samples."""
-    total = 40_000_000
-    ring = RingBuffer.allocate(4099)
+# The side of the larger pieces is the faster one and waits at the heels of the other.
+@pytest.mark.parametrize(("largest_write", "largest_read"), [(31, 257), (257, 31)])
+def test_two_threads_at_the_same_instant(largest_write: int, largest_read: int) -> None:
+    """Without Python's global lock both sides really touch the ring at once, in pieces of a few samples."""
+    total = 20_000_000
+    ring = RingBuffer.allocate(1021)
     arrays = (ring.samples, ring.written_total, ring.read_total)
-    pieces = [np.zeros(size, dtype=np.float32) for size in (257, 64)]
-    for x in pieces:
-        feed_without_pause(arrays, 0, x)
-        drain_without_pause(arrays, 0, x)
-    writer = threading.Thread(target=feed_without_pause, args=(arrays, total, pieces[0]), daemon=True)
+    x, out = np.zeros(largest_write, dtype=np.float32), np.zeros(largest_read, dtype=np.float32)
+
+    def feed_all() -> None:
+        written = 0
+        while written < total:
+            written = feed_without_pause(arrays, written, total, x)
+            time.sleep(0)
+
+    writer = threading.Thread(target=feed_all, daemon=True)
     writer.start()
-    assert drain_without_pause(arrays, total, pieces[1]) == 0
+    read = wrong = 0
+    while read < total:
+        read, errors = drain_without_pause(arrays, read, total, out)
+        wrong += errors
+        time.sleep(0)
     writer.join()
+    assert wrong == 0
     assert ring.available == 0
 
 
