@@ -18,7 +18,9 @@ from .state import restore, snapshot
 
 log = logging.getLogger(__name__)
 
-HALF_PERIODS = 20  # of the resamplers; a multiple of 5, so that 40 kHz and 48 kHz meet on whole samples
+# Of the resamplers: 1.6 ms at 16 kHz, and what folds stays above their pass band. A multiple of 5, so that 40 kHz and
+# 48 kHz meet on whole samples.
+HALF_PERIODS = 30
 
 
 @dataclass(slots=True)

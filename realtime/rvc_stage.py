@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..kernels.crossfade import CrossfadeState, crossfade_into
 from ..kernels.errors import ParameterError
 from ..kernels.level import rms_mix
 from ..kernels.pitch import coarse_pitch
-from ..kernels.sola import fade_in_curve
 from ..models.hubert import Hubert
 from ..models.mel import HOP, SAMPLE_RATE
 from ..models.prior import FLOW_REACH, HIDDEN
@@ -46,7 +46,7 @@ class RvcState:
         logs_mem: Prior log deviation of these.
         shifted_mem: F0 in Hz of the source over these, after the shift [LEAD_FRAMES].
         phase: Of the source in cycles before the next frame.
-        tail_mem: Provisional rendering of the next frames, to fade from.
+        crossfade: Provisional rendering of the next frames, to fade from.
         frames_in: Frames taken in since the start.
     """
 
@@ -57,12 +57,13 @@ class RvcState:
     logs_mem: Tensor
     shifted_mem: NDArray[np.float32]
     phase: float
-    tail_mem: NDArray[np.float32]
+    crossfade: CrossfadeState
     frames_in: int
 
     def reset(self) -> None:
         """Return to the start of a stream."""
-        for array in (self.audio_mem, self.f0_mem, self.shifted_mem, self.tail_mem):
+        self.crossfade.reset()
+        for array in (self.audio_mem, self.f0_mem, self.shifted_mem):
             array[:] = 0.0
         for tensor in (self.m_mem, self.logs_mem):
             tensor.zero_()
@@ -100,7 +101,6 @@ class RvcStage:
                 raise ParameterError(f"{voice.name} needs a pitch network")
             right = min(self.lookahead - MEL_WAIT_FRAMES, MAX_PITCH_RIGHT_FRAMES)
             self.tracker = StreamingRMVPE(rmvpe, self.block, right)
-        self._fade = fade_in_curve(self.crossfade * per_frame)
         self.state = RvcState(
             audio_mem=np.zeros(self.window * HOP, dtype=np.float32),
             pitch=self.tracker.state if self.tracker else None,
@@ -109,7 +109,7 @@ class RvcStage:
             logs_mem=torch.zeros(1, HIDDEN, LEAD_FRAMES, device=device),
             shifted_mem=np.zeros(LEAD_FRAMES, dtype=np.float32),
             phase=0.0,
-            tail_mem=np.zeros(self.crossfade * per_frame, dtype=np.float32),
+            crossfade=CrossfadeState.allocate(self.crossfade * per_frame),
             frames_in=0,
         )
 
@@ -124,18 +124,14 @@ class RvcStage:
         _shift_in(state.audio_mem, block)
         state.frames_in += self.block
         self._track(block)
-        end = state.frames_in - self.lookahead  # committed now: frames end - block .. end
-        start = max(end - self.block, 0)
-        out[:] = 0.0
-        if end <= 0:
-            return
+        # Committed now. At first these frames lie before the stream: they are rendered like any other, so that all
+        # shapes stay the same from the first block on, and muted.
+        start = state.frames_in - self.lookahead - self.block
         m, logs, f0 = self._prior(start, params)
-        wav = self._render(m, logs, f0, start, end, params)
-        samples = (end - start) * self.voice.synthesizer.shape.samples_per_frame
-        fade = self._fade[: len(wav)]
-        wav[: len(fade)] = wav[: len(fade)] * fade + state.tail_mem[: len(fade)] * (1.0 - fade)
-        out[len(out) - samples :] = wav[:samples]
-        state.tail_mem[:] = wav[samples:]
+        wav = self._render(m, logs, f0, start, params)
+        if start < 0:
+            wav[: -start * self.voice.synthesizer.shape.samples_per_frame] = 0.0
+        crossfade_into(wav, state.crossfade, out)
 
     def _track(self, block: NDArray[np.float32]) -> None:
         """Bring F0 up to the newest frame; frames that are not known yet hold the last one that is."""
@@ -150,14 +146,14 @@ class RvcStage:
     def _prior(self, start: int, params: VoiceParams) -> tuple[Tensor, Tensor, NDArray[np.float32]]:
         """Prior mean, log deviation and shifted F0 of the frames from `start` to the newest with a feature."""
         state, voice, net = self.state, self.voice, self.voice.synthesizer
-        # At the start of a stream there is less past than the window holds: only what is real is looked at.
-        frames = min(self.window, state.frames_in)
-        first = state.frames_in - frames
-        audio = torch.from_numpy(state.audio_mem[len(state.audio_mem) - frames * HOP :]).to(voice.device)[None]
-        features = self.content.features(audio, voice.version)[0]
-        known = frames - CONTENT_WAIT_FRAMES
+        first = state.frames_in - self.window
+        window = state.audio_mem
+        if first < 0:  # less past than the window holds: what there is, mirrored, never silence
+            window = np.pad(window[-first * HOP :], (-first * HOP, 0), mode="reflect")
+        features = self.content.features(torch.from_numpy(window).to(voice.device)[None], voice.version)[0]
+        known = self.window - CONTENT_WAIT_FRAMES
         slots = (torch.arange(known, device=voice.device) // 2).clamp(max=len(features) - 1)
-        f0 = state.f0_mem[len(state.f0_mem) - frames :][:known] * np.float32(2.0 ** (params.pitch_semitones / 12.0))
+        f0 = state.f0_mem[:known] * np.float32(2.0 ** (params.pitch_semitones / 12.0))
         phone, pitch = features[slots], None
         if voice.index is not None and params.index_rate > 0.0:
             phone = voice.index.blend(features, params.index_rate)[slots]
@@ -170,34 +166,28 @@ class RvcStage:
         return m, logs, f0[start - first :]
 
     def _render(
-        self, m: Tensor, logs: Tensor, f0: NDArray[np.float32], start: int, end: int, params: VoiceParams
+        self, m: Tensor, logs: Tensor, f0: NDArray[np.float32], start: int, params: VoiceParams
     ) -> NDArray[np.float32]:
-        """Frames `start` to `end` and the crossfade after them; commits what they were made of."""
-        state, net = self.state, self.voice.synthesizer
-        lead = min(start, LEAD_FRAMES)
+        """The block from frame `start` on and the crossfade after it; commits what the block was made of."""
+        state, net, block = self.state, self.voice.synthesizer, self.block
         g = net.emb_g(torch.tensor([int(params.speaker)], device=m.device))[..., None]
-        m = torch.cat((state.m_mem[..., LEAD_FRAMES - lead :], m), dim=2)
-        logs = torch.cat((state.logs_mem[..., LEAD_FRAMES - lead :], logs), dim=2)
-        f0 = np.concatenate((state.shifted_mem[LEAD_FRAMES - lead :], f0))
-        z = latent(net, m, logs, g, start - lead, params.seed)
-        decoder_lead = min(lead, DECODER_LEAD_FRAMES)
-        skip = lead - decoder_lead
-        phase = state.phase - cycles(f0[skip:lead])
-        rendered_f0 = np.ascontiguousarray(f0[skip:])
-        wav = render(
-            net, z[..., skip:], g, rendered_f0, start - decoder_lead, phase, params.formant_semitones, params.seed
-        )
+        m = torch.cat((state.m_mem, m), dim=2)
+        logs = torch.cat((state.logs_mem, logs), dim=2)
+        f0 = np.concatenate((state.shifted_mem, f0))
+        state.m_mem.copy_(m[..., block : block + LEAD_FRAMES])
+        state.logs_mem.copy_(logs[..., block : block + LEAD_FRAMES])
+        state.shifted_mem[:] = f0[block : block + LEAD_FRAMES]
+
+        z = latent(net, m, logs, g, start - LEAD_FRAMES, params.seed)[..., FLOW_REACH:]
+        phase = state.phase - cycles(f0[FLOW_REACH:LEAD_FRAMES])
+        state.phase = (state.phase + cycles(f0[LEAD_FRAMES : LEAD_FRAMES + block])) % 1.0
+        f0, first = np.ascontiguousarray(f0[FLOW_REACH:]), start - DECODER_LEAD_FRAMES
+        wav = render(net, z, g, f0, first, phase, params.formant_semitones, params.seed)
         per_frame = net.shape.samples_per_frame
         if params.rms_mix < 1.0:
-            audio = state.audio_mem[len(state.audio_mem) - (state.frames_in - start + decoder_lead) * HOP :]
+            audio = state.audio_mem[len(state.audio_mem) - (state.frames_in - first) * HOP :]
             wav = rms_mix(audio, wav, per_frame, params.rms_mix, hop_in=HOP)
-        committed = lead + end - start
-        state.phase = (state.phase + cycles(f0[lead:committed])) % 1.0
-        kept = min(committed, LEAD_FRAMES)
-        state.m_mem[..., LEAD_FRAMES - kept :] = m[..., committed - kept : committed]
-        state.logs_mem[..., LEAD_FRAMES - kept :] = logs[..., committed - kept : committed]
-        state.shifted_mem[LEAD_FRAMES - kept :] = f0[committed - kept : committed]
-        return wav[decoder_lead * per_frame :][: (end - start + self.crossfade) * per_frame]
+        return wav[DECODER_LEAD_FRAMES * per_frame :][: (block + self.crossfade) * per_frame]
 
 
 def _shift_in(memory: NDArray[np.float32], block: NDArray[np.float32]) -> None:

@@ -11,6 +11,7 @@ import scipy.signal
 import soundfile
 from altervox.kernels.errors import ParameterError
 from altervox.kernels.f0_world import world_f0
+from altervox.kernels.world import synthesize
 from altervox.models import load_voice
 from altervox.models.dsp import DSP_VOICES
 from altervox.realtime import Engine, StreamConfig, VoiceParams
@@ -179,11 +180,8 @@ def test_a_voice_that_produces_nan_is_muted_counted_and_recovers(monkeypatch: py
     engine = Engine(load_voice("robot"), StreamConfig(block_ms=20))
     audio = speech(48000)
     run(engine, audio[:48000])
-    from altervox.realtime import dsp_stage
-
-    real = dsp_stage.synthesize
     with monkeypatch.context() as patch:
-        patch.setattr(dsp_stage, "synthesize", lambda *a: real(*a) * np.float32(np.nan))
+        patch.setattr("altervox.realtime.dsp_stage.synthesize", lambda *a: synthesize(*a) * np.float32(np.nan))
         bad = run(engine, audio[48000 : 48000 + 3 * engine.block_size])
     assert np.isfinite(bad).all()
     assert engine.muted_blocks == 3

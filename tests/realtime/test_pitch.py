@@ -52,11 +52,16 @@ def test_pieces_make_no_difference(model: RMVPE, speech: np.ndarray, block: int,
     tracker = StreamingRMVPE(model, block, right)
     expected = stream(tracker, audio, len(audio))
     assert len(expected) == len(audio) // HOP // block * block - 3 - right
-    for pieces in (1, 160, [1, 3000, 7, 159, 161, 500]):
-        if pieces == 1 and block != 2:
-            continue  # single samples once
+    for pieces in (160, [1, 3000, 7, 159, 161, 500]):
         tracker.reset()
         np.testing.assert_array_equal(stream(tracker, audio, pieces), expected)
+
+
+def test_single_samples_make_no_difference(model: RMVPE, speech: np.ndarray) -> None:
+    tracker = StreamingRMVPE(model, 2, 2)
+    expected = tracker.push(speech[:9000])
+    tracker.reset()
+    np.testing.assert_array_equal(stream(tracker, speech[:9000], 1), expected)
 
 
 @pytest.mark.parametrize(("block", "right"), [(2, 2), (10, 0)])
