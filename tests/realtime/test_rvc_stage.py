@@ -188,10 +188,14 @@ def test_phase_and_noise_are_the_streams_not_the_blocks(
     draws = iter(range(10_000))
 
     def phase_of_a_block(*a: Any) -> np.ndarray:
-        return render(*a[:5], 0.0, *a[6:])
+        given_phase = list(a)
+        given_phase[5] = 0.0
+        return render(*given_phase)
 
     def noise_of_a_block(*a: Any) -> torch.Tensor:
-        return latent(*a[:5], next(draws))
+        given_seed = list(a)
+        given_seed[5] = next(draws)
+        return latent(*given_seed)
 
     if broken == "phase":
         monkeypatch.setattr("altervox.realtime.rvc_stage.render", phase_of_a_block)
