@@ -86,6 +86,14 @@ def cli(verbose: bool) -> None:
 @click.option("--speaker", type=click.IntRange(min=0), default=0, help="Number of the speaker, in voices of several.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, help="Of the noise in the voice.")
+@click.option(
+    "--quality",
+    type=click.Choice(["offline", "live"]),
+    default="offline",
+    show_default=True,
+    help="offline: long windows; live: through the streaming engine, as a listener hears it.",
+)
+@click.option("--block-ms", type=int, default=100, show_default=True, help="Block of --quality live.")
 @click.option("--repair", is_flag=True, help="Put silence where samples are no number.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
 @click.pass_context
@@ -115,7 +123,18 @@ def convert(
         f0_method=options["f0_method"],
         seed=options["seed"],
     )
-    return run(list(inputs), output, options["voice"], options["device"], params, options["repair"], as_json, given)
+    live_block_ms = options["block_ms"] if options["quality"] == "live" else None
+    return run(
+        list(inputs),
+        output,
+        options["voice"],
+        options["device"],
+        params,
+        live_block_ms,
+        options["repair"],
+        as_json,
+        given,
+    )
 
 
 @cli.group(invoke_without_command=True)

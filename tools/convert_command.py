@@ -33,6 +33,7 @@ def convert(
     voice_name: str,
     device: str,
     params: VoiceParams,
+    live_block_ms: int | None,
     repair: bool,
     as_json: bool,
     given: set[str],
@@ -45,6 +46,7 @@ def convert(
         voice_name: Name or path.
         device: "auto", "cpu", ...
         params: How to render.
+        live_block_ms: Block of the streaming engine, None to convert in long windows.
         repair: Put silence in the place of samples that are no number.
         as_json: Print JSON instead of lines.
         given: Names of the options that the user typed.
@@ -55,6 +57,11 @@ def convert(
     from ..models.library import load_voice
 
     voice = load_voice(voice_name, device)
+    if live_block_ms is not None and voice.name != "off":
+        from ..realtime.config import StreamConfig
+        from ..realtime.offline import StreamedVoice
+
+        voice = StreamedVoice(voice, StreamConfig(block_ms=live_block_ms))
     to_folder = output is not None and output.endswith(("/", os.sep))
     jobs = plan(inputs, Path(output) if output is not None else None, voice.name, to_folder)
     unused = [name for name in _without_effect(voice) if name in given]
