@@ -66,12 +66,19 @@ class BaseModel:
         )
         by_hand = f"download {self.filename} from {source} and put it into {target.parent}"
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.utils import logging as hub_logging
+
+        hub_logging.set_verbosity(logging.ERROR)  # it would tell of each try
 
         unfinished = target.parent / "unfinished"
         try:
             unfinished.mkdir(parents=True, exist_ok=True)
             fetched = Path(hf_hub_download(self.repository, self.filename, local_dir=unfinished))
+        except LocalEntryNotFoundError as error:
+            raise BaseModelError(
+                f"{self.title} could not be fetched, for huggingface.co does not answer: {by_hand}"
+            ) from error
         except (HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
             raise BaseModelError(f"{self.title} could not be fetched ({type(error).__name__}): {by_hand}") from error
         size = fetched.stat().st_size

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.errors import ParameterError
-from ..kernels.f0_world import world_f0
+from ..kernels.f0_world import hold_f0, world_f0
 from ..kernels.world import (
     BINS,
     HOP,
@@ -254,23 +254,13 @@ def _analysed(window: Window, f0_method: str) -> SpeechFrames:
     first = (window.core_start - window.start) // HOP
     count = (window.core_end - window.core_start) // HOP
     method = "dio" if f0_method == "auto" else f0_method
-    f0 = world_f0(window.samples, SAMPLE_RATE, method, 1000.0 * HOP / SAMPLE_RATE, F0_FLOOR_HZ, F0_CEILING_HZ)
-    f0 = _extended(f0)[first:]
+    found = world_f0(window.samples, SAMPLE_RATE, method, 1000.0 * HOP / SAMPLE_RATE, F0_FLOOR_HZ, F0_CEILING_HZ)
+    # F0 is held on both sides of a voiced stretch: DIO ends them early, and D4C takes back what is too much.
+    f0 = hold_f0(found, EXTENSION_FRAMES, EXTENSION_FRAMES)[first:]
     if window.is_last:
         count += TAIL_FRAMES
         f0 = np.pad(f0, (0, max(count - len(f0), 0)))
     return analyse(window.samples, f0[:count], first)
-
-
-def _extended(f0_hz: NDArray[np.float32]) -> NDArray[np.float32]:
-    """F0 held on both sides of each voiced stretch: DIO ends stretches early, and D4C takes back what is too much."""
-    frames = np.arange(len(f0_hz))
-    voiced = f0_hz > 0
-    before = np.maximum.accumulate(np.where(voiced, frames, -1 - EXTENSION_FRAMES))
-    after = np.minimum.accumulate(np.where(voiced, frames, len(f0_hz) + EXTENSION_FRAMES)[::-1])[::-1]
-    nearest = np.where(frames - before <= after - frames, before, after)
-    near = np.abs(frames - nearest) <= EXTENSION_FRAMES
-    return np.where(near, f0_hz[nearest.clip(0, len(f0_hz) - 1)], np.float32(0.0))
 
 
 DSP_VOICES: dict[str, Voice] = {
