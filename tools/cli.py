@@ -233,6 +233,15 @@ def bench_stream(seconds: float, names: tuple[str, ...], blocks_ms: tuple[int, .
     return run(seconds, list(names) or ["woman", "robot"], list(blocks_ms) or list(BLOCKS_MS), device, as_json)
 
 
+@bench.command("accuracy")
+@click.argument("recording", type=click.Path(path_type=Path))
+def bench_accuracy(recording: Path) -> int:
+    """Compare what a stream makes of a recording of speech with the whole of it, by look-ahead."""
+    from .bench_accuracy import bench_accuracy as run
+
+    return run(recording)
+
+
 def main() -> NoReturn:
     """Run, and turn every outcome into one line and an exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
