@@ -22,7 +22,9 @@ SAMPLE_RATE = 48000
 _WARM_UP_BLOCKS = 5
 
 
-def bench_stream(seconds: float, names: list[str], blocks_ms: list[int], device: str, as_json: bool) -> int:
+def bench_stream(
+    seconds: float, names: list[str], blocks_ms: list[int], context_ms: int, device: str, as_json: bool
+) -> int:
     """Run the benchmark. Returns the exit code."""
     from ..models.dsp import DSP_VOICES
     from ..models.library import load_voice
@@ -42,7 +44,7 @@ def bench_stream(seconds: float, names: list[str], blocks_ms: list[int], device:
         for name in names:
             voice = load_voice(write_voice(home, name) if name in RVC_KINDS else name, device)
             for block_ms in blocks_ms:
-                steps = [("", *_engine(voice, block_ms))]
+                steps = [("", *_engine(voice, block_ms, context_ms))]
                 if name in RVC_KINDS:
                     steps.append((" (RVC's step)", *_reference(voice, block_ms)))
                 for what, step, delay_ms in steps:
@@ -69,12 +71,12 @@ def _library() -> Iterator[Path]:
                 os.environ["ALTERVOX_HOME"] = before
 
 
-def _engine(voice: Any, block_ms: int) -> tuple[Callable[[int], None], float | None]:
+def _engine(voice: Any, block_ms: int, context_ms: int) -> tuple[Callable[[int], None], float | None]:
     """A step of our engine, and its delay."""
     from ..realtime.config import StreamConfig
     from ..realtime.engine import Engine
 
-    engine = Engine(voice, StreamConfig(sample_rate=SAMPLE_RATE, block_ms=block_ms))
+    engine = Engine(voice, StreamConfig(sample_rate=SAMPLE_RATE, block_ms=block_ms, context_ms=context_ms))
     audio = speech_like(10.0, SAMPLE_RATE)
     out = np.zeros(engine.block_size, dtype=np.float32)
     blocks = len(audio) // engine.block_size

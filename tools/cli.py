@@ -223,14 +223,18 @@ def bench_convert(seconds: float, names: tuple[str, ...], device: str, as_json: 
 @click.option("--seconds", type=click.FloatRange(1, 3600), default=10.0, show_default=True, help="Audio per row.")
 @click.option("--voice", "names", multiple=True, help="Embedded names, or rvc-v2-40k ...; else woman and robot.")
 @click.option("--block-ms", "blocks_ms", type=click.IntRange(20, 2000), multiple=True, help="Else 20, 40, 100 and 240.")
+@click.option("--context-ms", type=int, default=1000, show_default=True, help="Past that an RVC voice looks at.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def bench_stream(seconds: float, names: tuple[str, ...], blocks_ms: tuple[int, ...], device: str, as_json: bool) -> int:
+def bench_stream(
+    seconds: float, names: tuple[str, ...], blocks_ms: tuple[int, ...], context_ms: int, device: str, as_json: bool
+) -> int:
     """Time each block of a stream against its deadline; for RVC voices beside RVC's own real-time step."""
     from .bench_stream import BLOCKS_MS
     from .bench_stream import bench_stream as run
 
-    return run(seconds, list(names) or ["woman", "robot"], list(blocks_ms) or list(BLOCKS_MS), device, as_json)
+    voices = list(names) or ["woman", "robot"]
+    return run(seconds, voices, list(blocks_ms) or list(BLOCKS_MS), context_ms, device, as_json)
 
 
 @bench.command("accuracy")
