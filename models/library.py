@@ -255,4 +255,4 @@ def _is_plain_name(name: str) -> bool:
 
 def _nearest(name: str) -> str:
     near = difflib.get_close_matches(name.lower(), [v.name for v in list_voices()], n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -147,6 +147,7 @@ def voices(context: click.Context, as_json: bool) -> int:
       altervox voices add alice.zip
       altervox voices show alice
     """
+    context.obj = as_json
     if context.invoked_subcommand is not None:
         return 0
     from .voices_command import show_list
@@ -156,11 +157,12 @@ def voices(context: click.Context, as_json: bool) -> int:
 
 @voices.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
-def voices_list(as_json: bool) -> int:
+@click.pass_obj
+def voices_list(json_before: bool, /, as_json: bool) -> int:
     """List voices."""
     from .voices_command import show_list
 
-    return show_list(as_json)
+    return show_list(as_json or json_before)
 
 
 @voices.command("show")
@@ -252,7 +254,7 @@ def main() -> NoReturn:
         if isinstance(stream, TextIOWrapper):  # the name of a file may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="altervox", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -73,7 +73,7 @@ def plain(*options: str, out: str = "out.wav") -> list[str]:
     return ["convert", "in.wav", "-o", out, "--voice", "off", *options]
 
 
-NEAR = r"there is no voice 'womn'; did you mean 'woman'\?"
+NEAR = r"there is no voice 'womn' \(did you mean 'woman'\?\)"
 # What is there, the arguments, the exit code, and a regular expression of what is said.
 REFUSED: dict[str, tuple[Callable[[Path], None], list[str], int, str]] = {
     "missing file": (bad("missing"), plain(), 1, r"in\.wav does not exist"),

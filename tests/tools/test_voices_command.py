@@ -85,8 +85,8 @@ def test_show_tells_what_a_voice_is(voice_file: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["show", "womn"], 2, r"no voice 'womn'; did you mean 'woman'\?"),
-        (["remove", "robto"], 2, r"no voice 'robto'; did you mean 'robot'\?"),
+        (["show", "womn"], 2, r"no voice 'womn' \(did you mean 'woman'\?\)"),
+        (["remove", "robto"], 2, r"no voice 'robto' \(did you mean 'robot'\?\)"),
         (["remove", "../library"], 2, r"no voice '\.\./library'"),
         (["remove", "woman"], 1, r"'woman' is an embedded voice and stays"),
         (["remove", "alice"], 2, r"no voice 'alice'"),
