@@ -36,11 +36,6 @@ _TRANSFORMERS_NAMES = [
 ]
 
 
-def frames_of(samples: int) -> int:
-    """Feature frames that `samples` samples at 16 kHz give."""
-    return max((samples - FIELD) // HOP + 1, 0)
-
-
 class FeatureExtractor(nn.Module):
     """Seven convolutions: `[B, N] -> [B, 512, frames]`. GroupNorm over the whole input after the first only."""
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..kernels.errors import CheckpointError
 from .generator import Decoder, DecoderShape
-from .prior import FLOW_REACH, HIDDEN, SPEAKER_WIDTH, Flow, PriorEncoder
+from .prior import FLOW_REACH, SPEAKER_WIDTH, Flow, PriorEncoder
 from .weight_norm import fold_weight_norm
 
 LATENT_NOISE = 0.66666  # five sixes, as the voices were tuned with
@@ -170,6 +170,3 @@ def sample_rate_of(value: object) -> int:
 def latent_frames(window_frames: int, skip_head: int) -> int:
     """Frames of latent noise that `Synthesizer.infer` takes for a window."""
     return window_frames - max(skip_head - FLOW_REACH, 0)
-
-
-LATENT_CHANNELS = HIDDEN

@@ -62,7 +62,7 @@ class StreamingRMVPE:
         block_frames: Frames of 10 ms given out per step.
         right_frames: Further frames that the backward direction of the GRU sees. Each adds 10 ms of delay.
         window_frames: Frames that the U-Net sees, a multiple of 32; None takes the least that leaves 32 or more frames
-            of past, which is as good as more (`docs/streaming.md`).
+            of past.
 
     Raises:
         ParameterError: the lengths do not fit one another.

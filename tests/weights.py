@@ -80,6 +80,14 @@ def digest(state: Mapping[str, Array]) -> str:
     return total.hexdigest()
 
 
+def fill_network(net: Any) -> dict[str, Any]:
+    """A state dict for a torch module: numbers of a sane scale, so that what goes in matters to what comes out."""
+    import torch
+
+    filled = fill({k: tuple(v.shape) for k, v in net.state_dict().items()}, seed=3)
+    return {k: torch.from_numpy(np.array(v)) for k, v in filled.items()}
+
+
 def _old_spelling(name: str) -> str:
     for new, old in _NEW_SPELLING.items():
         name = name.replace(new, old)

@@ -31,17 +31,11 @@ RATE = 16000
 PARAMS = VoiceParams(f0_method="dio")
 
 
-def filled(net: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Weights of a sane scale, so that what goes in makes a difference to what comes out."""
-    state = weights.fill({k: tuple(v.shape) for k, v in net.state_dict().items()}, seed=3)
-    return {k: torch.from_numpy(np.array(v)) for k, v in state.items()}
-
-
 def make_voice(has_f0: bool = True, width: int = 768) -> RvcVoice:
     """Full-size prior and flow, a narrow decoder, random weights."""
     shape = DecoderShape(40000, (10, 10, 2, 2), (16, 16, 4, 4), initial_channels=64)
     net = Synthesizer(shape, width, 3, has_f0)
-    net.load_state_dict(filled(net))
+    net.load_state_dict(weights.fill_network(net))
     config = [1025, 32, 192, 192, 768, 2, 6, 3, 0, "1", [3, 7, 11], [[1, 3, 5]] * 3]
     config += [[10, 10, 2, 2], 64, [16, 16, 4, 4], 109, 256, 40000]
     checkpoint = VoiceCheckpoint(net.state_dict(), config, "v2", has_f0, 40000, 3, "")
@@ -58,8 +52,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A library whose base models have the real architecture, one full-size and one narrow, and random weights."""
     folder = tmp_path_factory.mktemp("library")
     (folder / "base").mkdir()
-    torch.save(filled(Hubert()), folder / "base" / "hubert_base.pt")
-    torch.save(filled(RMVPE(4, 1, 1, 32)), folder / "base" / "rmvpe.pt")
+    torch.save(weights.fill_network(Hubert()), folder / "base" / "hubert_base.pt")
+    torch.save(weights.fill_network(RMVPE(4, 1, 1, 32)), folder / "base" / "rmvpe.pt")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALTERVOX_HOME", str(folder))
         yield

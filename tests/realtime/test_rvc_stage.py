@@ -34,8 +34,7 @@ PARAMS = VoiceParams(rms_mix=1.0)
 
 def filled(net: torch.nn.Module) -> torch.nn.Module:
     """Weights of a sane scale, so that what goes in makes a difference to what comes out."""
-    state = weights.fill({k: tuple(v.shape) for k, v in net.state_dict().items()}, seed=3)
-    net.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in state.items()})
+    net.load_state_dict(weights.fill_network(net))
     return net
 
 
