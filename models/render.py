@@ -37,10 +37,37 @@ def latent(net: Synthesizer, m: Tensor, logs: Tensor, g: Tensor, first_frame: in
     Returns:
         `[1, 192, T]`; within 24 frames of the edges it would differ with more context.
     """
+    z: Tensor = net.flow(drawn_prior(m, logs, first_frame, seed), g)
+    return z
+
+
+def drawn_prior(m: Tensor, logs: Tensor, first_frame: int, seed: int) -> Tensor:
+    """What goes into the flow: the prior of consecutive frames with the noise of these frames `[1, 192, T]`."""
     noise = frame_noise(seed, _LATENT_STREAM, first_frame, m.shape[2], HIDDEN)
     latent_noise = torch.from_numpy(noise.T.copy()).to(m.device)[None]
-    z: Tensor = net.flow(m + torch.exp(logs) * latent_noise * LATENT_NOISE, g)
-    return z
+    return m + torch.exp(logs) * latent_noise * LATENT_NOISE
+
+
+def harmonic_source(
+    net: Synthesizer, f0_hz: NDArray[np.float32], first_frame: int, phase: float, seed: int
+) -> Tensor | None:
+    """The source of consecutive frames `[1, 1, T * samples per frame]`; None for a voice without F0.
+
+    Args:
+        net: The generator.
+        f0_hz: [T], 0 where unvoiced.
+        first_frame: Absolute index of the first of them.
+        phase: In cycles before the first of them.
+        seed: Of the noise.
+    """
+    if net.dec.m_source is None:
+        return None
+    device = net.emb_g.weight.device
+    drawn = frame_noise(seed, _SOURCE_STREAM, first_frame, len(f0_hz), net.shape.samples_per_frame)
+    noise = torch.from_numpy(drawn).to(device).view(1, -1, 1)
+    phase_in = torch.tensor([phase], dtype=torch.float64, device=device)
+    source: Tensor = net.dec.m_source(torch.from_numpy(f0_hz).to(device)[None], noise, phase_in)[0]
+    return source
 
 
 def render(
@@ -68,22 +95,18 @@ def render(
     Returns:
         [T * samples per frame]; within 13 frames of the edges it would differ with more context.
     """
-    frames, per_frame, source = z.shape[2], net.shape.samples_per_frame, None
-    if net.dec.m_source is not None:
-        drawn = frame_noise(seed, _SOURCE_STREAM, first_frame, frames, per_frame)
-        source_noise = torch.from_numpy(drawn).to(z.device).view(1, -1, 1)
-        phase_in = torch.tensor([phase], dtype=torch.float64, device=z.device)
-        source = net.dec.m_source(torch.from_numpy(f0_hz).to(z.device)[None], source_noise, phase_in)[0]
+    frames, per_frame = z.shape[2], net.shape.samples_per_frame
+    source = harmonic_source(net, f0_hz, first_frame, phase, seed)
     if formant_semitones == 0.0:
         return _decode(net, z, g, source)
     # Formants: rendered on a grid that is denser by a factor, and played that much faster. The grid is the stream's,
     # not the window's, so that windows agree where they overlap.
     density = 2.0 ** (formant_semitones / 12.0)
     start, end = math.ceil(first_frame * density), math.ceil((first_frame + frames) * density)
-    z = _sample_linearly(z, first_frame, start, end - start, density)
+    z = sample_linearly(z, first_frame, start, end - start, density)
     if source is not None:
         samples = (end - start) * per_frame
-        source = _sample_linearly(source, first_frame * per_frame, start * per_frame, samples, density)
+        source = sample_linearly(source, first_frame * per_frame, start * per_frame, samples, density)
     wav = _decode(net, z, g, source)
     first = (first_frame * per_frame + 0.5) * density - 0.5 - start * per_frame
     return sample_evenly(wav, first, density, frames * per_frame)
@@ -107,12 +130,12 @@ def _decode(net: Synthesizer, z: Tensor, g: Tensor, source: Tensor | None) -> ND
     return np.concatenate(parts)
 
 
-def _sample_linearly(x: Tensor, x_start: int, start: int, count: int, density: float) -> Tensor:
+def sample_linearly(x: Tensor, x_start: float, start: float, count: int, density: float) -> Tensor:
     """Interpolate `[1, C, N]`, whose first value stands at `x_start`, on a grid `density` times as dense from `start`.
 
     Values stand at the centres of their cells, as in `torch.nn.functional.interpolate`; the ends are held.
     """
-    grid = torch.arange(start, start + count, dtype=torch.float64, device=x.device)
+    grid = start + torch.arange(count, dtype=torch.float64, device=x.device)
     position = ((grid + 0.5) / density - 0.5 - x_start).clamp(0.0, x.shape[2] - 1.0)
     below = position.long().clamp(max=max(x.shape[2] - 2, 0))
     weight = (position - below).to(x.dtype)

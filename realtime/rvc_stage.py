@@ -19,19 +19,18 @@ from ..kernels.level import rms_mix
 from ..kernels.pitch import coarse_pitch
 from ..models.hubert import Hubert
 from ..models.mel import HOP, SAMPLE_RATE
-from ..models.prior import FLOW_REACH, HIDDEN
-from ..models.render import cycles, latent, render
 from ..models.retrieval import protect
 from ..models.rmvpe import RMVPE
 from ..models.rvc_voice import RvcVoice
 from ..models.voice import VoiceParams
 from .config import FRAME_MS, StreamConfig
+from .generator import GeneratorState, StreamingGenerator
 from .pitch import MEL_WAIT_FRAMES, PitchStreamState, StreamingRMVPE
 
 CONTENT_WAIT_FRAMES = 2  # the newest two frames have no content feature: its field of 400 samples is not complete
-DECODER_LEAD_FRAMES = 9  # leave a relative error of 1e-5
-LEAD_FRAMES = FLOW_REACH + DECODER_LEAD_FRAMES
 MAX_PITCH_RIGHT_FRAMES = 2
+_LEVEL_REACH_FRAMES = 2  # loudness is taken over 40 ms around each frame
+_LEVEL_LEAD_FRAMES = _LEVEL_REACH_FRAMES + 1  # the gain of the first sample lies between two frames
 
 
 @dataclass(slots=True)
@@ -42,10 +41,8 @@ class RvcState:
         audio_mem: The newest audio at 16 kHz, as long as the window.
         pitch: Of the pitch network; None for a voice without F0.
         f0_mem: F0 in Hz before the pitch shift of the newest frames, as long as the window [frames].
-        m_mem: Prior mean of the last committed frames `[1, 192, LEAD_FRAMES]`.
-        logs_mem: Prior log deviation of these.
-        shifted_mem: F0 in Hz of the source over these, after the shift [LEAD_FRAMES].
-        phase: Of the source in cycles before the next frame.
+        generator: Of flow, decoder and source.
+        wav_mem: Samples before the block, before loudness was matched.
         crossfade: Provisional rendering of the next frames, to fade from.
         frames_in: Frames taken in since the start.
     """
@@ -53,23 +50,20 @@ class RvcState:
     audio_mem: NDArray[np.float32]
     pitch: PitchStreamState | None
     f0_mem: NDArray[np.float32]
-    m_mem: Tensor
-    logs_mem: Tensor
-    shifted_mem: NDArray[np.float32]
-    phase: float
+    generator: GeneratorState
+    wav_mem: NDArray[np.float32]
     crossfade: CrossfadeState
     frames_in: int
 
     def reset(self) -> None:
         """Return to the start of a stream."""
         self.crossfade.reset()
-        for array in (self.audio_mem, self.f0_mem, self.shifted_mem):
+        self.generator.reset()
+        for array in (self.audio_mem, self.f0_mem, self.wav_mem):
             array[:] = 0.0
-        for tensor in (self.m_mem, self.logs_mem):
-            tensor.zero_()
         if self.pitch is not None:
             self.pitch.reset()
-        self.phase, self.frames_in = 0.0, 0
+        self.frames_in = 0
 
 
 class RvcStage:
@@ -85,7 +79,7 @@ class RvcStage:
     input_rate = SAMPLE_RATE
 
     def __init__(self, voice: RvcVoice, content: Hubert, rmvpe: RMVPE | None, config: StreamConfig) -> None:
-        net, device = voice.synthesizer, voice.device
+        net = voice.synthesizer
         self.voice, self.content = voice, content
         self.block = config.block_frames
         self.lookahead = config.lookahead_ms // FRAME_MS
@@ -101,14 +95,13 @@ class RvcStage:
                 raise ParameterError(f"{voice.name} needs a pitch network")
             right = min(self.lookahead - MEL_WAIT_FRAMES, MAX_PITCH_RIGHT_FRAMES)
             self.tracker = StreamingRMVPE(rmvpe, self.block, right)
+        self.generator = StreamingGenerator(net, self.block, self.crossfade + _LEVEL_REACH_FRAMES)
         self.state = RvcState(
             audio_mem=np.zeros(self.window * HOP, dtype=np.float32),
             pitch=self.tracker.state if self.tracker else None,
             f0_mem=np.zeros(self.window, dtype=np.float32),
-            m_mem=torch.zeros(1, HIDDEN, LEAD_FRAMES, device=device),
-            logs_mem=torch.zeros(1, HIDDEN, LEAD_FRAMES, device=device),
-            shifted_mem=np.zeros(LEAD_FRAMES, dtype=np.float32),
-            phase=0.0,
+            generator=self.generator.state,
+            wav_mem=np.zeros(_LEVEL_LEAD_FRAMES * per_frame, dtype=np.float32),
             crossfade=CrossfadeState.allocate(self.crossfade * per_frame),
             frames_in=0,
         )
@@ -120,18 +113,35 @@ class RvcStage:
     @torch.inference_mode()
     def process(self, block: NDArray[np.float32], params: VoiceParams, out: NDArray[np.float32]) -> None:
         """See `VoiceStage.process`."""
-        state = self.state
-        _shift_in(state.audio_mem, block)
-        state.frames_in += self.block
-        self._track(block)
+        state, per_frame = self.state, self.voice.synthesizer.shape.samples_per_frame
+        self._take(block)
         # Committed now. At first these frames lie before the stream: they are rendered like any other, so that all
         # shapes stay the same from the first block on, and muted.
         start = state.frames_in - self.lookahead - self.block
         m, logs, f0 = self._prior(start, params)
-        wav = self._render(m, logs, f0, start, params)
+        g = self.voice.synthesizer.emb_g(torch.tensor([int(params.speaker)], device=m.device))[..., None]
+        wav = self.generator.step(m, logs, f0, g, start, params.formant_semitones, params.seed)
         if start < 0:
-            wav[: -start * self.voice.synthesizer.shape.samples_per_frame] = 0.0
-        crossfade_into(wav, state.crossfade, out)
+            wav[: -start * per_frame] = 0.0
+            if start + self.block <= 0:
+                self.generator.state.forget_sound()
+        wav = self._matched(wav, start, params.rms_mix)
+        crossfade_into(wav[: (self.block + self.crossfade) * per_frame], state.crossfade, out)
+
+    @torch.inference_mode()
+    def advance(self, block: NDArray[np.float32], params: VoiceParams) -> None:
+        """See `VoiceStage.advance`. The next rendered block begins like a file: flow and decoder know no past."""
+        state = self.state
+        self._take(block)
+        newest = len(state.f0_mem) - self.lookahead
+        self.generator.skip(_shifted(state.f0_mem[newest - self.block : newest], params))
+        state.crossfade.reset()
+        state.wav_mem[:] = 0.0
+
+    def _take(self, block: NDArray[np.float32]) -> None:
+        _shift_in(self.state.audio_mem, block)
+        self.state.frames_in += self.block
+        self._track(block)
 
     def _track(self, block: NDArray[np.float32]) -> None:
         """Bring F0 up to the newest frame; frames that are not known yet hold the last one that is."""
@@ -153,7 +163,7 @@ class RvcStage:
         features = self.content.features(torch.from_numpy(window).to(voice.device)[None], voice.version)[0]
         known = self.window - CONTENT_WAIT_FRAMES
         slots = (torch.arange(known, device=voice.device) // 2).clamp(max=len(features) - 1)
-        f0 = state.f0_mem[:known] * np.float32(2.0 ** (params.pitch_semitones / 12.0))
+        f0 = _shifted(state.f0_mem[:known], params)
         phone, pitch = features[slots], None
         if voice.index is not None and params.index_rate > 0.0:
             phone = voice.index.blend(features, params.index_rate)[slots]
@@ -165,29 +175,20 @@ class RvcStage:
         m, logs = net.enc_p(phone[None], pitch, start - first)
         return m, logs, f0[start - first :]
 
-    def _render(
-        self, m: Tensor, logs: Tensor, f0: NDArray[np.float32], start: int, params: VoiceParams
-    ) -> NDArray[np.float32]:
-        """The block from frame `start` on and the crossfade after it; commits what the block was made of."""
-        state, net, block = self.state, self.voice.synthesizer, self.block
-        g = net.emb_g(torch.tensor([int(params.speaker)], device=m.device))[..., None]
-        m = torch.cat((state.m_mem, m), dim=2)
-        logs = torch.cat((state.logs_mem, logs), dim=2)
-        f0 = np.concatenate((state.shifted_mem, f0))
-        state.m_mem.copy_(m[..., block : block + LEAD_FRAMES])
-        state.logs_mem.copy_(logs[..., block : block + LEAD_FRAMES])
-        state.shifted_mem[:] = f0[block : block + LEAD_FRAMES]
+    def _matched(self, wav: NDArray[np.float32], start: int, mix: float) -> NDArray[np.float32]:
+        """The rendering from frame `start` on, its loudness following the source's by `1 - mix`."""
+        state, per_frame = self.state, self.voice.synthesizer.shape.samples_per_frame
+        lead = len(state.wav_mem)
+        wav = np.concatenate((state.wav_mem, wav))
+        state.wav_mem[:] = wav[self.block * per_frame :][:lead]
+        if mix < 1.0:
+            first = state.frames_in - start + _LEVEL_LEAD_FRAMES
+            wav = rms_mix(state.audio_mem[-first * HOP :], wav, per_frame, mix, hop_in=HOP)
+        return wav[lead:]
 
-        z = latent(net, m, logs, g, start - LEAD_FRAMES, params.seed)[..., FLOW_REACH:]
-        phase = state.phase - cycles(f0[FLOW_REACH:LEAD_FRAMES])
-        state.phase = (state.phase + cycles(f0[LEAD_FRAMES : LEAD_FRAMES + block])) % 1.0
-        f0, first = np.ascontiguousarray(f0[FLOW_REACH:]), start - DECODER_LEAD_FRAMES
-        wav = render(net, z, g, f0, first, phase, params.formant_semitones, params.seed)
-        per_frame = net.shape.samples_per_frame
-        if params.rms_mix < 1.0:
-            audio = state.audio_mem[len(state.audio_mem) - (state.frames_in - first) * HOP :]
-            wav = rms_mix(audio, wav, per_frame, params.rms_mix, hop_in=HOP)
-        return wav[DECODER_LEAD_FRAMES * per_frame :][: (block + self.crossfade) * per_frame]
+
+def _shifted(f0: NDArray[np.float32], params: VoiceParams) -> NDArray[np.float32]:
+    return f0 * np.float32(2.0 ** (params.pitch_semitones / 12.0))
 
 
 def _shift_in(memory: NDArray[np.float32], block: NDArray[np.float32]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .audio_reader import open_audio
 
 FloatArray = NDArray[np.float32]
-LOOKAHEADS_MS = (40, 60, 80, 100, 150, 200, 400)
+LOOKAHEADS_MS = (40, 60, 80, 100, 150, 400)
 _BLOCK_MS = 20
 
 
@@ -65,15 +65,17 @@ def _generator() -> None:
     import torch
 
     from ..models.prior import HIDDEN
-    from ..models.render import cycles, latent, render
+    from ..models.render import latent, render
     from ..models.synthesizer import Synthesizer
-    from ..realtime.rvc_stage import CONTENT_WAIT_FRAMES, DECODER_LEAD_FRAMES, LEAD_FRAMES
+    from ..realtime.generator import StreamingGenerator
+    from ..realtime.rvc_stage import CONTENT_WAIT_FRAMES
     from .synthetic_voices import RVC_KINDS
 
     width, shape = RVC_KINDS["rvc-v2-40k"]
     torch.manual_seed(0)
     net = Synthesizer(shape, width, speakers=1, has_f0=True)
-    frames, per_frame = 160, shape.samples_per_frame
+    frames, per_frame, block = 160, shape.samples_per_frame, _BLOCK_MS // 10
+    measured = slice(48 * per_frame, 84 * per_frame)  # away from the start, and 76 frames before the end
     m, logs = torch.randn(1, HIDDEN, frames) * 0.5, torch.randn(1, HIDDEN, frames) * 0.2 - 1.0
     f0 = (150 + 40 * np.sin(np.arange(frames) / 9)).astype(np.float32)
     with torch.inference_mode():
@@ -86,15 +88,10 @@ def _generator() -> None:
         click.echo("| --- | --- |")
         for lookahead_ms in LOOKAHEADS_MS:
             right = lookahead_ms // 10 - CONTENT_WAIT_FRAMES
-            error, power = 0.0, 0.0
-            for start in range(48, 96, 2 * (_BLOCK_MS // 10)):  # every other block is sample enough
-                stop, first = start + _BLOCK_MS // 10, start - DECODER_LEAD_FRAMES
-                part = slice(start - LEAD_FRAMES, stop + right)
-                z = latent(net, m[..., part], logs[..., part], g, start - LEAD_FRAMES, 0)
-                z = z[..., LEAD_FRAMES - DECODER_LEAD_FRAMES :]
-                wav = render(net, z, g, f0[first : stop + right], first, cycles(f0[:first]) % 1.0, 0.0, 0)
-                want = whole[start * per_frame : stop * per_frame]
-                got = wav[DECODER_LEAD_FRAMES * per_frame :][: len(want)]
-                error += float(np.sum((got - want) ** 2))
-                power += float(np.sum(want**2))
-            click.echo(f"| {lookahead_ms} | {np.sqrt(error / power):.1e} |")
+            generator = StreamingGenerator(net, block, tail_frames=0)
+            parts = []
+            for start in range(0, measured.stop // per_frame, block):
+                seen = slice(start, start + block + right)
+                parts.append(generator.step(m[..., seen], logs[..., seen], f0[seen], g, start, 0.0, 0))
+            error = np.concatenate(parts)[measured] - whole[measured]
+            click.echo(f"| {lookahead_ms} | {np.sqrt(np.sum(error**2) / np.sum(whole[measured] ** 2)):.1e} |")

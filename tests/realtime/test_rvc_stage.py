@@ -14,7 +14,7 @@ import torch
 from altervox.models.checkpoint import VoiceCheckpoint
 from altervox.models.generator import DecoderShape
 from altervox.models.hubert import Hubert
-from altervox.models.render import latent, render
+from altervox.models.render import drawn_prior, harmonic_source, latent, render
 from altervox.models.rmvpe import RMVPE
 from altervox.models.rvc_voice import RvcVoice
 from altervox.models.synthesizer import Synthesizer
@@ -105,12 +105,15 @@ def test_state_replays_exactly_and_stays_in_place(
 ) -> None:
     stage = RvcStage(voice, content, rmvpe, StreamConfig(block_ms=100))
     run(stage, speech[:RATE])
-    saved, addresses = snapshot(stage.state), (stage.state.m_mem.data_ptr(), stage.state.audio_mem.ctypes.data)
+    saved, addresses = (
+        snapshot(stage.state),
+        (stage.state.generator.flow.mem.data_ptr(), stage.state.audio_mem.ctypes.data),
+    )
     first = run(stage, speech[RATE : 2 * RATE])
     restore(stage.state, saved)
     np.testing.assert_array_equal(run(stage, speech[RATE : 2 * RATE]), first)
-    assert (stage.state.m_mem.data_ptr(), stage.state.audio_mem.ctypes.data) == addresses
-    assert stage.state.m_mem.is_contiguous()
+    assert (stage.state.generator.flow.mem.data_ptr(), stage.state.audio_mem.ctypes.data) == addresses
+    assert stage.state.generator.flow.mem.is_contiguous()
     stage.reset()
     fresh = run(RvcStage(voice, content, rmvpe, StreamConfig(block_ms=100)), speech[:RATE])
     np.testing.assert_array_equal(run(stage, speech[:RATE]), fresh)
@@ -156,7 +159,7 @@ def streamed(
 def test_flow_and_decoder_equal_the_plain_network_given_lookahead(
     block_ms: int, formant: float, voice: RvcVoice, content: Hubert, rmvpe: RMVPE
 ) -> None:
-    """40 frames see beyond the reach of both (24 + 13). The left context of 9 decoder frames costs 1e-5."""
+    """40 frames see beyond the reach of both (24 + 13). The left context is each layer's own."""
     config = StreamConfig(block_ms=block_ms, lookahead_ms=400)
     expected = whole(voice, 240, formant)
     got = streamed(voice, content, rmvpe, config, 240, replace(PARAMS, formant_semitones=formant))
@@ -186,20 +189,20 @@ def test_phase_and_noise_are_the_streams_not_the_blocks(
     """The plain network is left far behind as soon as the phase starts anew, or the noise is drawn anew, per block."""
     draws = iter(range(10_000))
 
-    def phase_of_a_block(*a: Any) -> np.ndarray:
+    def phase_of_a_block(*a: Any) -> torch.Tensor | None:
         given_phase = list(a)
-        given_phase[5] = 0.0
-        return render(*given_phase)
+        given_phase[3] = 0.0
+        return harmonic_source(*given_phase)
 
     def noise_of_a_block(*a: Any) -> torch.Tensor:
         given_seed = list(a)
-        given_seed[5] = next(draws)
-        return latent(*given_seed)
+        given_seed[3] = next(draws)
+        return drawn_prior(*given_seed)
 
     if broken == "phase":
-        monkeypatch.setattr("altervox.realtime.rvc_stage.render", phase_of_a_block)
+        monkeypatch.setattr("altervox.realtime.generator.harmonic_source", phase_of_a_block)
     if broken == "noise":
-        monkeypatch.setattr("altervox.realtime.rvc_stage.latent", noise_of_a_block)
+        monkeypatch.setattr("altervox.realtime.generator.drawn_prior", noise_of_a_block)
     config = StreamConfig(block_ms=100, lookahead_ms=200, crossfade_ms=10)
     got = streamed(voice, content, rmvpe, config, 400, PARAMS)[40 * PER_FRAME : -5 * PER_FRAME]
     expected = whole(voice, 400)[40 * PER_FRAME :][: len(got)]
