@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from altervox.kernels.f0_world import world_f0
 from altervox.models.checkpoint import VoiceCheckpoint
 from altervox.models.generator import DecoderShape
 from altervox.models.hubert import Hubert
@@ -20,6 +22,8 @@ from altervox.models.rvc_voice import RvcVoice
 from altervox.models.synthesizer import Synthesizer
 from altervox.models.voice import VoiceParams
 from altervox.realtime.config import StreamConfig
+from altervox.realtime.generator import StreamingGenerator
+from altervox.realtime.pitch import StreamingRMVPE
 from altervox.realtime.rvc_stage import CONTENT_WAIT_FRAMES, RvcStage
 from altervox.realtime.state import restore, snapshot
 
@@ -119,6 +123,49 @@ def test_state_replays_exactly_and_stays_in_place(
     np.testing.assert_array_equal(run(stage, speech[:RATE]), fresh)
 
 
+class KnownPitch(StreamingRMVPE):
+    """Gives out, as late as the network, F0 that is known."""
+
+    melody = staticmethod(lambda seconds: 160.0 + 50.0 * np.sin(2 * np.pi * 1.3 * seconds))
+
+    def push(self, audio: np.ndarray) -> np.ndarray:
+        self.state.samples += len(audio)
+        last = self.state.samples // 160 - self.latency_frames
+        frames = np.arange(self.state.committed, max(last, self.state.committed))
+        self.state.committed += len(frames)
+        return np.asarray(self.melody(frames * 0.01), dtype=np.float32)
+
+
+@pytest.mark.parametrize("config", GEOMETRIES, ids=lambda c: f"{c.block_ms}+{c.lookahead_ms}")
+def test_the_melody_lags_by_the_stated_delay(
+    config: StreamConfig, voice: RvcVoice, content: Hubert, rmvpe: RMVPE
+) -> None:
+    """F0 of a frame sounds `latency_samples` after the frame's place in the source: this catches slips of frames."""
+    config = replace(config, context_ms=200)
+    stage = RvcStage(voice, content, rmvpe, config)
+    assert stage.tracker is not None
+    known = KnownPitch(rmvpe, stage.block, stage.tracker.right_frames)
+    stage.tracker, stage.state.pitch = known, known.state
+    loud_source = copy.deepcopy(voice.synthesizer)
+    with torch.no_grad():
+        for conv in loud_source.dec.noise_convs or ():
+            assert isinstance(conv, torch.nn.Conv1d)
+            conv.weight.mul_(100.0)
+    stage.generator = StreamingGenerator(loud_source, stage.block, stage.generator.tail_frames)
+    stage.state.generator = stage.generator.state
+    out = run(stage, np.zeros(3 * RATE, dtype=np.float32))
+    found = world_f0(out, 40000, "harvest", 5.0)
+    times = np.arange(len(found)) * 0.005
+    good = (found > 0) & (times > 0.5) & (times < times[-1] - 0.1)
+    assert good.mean() > 0.5
+    errors = [
+        np.median(np.abs(np.log2(found[good] / known.melody(times[good] - shift_ms / 1000))))
+        for shift_ms in range(0, 2 * config.lookahead_ms)
+    ]
+    assert abs(int(np.argmin(errors)) - stage.latency_samples / 40) <= 5
+    assert min(errors) < 0.02
+
+
 def given(frames: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
     """Prior and F0 of a whole stream, as if the networks before had said so."""
     generator = torch.Generator().manual_seed(7)
@@ -180,6 +227,42 @@ def test_less_lookahead_costs_accuracy_gradually(voice: RvcVoice, content: Huber
         errors.append(np.sqrt(np.mean((got - reference) ** 2) / np.mean(reference**2)))
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.1 * errors[0]
+
+
+def test_a_skipped_stretch_leaves_pitch_and_place_as_they_were(
+    voice: RvcVoice, content: Hubert, rmvpe: RMVPE, speech: np.ndarray
+) -> None:
+    """Three blocks that are only taken in: afterwards F0, phase and frames are those of a stream that rendered them."""
+    config = StreamConfig(block_ms=100, context_ms=300)
+    whole, skipping = (RvcStage(voice, content, rmvpe, config) for _ in range(2))
+    expected, got = run(whole, speech[:RATE]), run(skipping, speech[:RATE])
+    for start in range(RATE, RATE + 3 * 1600, 1600):
+        skipping.advance(speech[start : start + 1600], PARAMS)
+    run(whole, speech[RATE : RATE + 3 * 1600])
+    assert skipping.state.generator.phase == pytest.approx(whole.state.generator.phase, abs=1e-6)
+    assert skipping.state.frames_in == whole.state.frames_in
+    np.testing.assert_array_equal(skipping.state.f0_mem, whole.state.f0_mem)
+    expected, got = (run(stage, speech[RATE + 4800 : 2 * RATE]) for stage in (whole, skipping))
+    # Flow and decoder forget within 24 + 13 frames; after that nothing is left of the gap.
+    after = slice(40 * PER_FRAME, None)
+    error = np.sqrt(np.mean((got[after] - expected[after]) ** 2) / np.mean(expected[after] ** 2))
+    assert error < 1e-3
+
+
+@pytest.mark.parametrize("formant", [-12.0, 7.0])
+def test_formants_glide_without_a_click(formant: float, voice: RvcVoice, content: Hubert, rmvpe: RMVPE) -> None:
+    """Formants swept up and down bend the wave no more than formants that stay at either end."""
+    bends = []
+    for sweep in (lambda i: formant * (0.5 - 0.5 * np.cos(i / 5)), lambda i: formant, lambda i: 0.0):
+        generator = StreamingGenerator(voice.synthesizer, 2, 0)
+        m, logs, f0 = given(300)
+        g, parts = voice.synthesizer.emb_g(torch.tensor([0]))[..., None], []
+        with torch.inference_mode():
+            for i, start in enumerate(range(0, 290, 2)):
+                seen = slice(start, start + 8)
+                parts.append(generator.step(m[..., seen], logs[..., seen], f0[seen], g, start, sweep(i), 0))
+        bends.append(np.abs(np.diff(np.concatenate(parts), 2)).max())
+    assert bends[0] < 1.2 * max(bends[1:]), bends
 
 
 @pytest.mark.parametrize("broken", ["nothing", "phase", "noise"])
