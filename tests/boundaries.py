@@ -25,10 +25,11 @@ def at(x: np.ndarray, positions: np.ndarray) -> dict[str, np.ndarray]:
     taper = np.hanning(_WINDOW)
     floor = 1e-4 * np.abs(np.fft.rfft(x[around][:, :_WINDOW] * taper)).max() + 1e-9
     levels = [20 * np.log10(np.abs(np.fft.rfft(part * taper)) + floor) for part in (before, after)]
+    usual_step, usual_bend = (np.sqrt(np.mean(moves[around] ** 2, axis=1)) + 1e-9 for moves in (step, bend))
     return {
-        "value": step[positions] / (np.sqrt(np.mean(step[around] ** 2, axis=1)) + 1e-9),
+        "value": step[positions] / usual_step,
         # The bend at a joint shows on both sides of it.
-        "slope": np.maximum(bend[positions], bend[positions - 1]) / (np.sqrt(np.mean(bend[around] ** 2, axis=1)) + 1e-9),
+        "slope": np.maximum(bend[positions], bend[positions - 1]) / usual_bend,
         "spectrum": np.abs(levels[0] - levels[1]).mean(axis=1),
     }
 
@@ -37,7 +38,8 @@ def audible(x: np.ndarray, positions: np.ndarray, least_rms: float) -> np.ndarra
     """Those of the positions around which there is sound."""
     positions = positions[(positions >= 2 * _AROUND) & (positions < len(x) - 2 * _AROUND)]
     around = positions[:, None] + np.arange(-_AROUND, _AROUND)
-    return positions[np.sqrt(np.mean(x[around].astype(np.float64) ** 2, axis=1)) > least_rms]
+    rms = np.sqrt(np.mean(x[around].astype(np.float64) ** 2, axis=1))
+    return np.asarray(positions[rms > least_rms])
 
 
 def ratios(
