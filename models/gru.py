@@ -67,6 +67,9 @@ class BoundedGRU(nn.Module):
     def _call(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """One call of the kernel on contiguous buffers, without cuDNN if cuDNN refuses."""
         x, h = x.contiguous(), h.contiguous()
+        # A call that fails spoils a CUDA graph under capture, so what was refused in its warm-up is not tried again.
+        if self.cudnn_refusals and x.is_cuda and torch.cuda.is_current_stream_capturing():
+            return self._without_cudnn(x, h)
         try:
             y, h_out = self.gru(x, h)
         except RuntimeError as error:
@@ -76,6 +79,10 @@ class BoundedGRU(nn.Module):
             if self.cudnn_refusals == 1:
                 log.warning("cuDNN refused the pitch network's GRU; it runs without cuDNN, a little slower")
                 log.debug("cuDNN said: %s", error)
-            with torch.backends.cudnn.flags(enabled=False):
-                y, h_out = self.gru(x, h)
+            return self._without_cudnn(x, h)
+        return y, h_out
+
+    def _without_cudnn(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.backends.cudnn.flags(enabled=False):
+            y, h_out = self.gru(x, h)
         return y, h_out

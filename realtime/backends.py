@@ -1,6 +1,214 @@
-"""Ways to run a network. Only this module imports ONNX Runtime."""
+"""Ways to run a network, behind one contract: bound buffers and `run`. Only this module imports ONNX Runtime."""
 
 from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..kernels.errors import CheckpointError, ParameterError
+from ..models.graph import GraphSpec, TensorSpec
+
+log = logging.getLogger(__name__)
+
+BACKENDS = ("eager", "cuda-graph", "onnx", "onnx-cuda")
+_WARM_UP_RUNS = 3  # cuDNN chooses its kernels and torch its workspaces before anything is captured
+HALF_TOLERANCE = 5e-3  # relative RMS; -46 dB, about what float16 costs a deep network that suits it
+
+
+class Runner(Protocol):
+    """One network with fixed shapes. Write `inputs`, call `run`, read `outputs`.
+
+    All buffers are contiguous and keep their addresses. After each run, what is carried already lies in the inputs.
+    """
+
+    @property
+    def inputs(self) -> Mapping[str, Tensor]:
+        """What the network reads."""
+        ...
+
+    @property
+    def outputs(self) -> Mapping[str, Tensor]:
+        """What it gave in the last run."""
+        ...
+
+    def run(self) -> None:
+        """Compute `outputs` from `inputs`."""
+        ...
+
+    def reset(self) -> None:
+        """Zero what is carried, in place."""
+        ...
+
+
+class _Buffers:
+    """The buffers of a graph, and how state goes from its outputs to its inputs."""
+
+    def __init__(self, spec: GraphSpec, device: torch.device) -> None:
+        def allocate(tensors: Mapping[str, TensorSpec]) -> dict[str, Tensor]:
+            return {name: torch.zeros(t.shape, dtype=t.dtype, device=device) for name, t in tensors.items()}
+
+        self.inputs = allocate(spec.inputs)
+        self.outputs = allocate(spec.outputs)
+        self._carried = [(self.inputs[name], self.outputs[result]) for name, result in spec.carries.items()]
+
+    def reset(self) -> None:
+        """See `Runner.reset`."""
+        for state, _ in self._carried:
+            state.zero_()
+
+    def _carry(self) -> None:
+        for state, result in self._carried:
+            state.copy_(result)
+
+
+class EagerRunner(_Buffers):
+    """The module itself, call by call.
+
+    Args:
+        spec: Its interface.
+        module: Takes the inputs and returns the outputs, in the order of `spec`.
+    """
+
+    def __init__(self, spec: GraphSpec, module: nn.Module) -> None:
+        super().__init__(spec, _device(module))
+        self._module = module
+
+    @torch.inference_mode()
+    def run(self) -> None:
+        """See `Runner.run`."""
+        results = _as_tuple(self._module(*self.inputs.values()))
+        for buffer, result in zip(self.outputs.values(), results, strict=True):
+            buffer.copy_(result)
+        self._carry()
+
+
+class CudaGraphRunner(EagerRunner):
+    """The module captured once and replayed: one launch per run, nothing allocated, the host never waits.
+
+    The copy of the carried state is part of the graph.
+    """
+
+    def __init__(self, spec: GraphSpec, module: nn.Module) -> None:
+        super().__init__(spec, module)
+        device = _device(module)
+        with torch.cuda.device(device):
+            stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(_WARM_UP_RUNS):
+                    super().run()
+            torch.cuda.current_stream().wait_stream(stream)
+            self._graph = torch.cuda.CUDAGraph()
+            # Thread-local, for another voice may be sounding on another thread meanwhile.
+            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+                super().run()
+        self.reset()
+
+    def run(self) -> None:
+        """See `Runner.run`."""
+        self._graph.replay()
+
+
+class OnnxRunner(_Buffers):
+    """An exported graph in ONNX Runtime, reading and writing the buffers where they are.
+
+    On a GPU the host waits before and after a run, for ONNX Runtime works on a stream of its own.
+
+    Args:
+        spec: Interface of the graph; shapes are static.
+        path: The `.onnx` file.
+        device: `cpu`, or a CUDA device if ONNX Runtime has its CUDA provider.
+
+    Raises:
+        CheckpointError: the file does not load or has another interface.
+    """
+
+    def __init__(self, spec: GraphSpec, path: Path, device: torch.device) -> None:
+        import onnxruntime
+
+        super().__init__(spec, device)
+        options = onnxruntime.SessionOptions()
+        # Spinning threads take time from the audio callback.
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        index = device.index or 0
+        providers: list[Any] = ["CPUExecutionProvider"]
+        if device.type == "cuda":
+            providers.insert(0, ("CUDAExecutionProvider", {"device_id": index}))
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # its errors have no base class of their own
+            raise CheckpointError(f"{path} cannot be run: {str(error).splitlines()[0]}") from error
+        for declared, found in ((spec.inputs, self._session.get_inputs()), (spec.outputs, self._session.get_outputs())):
+            expected, shapes = {n: t.shape for n, t in declared.items()}, {n.name: tuple(n.shape) for n in found}
+            if expected != shapes:
+                raise CheckpointError(f"{path} is not {spec.name}: it has {shapes} instead of {expected}")
+        self._binding = self._session.io_binding()
+        for buffers, bind in ((self.inputs, self._binding.bind_input), (self.outputs, self._binding.bind_output)):
+            for name, buffer in buffers.items():
+                kind = torch.empty(0, dtype=buffer.dtype).numpy().dtype.type
+                bind(name, device.type, index, kind, tuple(buffer.shape), buffer.data_ptr())
+        self._stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+
+    def run(self) -> None:
+        """See `Runner.run`."""
+        if self._stream is not None:
+            self._stream.synchronize()
+        self._session.run_with_iobinding(self._binding)
+        self._carry()
+
+
+def make_runner(spec: GraphSpec, module_or_path: nn.Module | Path, backend: str) -> Runner:
+    """The runner of a network.
+
+    Args:
+        spec: Its interface.
+        module_or_path: A module for `eager` and `cuda-graph`, run where its weights are; an exported file for `onnx`
+            and `onnx-cuda`.
+        backend: One of `BACKENDS`.
+
+    Raises:
+        ParameterError: the backend is unknown, does not go with what is to be run, or cannot run here.
+        CheckpointError: an exported file does not load or has another interface.
+    """
+    if backend not in BACKENDS:
+        raise ParameterError(f"backend is {backend!r}; it must be one of {', '.join(BACKENDS)}")
+    if isinstance(module_or_path, nn.Module):
+        if backend == "eager":
+            return EagerRunner(spec, module_or_path)
+        if backend == "cuda-graph":
+            device = _device(module_or_path)
+            if device.type != "cuda":
+                raise ParameterError(
+                    f"backend cuda-graph needs an NVIDIA GPU, and {spec.name} is on {device}: "
+                    "choose a CUDA device, or backend eager"
+                )
+            return CudaGraphRunner(spec, module_or_path)
+        raise ParameterError(f"backend {backend} runs exported files only: export {spec.name}, or choose backend eager")
+    if backend in ("eager", "cuda-graph"):
+        raise ParameterError(f"backend {backend} cannot run the exported file {module_or_path}: choose backend onnx")
+    try:
+        providers = onnx_providers()
+    except ImportError as error:
+        raise ParameterError(
+            f"backend {backend} needs ONNX Runtime, which does not load ({error}): "
+            "install onnxruntime or onnxruntime-gpu"
+        ) from error
+    if backend == "onnx":
+        return OnnxRunner(spec, module_or_path, torch.device("cpu"))
+    if "CUDAExecutionProvider" not in providers or not torch.cuda.is_available():
+        raise ParameterError(
+            "backend onnx-cuda needs an NVIDIA GPU, a torch for CUDA, and onnxruntime-gpu in place of onnxruntime: "
+            "install what is missing (altervox doctor shows it), or choose backend onnx"
+        )
+    return OnnxRunner(spec, module_or_path, torch.device("cuda", torch.cuda.current_device()))
 
 
 def onnx_providers() -> list[str]:
@@ -12,3 +220,64 @@ def onnx_providers() -> list[str]:
     import onnxruntime
 
     return list(onnxruntime.get_available_providers())
+
+
+@torch.inference_mode()
+def precision_for(
+    module: nn.Module,
+    inputs: Sequence[Tensor],
+    tolerance: float = HALF_TOLERANCE,
+    candidates: Sequence[torch.dtype] | None = None,
+) -> torch.dtype:
+    """The cheapest type in which a network still computes what it computes in float32.
+
+    Args:
+        module: In float32; it is left as it is.
+        inputs: Real ones: a type fails by what it is fed, and zeros overflow nothing.
+        tolerance: Largest relative RMS difference of any output.
+        candidates: Types to try, best first. None tries float16 and bfloat16 on a GPU and nothing on a CPU, where half
+            precision is slower.
+
+    Returns:
+        The first candidate whose outputs are finite and near enough, else float32. What was found is logged.
+    """
+    if candidates is None:
+        candidates = (torch.float16, torch.bfloat16) if _device(module).type == "cuda" else ()
+    name, found = type(module).__name__, []
+    expected = _as_tuple(module(*inputs))
+    for dtype in candidates:
+        label = str(dtype).removeprefix("torch.")
+        try:
+            results = _as_tuple(copy.deepcopy(module).to(dtype)(*_cast(inputs, dtype)))
+        except RuntimeError as error:  # an operation without this type, or no memory for the trial
+            found.append(f"{label} fails ({str(error).splitlines()[0]})")
+            continue
+        error_rms = max(map(_relative_rms, results, expected))
+        if error_rms <= tolerance:
+            log.info("%s runs in %s: relative RMS difference %.1e, at most %.1e", name, label, error_rms, tolerance)
+            return dtype
+        found.append(f"{label} differs by {error_rms:.1e}, more than {tolerance:.1e}")
+    log.info("%s runs in float32: %s", name, "; ".join(found) or "nothing else is faster here")
+    return torch.float32
+
+
+def _device(module: nn.Module) -> torch.device:
+    first = next(chain(module.parameters(), module.buffers()), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def _as_tuple(results: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return (results,) if isinstance(results, Tensor) else tuple(results)
+
+
+def _cast(tensors: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    return [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
+
+
+def _relative_rms(result: Tensor, expected: Tensor) -> float:
+    """RMS difference over the RMS of what is expected; infinite where the result is not finite."""
+    if not bool(torch.isfinite(result).all()):
+        return float("inf")
+    reference = expected.double()
+    difference = float((result.double() - reference).square().mean().sqrt())
+    return difference / max(float(reference.square().mean().sqrt()), 1e-12)

@@ -18,7 +18,8 @@ from torch import Tensor
 from ..kernels.errors import ParameterError
 from ..kernels.pitch import decode_salience
 from ..models.mel import HOP, N_FFT, N_MELS
-from ..models.rmvpe import FRAME_MULTIPLE, RMVPE
+from ..models.rmvpe import FRAME_MULTIPLE, RMVPE, RmvpeStep
+from .backends import make_runner
 
 MEL_WAIT_FRAMES = 3  # a frame needs 512 samples beyond its centre, 3.2 hops; blocks end on the hop
 _HALF = N_FFT // 2
@@ -33,7 +34,8 @@ class PitchStreamState:
         audio_length: Samples of it that are filled.
         mel_mem: The newest log-mel frames `[1, 128, frames]`; the last one is frame `mel_frames - 1`.
         mel_frames: Mel frames computed since the start of the stream.
-        h_mem: Forward GRU output at the last frame given out `[1, 1, gru_size]`.
+        h_mem: Forward GRU output at the last frame given out `[1, 1, gru_size]`: the very buffer that the network reads
+            and that each step updates.
         committed: Frames given out since the start of the stream.
         samples: Samples taken in since then.
     """
@@ -63,13 +65,19 @@ class StreamingRMVPE:
         right_frames: Further frames that the backward direction of the GRU sees. Each adds 10 ms of delay.
         window_frames: Frames that the U-Net sees, a multiple of 32; None takes the least that leaves 32 or more frames
             of past.
+        backend: `eager`, or `cuda-graph` for a model on an NVIDIA GPU.
 
     Raises:
-        ParameterError: the lengths do not fit one another.
+        ParameterError: the lengths do not fit one another, or the backend cannot run here.
     """
 
     def __init__(
-        self, model: RMVPE, block_frames: int = 2, right_frames: int = 2, window_frames: int | None = None
+        self,
+        model: RMVPE,
+        block_frames: int = 2,
+        right_frames: int = 2,
+        window_frames: int | None = None,
+        backend: str = "eager",
     ) -> None:
         if block_frames < 1 or right_frames < 0:
             raise ParameterError(f"block_frames is {block_frames} and right_frames {right_frames}; at least 1 and 0")
@@ -83,12 +91,14 @@ class StreamingRMVPE:
         self.block_frames = block_frames
         self.right_frames = right_frames
         device = model.cnn.weight.device
+        step = RmvpeStep(model, block_frames, right_frames)
+        self.runner = make_runner(step.spec(self.window_frames), step, backend)
         self.state = PitchStreamState(
             audio_mem=np.zeros(2 * N_FFT + (block_frames + MEL_WAIT_FRAMES + 1) * HOP, dtype=np.float32),
             audio_length=0,
             mel_mem=torch.zeros(1, N_MELS, self.window_frames, device=device),
             mel_frames=0,
-            h_mem=model.gru.initial_state(1, model.cnn.weight),
+            h_mem=self.runner.inputs["h_in"],
             committed=0,
             samples=0,
         )
@@ -145,10 +155,15 @@ class StreamingRMVPE:
         if state.mel_frames == 0:
             held = np.pad(held, (_HALF, 0), mode="reflect")
         held = np.pad(held, (0, _HALF), mode="reflect")
-        self._append(self._mel(held)[..., : total - state.mel_frames])
+        left = self._mel(held)[..., : total - state.mel_frames]
         parts = [np.zeros((0, 360), dtype=np.float32)]
         while state.committed < total:
-            parts.append(self._step(min(self.block_frames + self.right_frames, total - state.committed)))
+            # The window begins on its grid, so this many frames are certain to lie in it.
+            room = self.window_frames - FRAME_MULTIPLE + 1 - (state.mel_frames - state.committed)
+            self._append(left[..., :room])
+            left = left[..., room:]
+            right = self.right_frames if left.shape[2] else 0
+            parts.append(self._step(state.mel_frames - right - state.committed))
         return decode_salience(np.concatenate(parts))
 
     def _take(self, audio: NDArray[np.float32]) -> None:
@@ -193,13 +208,18 @@ class StreamingRMVPE:
         state = self.state
         if frames <= 0:
             return np.zeros((0, 360), dtype=np.float32)
-        newest = state.mel_frames - 1
-        start = max(-(-(newest + 1 - self.window_frames) // FRAME_MULTIPLE) * FRAME_MULTIPLE, 0)
-        window = state.mel_mem[..., self.window_frames - (newest + 1 - start) :]
-        padding = window[..., -1:].expand(-1, -1, self.window_frames - window.shape[2])
-        x = self.model.features(torch.cat((window, padding), dim=2))
-        rows = x[:, state.committed - start : newest + 1 - start]
-        y, forward_states = self.model.gru(rows, state.h_mem)
-        state.h_mem.copy_(forward_states[:, frames - 1 : frames])
+        start = max(-(-(state.mel_frames - self.window_frames) // FRAME_MULTIPLE) * FRAME_MULTIPLE, 0)
+        known = state.mel_frames - start
+        mel, row_offset = self.runner.inputs["mel"], self.runner.inputs["row_offset"]
+        mel[..., :known] = state.mel_mem[..., self.window_frames - known :]
+        mel[..., known:] = state.mel_mem[..., -1:]
+        row_offset.fill_(state.committed - start)
+        right = state.mel_frames - state.committed - frames
+        if (frames, right) == (self.block_frames, self.right_frames):
+            self.runner.run()
+            salience = self.runner.outputs["salience"]
+        else:  # the stream's first frames and its last: the same step in a shape of their own, which no graph holds
+            salience, h_out = RmvpeStep(self.model, frames, right)(mel, row_offset, state.h_mem)
+            state.h_mem.copy_(h_out)
         state.committed += frames
-        return torch.sigmoid(self.model.fc[1](y[:, :frames]))[0].float().cpu().numpy()
+        return salience[0].cpu().numpy().copy()  # the next run overwrites the buffer

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from altervox.kernels.pitch import decode_salience
 from altervox.models.rmvpe import RMVPE
 from altervox.realtime.pitch import StreamingRMVPE
 from altervox.realtime.state import restore, snapshot
+from torch import nn
 
 DATA = Path(__file__).parents[1] / "data"
 HOP = 160
@@ -73,7 +76,7 @@ def test_a_restored_state_replays_exactly(model: RMVPE, speech: np.ndarray, bloc
     first = stream(tracker, speech[20000:40000], 777)
     restore(tracker.state, saved)
     np.testing.assert_array_equal(stream(tracker, speech[20000:40000], 500), first)
-    assert tracker.state.h_mem.data_ptr() == address
+    assert tracker.state.h_mem.data_ptr() == address == tracker.runner.inputs["h_in"].data_ptr()
     assert tracker.state.h_mem.is_contiguous()
 
 
@@ -120,6 +123,65 @@ def test_a_stream_within_one_window_is_the_one_shot_network_to_the_end(model: RM
     assert f0.shape == expected.shape
 
 
+@pytest.mark.parametrize("frames", [447, 448, 449, 450])
+def test_flushing_needs_no_longer_window_than_the_blocks_did(model: RMVPE, speech: np.ndarray, frames: int) -> None:
+    """Block and right context fill 32 frames; up to 35 are left at the end, when the grid leaves 33 in the window."""
+    tracker = StreamingRMVPE(model, block_frames=30, right_frames=2)
+    f0 = np.concatenate((tracker.push(speech[: frames * HOP]), tracker.flush()))
+    assert len(f0) == frames + 1
+    assert np.isfinite(f0).all()
+
+
+def test_strided_audio_makes_no_difference(model: RMVPE, speech: np.ndarray) -> None:
+    tracker = StreamingRMVPE(model, 2, 2)
+    expected = tracker.push_salience(speech[:8000])
+    tracker.reset()
+    stereo = np.stack((speech[:8000], np.zeros(8000, dtype=np.float32)), axis=1)
+    np.testing.assert_array_equal(tracker.push_salience(stereo[:, 0]), expected)
+
+
+def test_a_refusal_by_cudnn_leaves_the_stream_unchanged(
+    model: RMVPE, speech: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stands in for the driver, as in the test of the layer itself."""
+    tracker = StreamingRMVPE(model, 2, 2)
+    expected = tracker.push_salience(speech[:8000])
+    tracker.reset()
+    real, before = nn.GRU.forward, model.gru.cudnn_refusals
+
+    def refusing(self: nn.GRU, *args: Any) -> Any:
+        if torch.backends.cudnn.enabled:
+            raise RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED")
+        return real(self, *args)
+
+    monkeypatch.setattr(nn.GRU, "forward", refusing)
+    np.testing.assert_array_equal(tracker.push_salience(speech[:8000]), expected)
+    assert model.gru.cudnn_refusals - before == -(-len(expected) // 2), "once a step"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("block", "right"), [(2, 2), (10, 0)])
+def test_one_captured_graph_serves_all_steps(model: RMVPE, speech: np.ndarray, block: int, right: int) -> None:
+    on_gpu = copy.deepcopy(model).cuda()
+    eager, graph = (StreamingRMVPE(on_gpu, block, right, backend=name) for name in ("eager", "cuda-graph"))
+    expected = eager.push_salience(speech[:48000])
+    for _ in range(2):
+        graph.reset()
+        np.testing.assert_allclose(
+            graph.push_salience(speech[:20000]), expected[: 125 // block * block - 3 - right], atol=1e-5
+        )
+        saved = snapshot(graph.state)
+        rest = graph.push_salience(speech[20000:48000])
+        restore(graph.state, saved)
+        np.testing.assert_array_equal(graph.push_salience(speech[20000:48000]), rest)
+        np.testing.assert_allclose(rest, expected[-len(rest) :], atol=1e-5)
+
+
+def test_a_backend_that_cannot_run_here_is_refused(model: RMVPE) -> None:
+    with pytest.raises(ParameterError, match="backend eager"):
+        StreamingRMVPE(model, backend="cuda-graph")
+
+
 def test_more_than_65535_frames_pass(model: RMVPE) -> None:
     longest = 0
 
@@ -137,6 +199,6 @@ def test_more_than_65535_frames_pass(model: RMVPE) -> None:
 
 
 def test_lengths_that_do_not_fit_are_refused(model: RMVPE) -> None:
-    for bad in ({"block_frames": 0}, {"right_frames": -1}, {"window_frames": 48}, {"window_frames": 32}):
+    for block, right, window in ((0, 2, None), (2, -1, None), (2, 2, 48), (2, 2, 32)):
         with pytest.raises(ParameterError):
-            StreamingRMVPE(model, **{"block_frames": 2, "right_frames": 2, **bad})
+            StreamingRMVPE(model, block, right, window)
