@@ -27,7 +27,7 @@ HYSTERESIS_DB = 6.0
 
 @dataclass(slots=True)
 class GateState:
-    """Memory of `gate_into`.
+    """Memory of `gate_into` and `gate_gain_into`.
 
     Attributes:
         sample_rate: Hz.
@@ -60,10 +60,11 @@ class GateState:
             raise ParameterError(f"cannot gate at {sample_rate} Hz: use at least 1000 Hz.")
         return cls(sample_rate, square_mem=np.zeros(sample_rate * LEVEL_MS // 1000))
 
-    def reset(self) -> None:
-        """Return to the start of a stream."""
-        self.gain = self.power_sum = self.power_sum_fresh = 0.0
-        self.is_open = False
+    def reset(self, is_open: bool = False) -> None:
+        """Return to the start of a stream, closed or fully open."""
+        self.gain = float(is_open)
+        self.power_sum = self.power_sum_fresh = 0.0
+        self.is_open = is_open
         self.hold_left = self.position = 0
         self.square_mem[:] = 0.0
 
@@ -80,6 +81,25 @@ def gate_into(x: FloatArray, state: GateState, threshold_db: float, out: FloatAr
     Raises:
         ParameterError: `out` is of another length than `x`.
     """
+    _run(x, state, threshold_db, out, False)
+
+
+def gate_gain_into(x: FloatArray, state: GateState, threshold_db: float, gain_out: FloatArray) -> None:
+    """The factors by which `gate_into` would multiply the next samples of a stream, to be used on something else.
+
+    Args:
+        x: [n], contiguous.
+        state: Advanced in place.
+        threshold_db: As for `gate_into`.
+        gain_out: Filled [n], contiguous; 0..1.
+
+    Raises:
+        ParameterError: `gain_out` is of another length than `x`.
+    """
+    _run(x, state, threshold_db, gain_out, True)
+
+
+def _run(x: FloatArray, state: GateState, threshold_db: float, out: FloatArray, gain_only: bool) -> None:
     if len(out) != len(x):
         raise ParameterError(f"a gate turns {len(x)} samples into as many, but there is room for {len(out)}.")
     is_off = threshold_db <= GATE_OFF_DB
@@ -88,6 +108,7 @@ def gate_into(x: FloatArray, state: GateState, threshold_db: float, out: FloatAr
     state.gain, state.is_open, state.hold_left, state.power_sum, state.power_sum_fresh, state.position = _gate(
         x,
         out,
+        gain_only,
         state.square_mem,
         opening_sum,
         opening_sum * 10.0 ** (-HYSTERESIS_DB / 10.0),
@@ -107,6 +128,7 @@ def gate_into(x: FloatArray, state: GateState, threshold_db: float, out: FloatAr
 def _gate(
     x: FloatArray,
     out: FloatArray,
+    gain_only: bool,
     square_mem: NDArray[np.float64],
     opening_sum: float,
     closing_sum: float,
@@ -139,5 +161,5 @@ def _gate(
         else:
             is_open = False
         gain = min(gain + rise, 1.0) if is_open else max(gain - fall, 0.0)
-        out[i] = x[i] * gain
+        out[i] = gain if gain_only else x[i] * gain
     return gain, is_open, hold_left, power_sum, power_sum_fresh, position

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.errors import ParameterError
+from ..kernels.level import GATE_OFF_DB
 
 FloatArray = NDArray[np.floating[Any]]
 VoiceKind = Literal["dsp", "neural", "rvc", "exported"]
@@ -38,6 +39,7 @@ class VoiceParams:
         f0_method: One of `F0_METHODS`.
         seed: Of the noise that voices draw; equal seeds give equal output.
         gain_db: Output gain of the live engine, -60..24.
+        gate_db: The live engine is silent while the input stays below this level, -60 (off) .. 0.
 
     Raises:
         ParameterError: a value is out of range.
@@ -52,6 +54,7 @@ class VoiceParams:
     f0_method: str = "auto"
     seed: int = 0
     gain_db: float = 0.0
+    gate_db: float = GATE_OFF_DB
 
     RANGES: ClassVar[dict[str, tuple[float, float]]] = {
         "pitch_semitones": (-36.0, 36.0),
@@ -61,6 +64,7 @@ class VoiceParams:
         "rms_mix": (0.0, 1.0),
         "speaker": (0, 100_000),
         "gain_db": (-60.0, 24.0),
+        "gate_db": (GATE_OFF_DB, 0.0),
     }
 
     def __post_init__(self) -> None:

@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.delay import DelayState, delay_into
 from ..kernels.errors import VoiceError
+from ..kernels.finite import silence_nonfinite
+from ..kernels.gate import GateState, gate_gain_into
+from ..kernels.level import GATE_OFF_DB
 from ..kernels.polyphase import ResamplerState, resample_block
+from ..kernels.sola import fade_in_curve
 from ..models.voice import Voice, VoiceParams
 from .config import StreamConfig
 from .stage import VoiceStage
@@ -21,6 +26,7 @@ log = logging.getLogger(__name__)
 # Of the resamplers: 1.6 ms at 16 kHz, and what folds stays above their pass band. A multiple of 5, so that 40 kHz and
 # 48 kHz meet on whole samples.
 HALF_PERIODS = 30
+FADE_IN_MS = 5  # after skipped blocks; longer than the resamplers ring
 
 
 @dataclass(slots=True)
@@ -31,14 +37,20 @@ class EngineState:
         to_stage: Resampler from the device's rate.
         stage: State of the voice; None when it has none.
         from_stage: Resampler to the device's rate.
+        gate: The gate, which listens to the input.
+        gate_delay: Holds its gains back until the output shows the input they were made for.
         gain: Output gain at the end of the last block.
+        is_cut: Whether the last block was skipped, so that the next fades in.
         muted_blocks: Blocks in which the voice produced something that is no number.
     """
 
     to_stage: ResamplerState | None
     stage: Any
     from_stage: ResamplerState | None
+    gate: GateState
+    gate_delay: DelayState
     gain: float
+    is_cut: bool
     muted_blocks: int
 
 
@@ -47,6 +59,8 @@ class Engine:
 
     Attributes:
         params: How to render; assign another `VoiceParams` at any time, from any thread. It is read once per block.
+        latency_samples: How much later than the input the output is, at the engine's rate, to the nearest sample. It
+            does not hold the block itself: who feeds the engine waits for a block to be full.
 
     Args:
         voice: From `altervox.models.load_voice`.
@@ -72,22 +86,21 @@ class Engine:
             self._stage_out = np.zeros(outside, dtype=np.float32)
             to_stage = ResamplerState.allocate(self.sample_rate, self._stage.input_rate, self.block_size, HALF_PERIODS)
             from_stage = ResamplerState.allocate(self._stage.output_rate, self.sample_rate, outside, HALF_PERIODS)
-        self._block = np.zeros(self.block_size, dtype=np.float32)
+        self._block, self._gate_gain, self._scratch, self._rendered = np.zeros((4, self.block_size), dtype=np.float32)
         self._ramp = np.linspace(0.0, 1.0, self.block_size + 1, dtype=np.float32)[1:]
-        stage_state = self._stage.state if self._stage is not None else None
-        self._state = EngineState(to_stage, stage_state, from_stage, _gain(self.params), 0)
-
-    @property
-    def latency_samples(self) -> int:
-        """How much later than the input the output is, at the engine's rate, to the nearest sample.
-
-        It does not hold the block itself: who feeds the engine waits for a block to be full.
-        """
-        state, stage = self._state, self._stage
-        if stage is None or state.to_stage is None or state.from_stage is None:
-            return 0
-        seconds = state.to_stage.delay_samples_out / stage.input_rate + stage.latency_samples / stage.output_rate
-        return round(seconds * self.sample_rate + state.from_stage.delay_samples_out)
+        self._fade_in = fade_in_curve(self.sample_rate * FADE_IN_MS // 1000)
+        self.latency_samples = _latency(self._stage, to_stage, from_stage, self.sample_rate)
+        self._state = EngineState(
+            to_stage=to_stage,
+            stage=self._stage.state if self._stage is not None else None,
+            from_stage=from_stage,
+            gate=GateState.allocate(self.sample_rate),
+            gate_delay=DelayState.allocate(self.latency_samples),
+            gain=0.0,
+            is_cut=False,
+            muted_blocks=0,
+        )
+        self._reset_levels()
 
     @property
     def muted_blocks(self) -> int:
@@ -107,29 +120,60 @@ class Engine:
         if len(block) != self.block_size or len(out) != self.block_size:
             raise ValueError(f"blocks of {len(block)} and {len(out)} samples; this engine takes {self.block_size}")
         params, state, stage = self.params, self._state, self._stage
-        np.copyto(self._block, block)
-        np.nan_to_num(self._block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        self._take(block, params)
         if stage is None or state.to_stage is None or state.from_stage is None:
-            out[:] = self._block
+            self._rendered[:] = self._block
         else:
             resample_block(self._block, state.to_stage, self._stage_in)
             stage.process(self._stage_in, params, self._stage_out)
-            if not np.isfinite(self._stage_out).all():
+            if silence_nonfinite(self._stage_out):
                 state.muted_blocks += 1
                 if state.muted_blocks == 1:
                     log.warning("the voice produced something that is no number; such blocks are silent")
                 self._stage_out[:] = 0.0
                 stage.reset()
-            resample_block(self._stage_out, state.from_stage, out)
-        self._apply_gain(out, _gain(params))
+            resample_block(self._stage_out, state.from_stage, self._rendered)
+        self._rendered *= self._gate_gain
+        self._apply_gain(_gain(params))
+        if state.is_cut:
+            state.is_cut = False
+            self._rendered[: len(self._fade_in)] *= self._fade_in
+        out[:] = self._rendered
+
+    def skip(self, block: NDArray[np.float32]) -> None:
+        """Let the next block pass without rendering it, because its time to be heard is over.
+
+        All that is known of the input goes on: windows, F0, phase, frame indices, gate. What follows is as if it had
+        been rendered, with the same delay, except that the next block fades in over 5 ms and that an RVC voice lacks
+        the sound of its own past there. What was heard before breaks off: whoever plays the output must fade it out,
+        for it has left the engine.
+
+        Args:
+            block: Mono [block_size], as for `process`.
+
+        Raises:
+            ValueError: its length is not `block_size`.
+        """
+        if len(block) != self.block_size:
+            raise ValueError(f"a block of {len(block)} samples; this engine takes {self.block_size}")
+        params, state, stage = self.params, self._state, self._stage
+        self._take(block, params)
+        if stage is not None and state.to_stage is not None and state.from_stage is not None:
+            resample_block(self._block, state.to_stage, self._stage_in)
+            stage.advance(self._stage_in, params)
+            # Silence in place of the rendering: the filter must not hold what was heard before.
+            self._stage_out[:] = 0.0
+            resample_block(self._stage_out, state.from_stage, self._rendered)
+        state.gain = _gain(params)
+        state.is_cut = True
 
     def reset(self) -> None:
         """Return to the start of a stream, in place."""
         for part in (self._state.to_stage, self._state.from_stage, self._stage):
             if part is not None:
                 part.reset()
-        self._state.gain = _gain(self.params)
         self._state.muted_blocks = 0
+        self._reset_levels()
 
     def state(self) -> EngineState:
         """A copy of all that is carried, for `restore`."""
@@ -139,14 +183,33 @@ class Engine:
         """Go on from a copied state: the same blocks then give the same output."""
         restore(self._state, state)
 
-    def _apply_gain(self, out: NDArray[np.float32], gain: float) -> None:
+    def _reset_levels(self) -> None:
+        """Gain and gate at the start of a stream. A gate that is off has always been open."""
+        params, state = self.params, self._state
+        is_open = params.gate_db <= GATE_OFF_DB
+        state.gate.reset(is_open)
+        state.gate_delay.reset(float(is_open))
+        state.gain = _gain(params)
+        state.is_cut = False
+
+    def _take(self, block: NDArray[np.float32], params: VoiceParams) -> None:
+        """Clean a block, and find the gate's gains for the output that leaves with it."""
+        state = self._state
+        np.copyto(self._block, block)
+        silence_nonfinite(self._block)
+        gate_gain_into(self._block, state.gate, params.gate_db, self._gate_gain)
+        delay_into(self._gate_gain, state.gate_delay, self._gate_gain)
+
+    def _apply_gain(self, gain: float) -> None:
         """Glide from the last block's gain over this block."""
-        if gain == self._state.gain:
-            if gain != 1.0:
-                out *= np.float32(gain)
-            return
-        out *= np.float32(self._state.gain) + np.float32(gain - self._state.gain) * self._ramp
-        self._state.gain = gain
+        before = self._state.gain
+        if gain != before:
+            np.multiply(self._ramp, np.float32(gain - before), out=self._scratch)
+            self._scratch += np.float32(before)
+            self._rendered *= self._scratch
+            self._state.gain = gain
+        elif gain != 1.0:
+            self._rendered *= np.float32(gain)
 
 
 def make_stage(voice: Voice, config: StreamConfig) -> VoiceStage | None:
@@ -179,3 +242,13 @@ def make_stage(voice: Voice, config: StreamConfig) -> VoiceStage | None:
 
 def _gain(params: VoiceParams) -> float:
     return float(10.0 ** (params.gain_db / 20.0))
+
+
+def _latency(
+    stage: VoiceStage | None, to_stage: ResamplerState | None, from_stage: ResamplerState | None, sample_rate: int
+) -> int:
+    """Delay of stage and resamplers together, in samples at the engine's rate."""
+    if stage is None or to_stage is None or from_stage is None:
+        return 0
+    seconds = to_stage.delay_samples_out / stage.input_rate + stage.latency_samples / stage.output_rate
+    return round(seconds * sample_rate + from_stage.delay_samples_out)

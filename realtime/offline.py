@@ -4,18 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.errors import ParameterError, VoiceError
 from ..models.resample import resampled
 from ..models.voice import FloatArray, Voice, VoiceKind, VoiceParams
 from .config import StreamConfig
 from .engine import Engine
 
+if TYPE_CHECKING:
+    from .reference_loop import ReferenceConfig
 
-def through_engine(engine: Engine, blocks: Iterable[FloatArray]) -> Iterator[NDArray[np.float32]]:
-    """Convert a stream at the engine's rate: as many samples out as in, time-aligned.
+
+_COMMON_RATE = 48000  # of the engine where the output's rate does not fall on its grid
+
+
+class BlockEngine(Protocol):
+    """What takes and gives blocks of a fixed size at one rate; see `Engine`."""
+
+    block_size: int
+
+    @property
+    def latency_samples(self) -> int:
+        """How much later than the input the output is."""
+        ...
+
+    def process(self, block: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+        """Convert the next block [block_size] into `out`."""
+        ...
+
+
+def through_engine(engine: BlockEngine, blocks: Iterable[FloatArray]) -> Iterator[NDArray[np.float32]]:
+    """Convert a stream at the engine's rate: as many samples out as in, time-aligned, in bounded memory.
 
     Args:
         engine: Fresh or reset.
@@ -49,9 +72,15 @@ def through_engine(engine: Engine, blocks: Iterable[FloatArray]) -> Iterator[NDA
 
 
 class StreamedVoice:
-    """A voice as a live listener hears it, for files: the streaming engine in the place of its own conversion."""
+    """A voice as a live listener hears it, for files: a block by block engine in the place of its own conversion.
 
-    def __init__(self, voice: Voice, config: StreamConfig) -> None:
+    Args:
+        voice: The voice.
+        config: A `StreamConfig` streams it through `Engine`, a `ReferenceConfig` through RVC's own loop, which takes
+            RVC voices only. The rate is that of each file's output.
+    """
+
+    def __init__(self, voice: Voice, config: StreamConfig | ReferenceConfig) -> None:
         self._voice = voice
         self._config = config
 
@@ -67,8 +96,8 @@ class StreamedVoice:
 
     @property
     def sample_rate(self) -> int | None:
-        """None: an engine gives out the rate that it takes in."""
-        return None
+        """The voice's."""
+        return self._voice.sample_rate
 
     @property
     def description(self) -> str:
@@ -76,12 +105,44 @@ class StreamedVoice:
         return self._voice.description
 
     def output_rate(self, input_rate: int) -> int:
-        """The input's rate where an engine can run at it, else 48 kHz."""
-        least, greatest, grid = StreamConfig.LIMITS["sample_rate"]
-        return input_rate if least <= input_rate <= greatest and input_rate % grid == 0 else 48000
+        """The voice's."""
+        return self._voice.output_rate(input_rate)
 
     def convert(self, blocks: Iterable[FloatArray], sample_rate: int, params: VoiceParams) -> Iterator[FloatArray]:
-        """See `Voice.convert`."""
-        rate = self.output_rate(sample_rate)
-        engine = Engine(self._voice, replace(self._config, sample_rate=rate), params)
-        return through_engine(engine, resampled(blocks, sample_rate, rate))
+        """See `Voice.convert`.
+
+        Raises:
+            ParameterError: the voice has no such speaker.
+            BaseModelError: an RVC voice's base models cannot be had.
+        """
+        out_rate = self.output_rate(sample_rate)
+        least, greatest, grid = self._config.LIMITS["sample_rate"]
+        rate = out_rate if least <= out_rate <= greatest and out_rate % grid == 0 else _COMMON_RATE
+        engine = self._engine(rate, params)
+        stream = through_engine(engine, resampled(blocks, sample_rate, rate))
+        return resampled(self._all_numbers(engine, stream), rate, out_rate)
+
+    def _engine(self, rate: int, params: VoiceParams) -> BlockEngine:
+        voice = self._voice
+        if voice.kind == "rvc":
+            from ..models.rvc_voice import RvcVoice
+
+            assert isinstance(voice, RvcVoice)
+            if params.speaker >= voice.synthesizer.speakers:
+                raise ParameterError(
+                    f"speaker is {params.speaker}; {voice.name} has {voice.synthesizer.speakers}, counted from 0"
+                )
+            if not isinstance(self._config, StreamConfig):
+                from .reference_loop import reference_loop
+
+                return reference_loop(voice, replace(self._config, sample_rate=rate), params)
+        if not isinstance(self._config, StreamConfig):
+            raise VoiceError(f"{voice.name} is no RVC voice, and RVC's own loop takes no other")
+        return Engine(voice, replace(self._config, sample_rate=rate), params)
+
+    def _all_numbers(self, engine: BlockEngine, stream: Iterable[FloatArray]) -> Iterator[FloatArray]:
+        """The stream; an engine goes on past a voice that fails, silent, which nobody would notice in a file."""
+        for block in stream:
+            if isinstance(engine, Engine) and engine.muted_blocks:
+                raise VoiceError(f"the voice {self.name} rendered samples that are no number; its file may be damaged")
+            yield block

@@ -89,7 +89,7 @@ def reference_step(
     geometry: ReferenceGeometry,
     state: ReferenceState,
     content: Hubert,
-    rmvpe: RMVPE,
+    rmvpe: RMVPE | None,
     synthesizer: Synthesizer,
     latent_noise: Tensor,
     source_noise: Tensor,
@@ -106,7 +106,7 @@ def reference_step(
         geometry: Lengths.
         state: Changed in place.
         content: Content encoder.
-        rmvpe: Pitch network.
+        rmvpe: Pitch network; not needed for a voice without F0.
         synthesizer: Generator.
         latent_noise: Standard normal `[1, 192, frames]`, see `latent_frames`.
         source_noise: Standard normal `[1, rendered * samples_per_frame, 1]`.
@@ -131,6 +131,7 @@ def reference_step(
     stretched = math.ceil(rendered * 2.0 ** (formant_semitones / 12.0))
     coarse = f0 = None
     if synthesizer.has_f0:
+        assert rmvpe is not None
         shift = 2.0 ** ((pitch_semitones - formant_semitones) / 12.0)
         track = _pitch(window, geometry.block, rmvpe) * np.float32(shift)
         state.push(track, geometry.block)

@@ -41,6 +41,20 @@ class VoiceStage(Protocol):
         """
         ...
 
+    def advance(self, block: FloatArray, params: VoiceParams) -> None:
+        """Let a block pass whose output comes too late to be heard.
+
+        Whatever is known of the input goes on as in `process`: windows, F0, carried phase, frame indices and what was
+        learnt of the speaker. The next block rendered therefore has the delay and the phase that it would have had.
+        What was rendered ahead for a crossfade with this block is dropped: the engine fades the next one in. Rendering
+        is left out wherever the state does not depend on it.
+
+        Args:
+            block: [block_ms at `input_rate`].
+            params: How it would have been rendered.
+        """
+        ...
+
     def reset(self) -> None:
         """Return to the start of a stream, in place."""
         ...

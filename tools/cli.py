@@ -20,7 +20,11 @@ log = logging.getLogger("altervox")
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 _DEFAULTS = VoiceParams()
-_F0_HELP = "How pitch is found. " + " ".join(f"{name}: {what}." for name, what in F0_METHODS.items())
+_F0_HELP = (
+    "How pitch is found. "
+    + " ".join(f"{name}: {what}." for name, what in F0_METHODS.items())
+    + " With --quality live, RVC voices take rmvpe only and the voices that ship dio only; auto is that."
+)
 
 
 def _within(name: str) -> click.FloatRange:
@@ -88,12 +92,27 @@ def cli(verbose: bool) -> None:
 @click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, help="Of the noise in the voice.")
 @click.option(
     "--quality",
-    type=click.Choice(["offline", "live"]),
-    default="offline",
+    type=click.Choice(["live", "offline"]),
+    default="live",
     show_default=True,
-    help="offline: long windows; live: through the streaming engine, as a listener hears it.",
+    help="live: block by block through the streaming engine, as a live listener hears it; offline: in windows of many "
+    "seconds.",
 )
-@click.option("--block-ms", type=int, default=100, show_default=True, help="Block of --quality live.")
+@click.option(
+    "--engine",
+    type=click.Choice(["altervox", "reference"]),
+    default="altervox",
+    show_default=True,
+    help="Of --quality live. reference: RVC's real-time loop, for RVC voices, to compare with.",
+)
+@click.option(
+    "--block-ms",
+    type=int,
+    help="Block of --quality live, else 500 (reference: 250). Larger blocks cost far less on a CPU and sound like "
+    "those of a live stream, but that most of a block sees a little more before and after it.",
+)
+@click.option("--lookahead-ms", type=int, help="Of --quality live: how long an RVC voice waits for what follows.")
+@click.option("--context-ms", type=int, help="Of --quality live: the past that an RVC voice looks at.")
 @click.option("--repair", is_flag=True, help="Put silence where samples are no number.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
 @click.pass_context
@@ -110,6 +129,7 @@ def convert(
       altervox convert talk.wav -o out.flac --pitch -3
       altervox convert recordings/ -o converted/ --voice robot
     """
+    from .convert_command import Rendering
     from .convert_command import convert as run
 
     given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
@@ -123,14 +143,15 @@ def convert(
         f0_method=options["f0_method"],
         seed=options["seed"],
     )
-    live_block_ms = options["block_ms"] if options["quality"] == "live" else None
+    lengths = (options["block_ms"], options["lookahead_ms"], options["context_ms"])
+    rendering = Rendering(options["quality"], options["engine"], *lengths)
     return run(
         list(inputs),
         output,
         options["voice"],
         options["device"],
         params,
-        live_block_ms,
+        rendering,
         options["repair"],
         as_json,
         given,
@@ -241,11 +262,20 @@ def bench_stream(
 
 @bench.command("accuracy")
 @click.argument("recording", type=click.Path(path_type=Path))
-def bench_accuracy(recording: Path) -> int:
-    """Compare what a stream makes of a recording of speech with the whole of it, by look-ahead."""
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice(["dsp", "generator", "pitch", "content"]),
+    help="Only this; may be given several times. pitch and content take a minute or two each.",
+)
+@click.option("--plots", type=click.Path(path_type=Path), metavar="FOLDER", help="Draw figures too, as PNG files there.")
+def bench_accuracy(recording: Path, parts: tuple[str, ...], plots: Path | None) -> int:
+    """Compare what a stream makes of a recording of speech with the whole of it, by look-ahead and by context."""
+    from .bench_accuracy import PARTS
     from .bench_accuracy import bench_accuracy as run
 
-    return run(recording)
+    return run(recording, parts or PARTS, plots)
 
 
 def main() -> NoReturn:

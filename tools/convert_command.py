@@ -10,13 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..kernels.errors import AltervoxError
+from ..kernels.errors import AltervoxError, BaseModelError, ParameterError
 from .convert import Conversion, Job, Progress, convert_all, plan
 
 if TYPE_CHECKING:
@@ -27,13 +28,40 @@ log = logging.getLogger(__name__)
 SHOW_PROGRESS_AFTER_S = 2.0
 
 
+FILE_BLOCK_MS = 500  # of the streaming engine: nobody waits for a block of a file, and large ones cost less
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """How a voice is to be rendered; a length of None is the default.
+
+    Attributes:
+        quality: "live": block by block; "offline": in long windows.
+        engine: Of "live": "altervox", or "reference" for RVC's real-time loop.
+        block_ms: Of the engine.
+        lookahead_ms: Of altervox's engine.
+        context_ms: Of the engine.
+    """
+
+    quality: str
+    engine: str
+    block_ms: int | None
+    lookahead_ms: int | None
+    context_ms: int | None
+
+    def lengths(self) -> dict[str, int]:
+        """The lengths that are not the default's."""
+        values = {name: getattr(self, name) for name in ("block_ms", "lookahead_ms", "context_ms")}
+        return {name: value for name, value in values.items() if value is not None}
+
+
 def convert(
     inputs: list[Path],
     output: str | None,
     voice_name: str,
     device: str,
     params: VoiceParams,
-    live_block_ms: int | None,
+    rendering: Rendering,
     repair: bool,
     as_json: bool,
     given: set[str],
@@ -46,7 +74,7 @@ def convert(
         voice_name: Name or path.
         device: "auto", "cpu", ...
         params: How to render.
-        live_block_ms: Block of the streaming engine, None to convert in long windows.
+        rendering: Block by block or in long windows, and the lengths.
         repair: Put silence in the place of samples that are no number.
         as_json: Print JSON instead of lines.
         given: Names of the options that the user typed.
@@ -57,17 +85,15 @@ def convert(
     from ..models.library import load_voice
 
     voice = load_voice(voice_name, device)
-    if live_block_ms is not None and voice.name != "off":
-        from ..realtime.config import StreamConfig
-        from ..realtime.offline import StreamedVoice
-
-        voice = StreamedVoice(voice, StreamConfig(block_ms=live_block_ms))
+    unused = [name for name in _without_effect(voice, rendering) if name in given]
+    rendered = _rendered(voice, rendering, params.f0_method)
     to_folder = output is not None and output.endswith(("/", os.sep))
     jobs = plan(inputs, Path(output) if output is not None else None, voice.name, to_folder)
-    unused = [name for name in _without_effect(voice) if name in given]
     if unused:
-        options = ", ".join("--" + name.replace("_", "-") for name in unused)
-        log.warning("%s %s no effect on the voice %s", options, "has" if len(unused) == 1 else "have", voice.name)
+        verb = "has" if len(unused) == 1 else "have"
+        log.warning("%s %s no effect on the voice %s", _options(unused), verb, voice.name)
+    if rendering.quality == "live":
+        _fetch_base_models(voice)
     rows: list[dict[str, Any]] = []
 
     def report(job: Job, result: Conversion | AltervoxError) -> None:
@@ -89,7 +115,7 @@ def convert(
             click.echo(f"{job.target}  {result.seconds:.1f} s, {1.0 / result.rtf:.1f}x real time")
 
     with _terminable():
-        failures = convert_all(jobs, voice, params, repair, report, _progress_bar)
+        failures = convert_all(jobs, rendered, params, repair, report, _progress_bar)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     elif failures and len(jobs) > 1:
@@ -97,16 +123,80 @@ def convert(
     return 1 if failures else 0
 
 
-def _without_effect(voice: Voice) -> list[str]:
-    """Options that a voice has no use for."""
-    if voice.kind == "dsp":
-        of_dsp = ["pitch", "formant", "f0_method", "seed"] if voice.name == "off" else []
-        return ["index_rate", "protect", "rms_mix", "speaker", "device", *of_dsp]
+def _rendered(voice: Voice, rendering: Rendering, f0_method: str) -> Voice:
+    """The voice as it is to be rendered.
+
+    Raises:
+        ParameterError: options do not go together, or a length is out of range.
+    """
+    lengths = rendering.lengths()
+    if rendering.quality == "offline":
+        refused = [*lengths, *(["engine"] if rendering.engine == "reference" else [])]
+        if refused:
+            raise ParameterError(f"{_options(refused)} cannot be used with --quality offline, which has no blocks")
+        return voice
+    from ..realtime.config import StreamConfig
+    from ..realtime.offline import StreamedVoice
+
+    if rendering.engine == "reference":
+        if voice.kind != "rvc":
+            raise ParameterError(f"--engine reference is RVC's own loop for RVC voices, and {voice.name} is none")
+        if rendering.lookahead_ms is not None:
+            raise ParameterError("--lookahead-ms cannot be used with --engine reference, whose look-ahead is fixed")
+        from ..realtime.reference_loop import ReferenceConfig
+
+        streamed = StreamedVoice(voice, ReferenceConfig(**lengths))
+    else:
+        streamed = StreamedVoice(voice, StreamConfig(**{"block_ms": FILE_BLOCK_MS, **lengths}))
+    if "f0_method" not in _without_effect(voice, rendering):
+        _refuse_other_f0(voice, f0_method)
+    return voice if voice.name == "off" else streamed
+
+
+def _refuse_other_f0(voice: Voice, method: str) -> None:
+    """Raises ParameterError where a stream would find pitch by another method than the user asked for."""
+    own, offline = ("rmvpe", ("harvest", "dio")) if voice.kind == "rvc" else ("dio", ("harvest",))
+    if method in offline:
+        raise ParameterError(f"--f0-method {method} needs --quality offline: live, {voice.name} finds pitch by {own}")
+    if method not in ("auto", own):
+        raise ParameterError(
+            f"f0_method is {method!r}; {voice.name} takes {own}, or {offline[0]} with --quality offline"
+        )
+
+
+def _fetch_base_models(voice: Voice) -> None:
+    """Have what an RVC voice needs, before any file.
+
+    Raises:
+        BaseModelError: it cannot be had.
+    """
+    if voice.kind != "rvc":
+        return
+    from ..models.base_models import CONTENT_ENCODER, PITCH_NETWORK
     from ..models.rvc_voice import RvcVoice
 
-    without: list[str] = []
+    CONTENT_ENCODER.fetch()
+    if isinstance(voice, RvcVoice) and voice.synthesizer.has_f0:
+        try:
+            PITCH_NETWORK.fetch()
+        except BaseModelError as error:
+            raise BaseModelError(f"{error}; or use --quality offline, which can do without") from error
+
+
+def _options(names: list[str]) -> str:
+    return ", ".join("--" + name.replace("_", "-") for name in names)
+
+
+def _without_effect(voice: Voice, rendering: Rendering) -> list[str]:
+    """Options that a voice has no use for."""
+    if voice.kind == "dsp":
+        of_dsp = ["pitch", "formant", "f0_method", "seed", "block_ms"] if voice.name == "off" else []
+        return ["index_rate", "protect", "rms_mix", "speaker", "device", "lookahead_ms", "context_ms", *of_dsp]
+    from ..models.rvc_voice import RvcVoice
+
+    without = ["protect"] if rendering.engine == "reference" else []
     if isinstance(voice, RvcVoice) and voice.index is None:
-        without += ["index_rate", "protect"]
+        without = ["index_rate", "protect"]
     if isinstance(voice, RvcVoice) and not voice.synthesizer.has_f0:
         without += ["pitch", "f0_method"]
     return without

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from altervox.kernels.errors import ParameterError
-from altervox.kernels.gate import ATTACK_MS, HOLD_MS, LEVEL_MS, RELEASE_MS, GateState, gate_into
+from altervox.kernels.gate import ATTACK_MS, HOLD_MS, LEVEL_MS, RELEASE_MS, GateState, gate_gain_into, gate_into
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
@@ -166,3 +166,21 @@ def test_lengths_and_rates_out_of_range_are_refused() -> None:
         GateState.allocate(999)
     with pytest.raises(ParameterError):
         gate_into(np.zeros(5, np.float32), GateState.allocate(RATE), THRESHOLD_DB, np.zeros(6, np.float32))
+
+
+@pytest.mark.parametrize("threshold_db", [THRESHOLD_DB, -60.0])
+def test_the_gains_alone_are_those_that_it_multiplies_by(threshold_db: float) -> None:
+    x = speech()
+    state, gain = GateState.allocate(RATE), np.full(len(x), np.nan, dtype=np.float32)
+    for start in range(0, len(x), 700):
+        gate_gain_into(x[start : start + 700], state, threshold_db, gain[start : start + 700])
+    np.testing.assert_allclose(gate(x, threshold_db), x * gain, rtol=1e-6)
+    assert gain.min() < 0.01
+    assert gain.max() == 1.0
+
+
+def test_a_gate_that_has_always_been_open_begins_without_a_fade() -> None:
+    state = GateState.allocate(RATE)
+    state.reset(is_open=True)
+    x = speech()
+    np.testing.assert_array_equal(gate(x, -60.0, state), x)

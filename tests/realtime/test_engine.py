@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import scipy.signal
 import soundfile
 from altervox.kernels.errors import ParameterError
 from altervox.kernels.f0_world import world_f0
+from altervox.kernels.gate import GateState, gate_gain_into
 from altervox.kernels.world import synthesize
 from altervox.models import load_voice
 from altervox.models.dsp import DSP_VOICES
@@ -217,3 +219,113 @@ def test_wrong_block_lengths_are_refused() -> None:
 def test_lengths_off_their_grid_are_refused(bad: dict[str, int]) -> None:
     with pytest.raises(ParameterError, match=next(iter(bad))):
         StreamConfig(**bad)
+
+
+def bursts(rate: int) -> np.ndarray:
+    """A second: weak noise, and from 0.4 to 0.6 s a voiced sound."""
+    t = np.arange(rate) / rate
+    noise = np.random.default_rng(1).standard_normal(rate) * 1e-4
+    tone = sum((np.sin(2 * np.pi * 125 * k * t) / k for k in range(1, 20)), np.zeros(rate)) * 0.1
+    return np.where((t >= 0.4) & (t < 0.6), tone, noise).astype(np.float32)
+
+
+@pytest.mark.parametrize(("rate", "block_ms"), [(48000, 20), (44100, 60)])
+@pytest.mark.parametrize("name", ["off", "robot"])
+def test_the_gate_mutes_what_comes_from_below_its_level(name: str, rate: int, block_ms: int) -> None:
+    """Gains are those of the input, late by the delay of the voice, and all else is as without a gate."""
+    audio = np.concatenate((bursts(rate), bursts(rate)))
+    config = StreamConfig(sample_rate=rate, block_ms=block_ms)
+    engine = Engine(load_voice(name), config, VoiceParams(gate_db=-40.0))
+    gated, open_ = run(engine, audio), run(Engine(load_voice(name), config), audio)
+    gains = np.zeros(len(audio), dtype=np.float32)
+    gate_gain_into(audio, GateState.allocate(rate), -40.0, gains)
+    late = np.concatenate((np.zeros(engine.latency_samples, dtype=np.float32), gains))[: len(gated)]
+    assert 0.2 < late.mean() < 0.8
+    np.testing.assert_array_equal(gated, open_ * late)
+    assert not gated[(late == 0)].any()
+    assert np.sqrt(np.mean(gated[late == 1] ** 2)) > 0.01
+
+
+def test_the_gate_opens_hot_and_blocks_do_not_matter_to_it() -> None:
+    rate = 48000
+    audio = np.concatenate((bursts(rate), bursts(rate)))
+    outputs = []
+    for block_ms in (20, 40, 100):
+        config = StreamConfig(sample_rate=rate, block_ms=block_ms)
+        engine = Engine(load_voice("off"), config, VoiceParams(gate_db=-40.0))
+        first = run(engine, audio[:rate])
+        assert not first[-rate // 10 :].any()
+        engine.params = VoiceParams()
+        outputs.append(np.concatenate((first, run(engine, audio[rate:]))))
+    for output in outputs:
+        np.testing.assert_array_equal(output, outputs[0])
+    settled = rate + rate // 100
+    np.testing.assert_array_equal(outputs[0][settled:], audio[settled:])
+    engine.reset()
+    np.testing.assert_array_equal(run(engine, audio), audio)
+
+
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_a_block_leaves_no_memory_behind(rate: int) -> None:
+    """What NumPy allocates is seen by tracemalloc. A block of booleans would already be above the bound."""
+    engine = Engine(load_voice("off"), StreamConfig(sample_rate=rate, block_ms=100), VoiceParams(gate_db=-50.0))
+    block = np.random.default_rng(1).standard_normal(engine.block_size).astype(np.float32)
+    out = np.empty_like(block)
+    params = [VoiceParams(gate_db=-50.0, gain_db=gain) for gain in (0.0, -6.0)]
+
+    def feed(blocks: int) -> None:
+        for i in range(blocks):
+            engine.params = params[i // 2 % 2]
+            engine.process(block, out)
+
+    feed(10)
+    tracemalloc.start()
+    try:
+        feed(100)
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        feed(1)
+        assert tracemalloc.get_traced_memory()[1] - before < engine.block_size
+        before = tracemalloc.get_traced_memory()[0]
+        feed(5000)
+        assert tracemalloc.get_traced_memory()[0] - before < 4096
+    finally:
+        tracemalloc.stop()
+
+
+class Identity:
+    """A stage that changes nothing at a rate of its own."""
+
+    input_rate = output_rate = 16000
+    latency_samples = 0
+    state = None
+
+    def process(self, block: np.ndarray, params: VoiceParams, out: np.ndarray) -> None:
+        out[:] = block
+
+    def advance(self, block: np.ndarray, params: VoiceParams) -> None:
+        pass
+
+    def reset(self) -> None:
+        pass
+
+
+def test_resampling_leaves_no_memory_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("altervox.realtime.engine.make_stage", lambda *_: Identity())
+    engine = Engine(load_voice("off"), StreamConfig(sample_rate=44100, block_ms=100))
+    block = np.random.default_rng(1).standard_normal(engine.block_size).astype(np.float32)
+    out = np.empty_like(block)
+    for _ in range(10):
+        engine.process(block, out)
+    tracemalloc.start()
+    try:
+        for i in range(3000):
+            if i == 100:
+                before = tracemalloc.get_traced_memory()[0]
+                tracemalloc.reset_peak()
+            engine.process(block, out)
+        now, peak = tracemalloc.get_traced_memory()
+        assert now - before < 4096
+        assert peak - before < engine.block_size
+    finally:
+        tracemalloc.stop()

@@ -36,7 +36,7 @@ def test_pieces_make_no_difference() -> None:
     np.testing.assert_array_equal(outputs[0], outputs[1])
 
 
-@pytest.mark.parametrize("rate", [3000, 16000, 44100, 384000])
+@pytest.mark.parametrize("rate", [3000, 11025, 16000, 44100, 384000])
 def test_a_streamed_voice_keeps_time(rate: int) -> None:
     """Bursts of a vowel stay where they are, to 5 ms."""
     t = np.arange(2 * rate) / rate

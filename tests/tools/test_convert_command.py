@@ -11,6 +11,8 @@ import soundfile
 from altervox.kernels.level import soft_limit
 from altervox.models.library import load_voice
 from altervox.models.voice import VoiceParams
+from altervox.realtime import StreamConfig
+from altervox.realtime.offline import StreamedVoice
 from altervox.tools import convert_command
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -28,11 +30,16 @@ def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("talk.wav")
 
 
-def test_options_reach_the_voice(talk: Path) -> None:
-    options = ["--pitch", 4, "--formant", -2.5, "--f0-method", "harvest", "--seed", 5]
+@pytest.mark.parametrize(("quality", "method"), [("live", "dio"), ("offline", "harvest")])
+def test_options_reach_the_voice(quality: str, method: str, talk: Path) -> None:
+    options = ["--pitch", 4, "--formant", -2.5, "--f0-method", method, "--seed", 5]
+    options += ["--quality", quality] if quality == "offline" else []
     assert altervox("convert", talk, "-o", "out.wav", "--voice", "giant", *options).code == 0
-    params = VoiceParams(pitch_semitones=4, formant_semitones=-2.5, f0_method="harvest", seed=5)
-    wanted = soft_limit(np.concatenate(list(load_voice("giant").convert([soundfile.read(talk)[0]], RATE, params))))
+    params = VoiceParams(pitch_semitones=4, formant_semitones=-2.5, f0_method=method, seed=5)
+    voice = load_voice("giant")
+    if quality == "live":
+        voice = StreamedVoice(voice, StreamConfig(block_ms=500))
+    wanted = soft_limit(np.concatenate(list(voice.convert([soundfile.read(talk)[0]], RATE, params))))
     np.testing.assert_allclose(soundfile.read("out.wav")[0], wanted, atol=0.6 / 32768)
 
 

@@ -1,0 +1,353 @@
+"""Another engine in a running stream, and the bypass: no click, no echo, nothing skipped or repeated."""
+
+from __future__ import annotations
+
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+from altervox.kernels.delay import DelayState, delay_into
+from altervox.kernels.errors import ParameterError, VoiceError
+from altervox.models import load_voice
+from altervox.realtime import Engine, StreamConfig, VoiceParams
+from altervox.realtime.swap import FADE_MS, SwappableEngine
+
+DATA = Path(__file__).parents[1] / "data"
+RATE = 16000
+CONFIG = StreamConfig(sample_rate=RATE, block_ms=20)
+SIZE = CONFIG.block_size
+FADE = RATE * FADE_MS // 1000
+MakeLate = Callable[[int], Engine]
+
+
+class Late:
+    """A stage that gives its input back later, at the engine's own rate."""
+
+    input_rate = output_rate = RATE
+
+    def __init__(self, latency_samples: int) -> None:
+        self.latency_samples = latency_samples
+        self.state = DelayState.allocate(latency_samples)
+
+    def process(self, block: np.ndarray, params: VoiceParams, out: np.ndarray) -> None:
+        delay_into(block, self.state, out)
+
+    def advance(self, block: np.ndarray, params: VoiceParams) -> None:
+        delay_into(block, self.state, np.empty_like(block))
+
+    def reset(self) -> None:
+        self.state.reset()
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> MakeLate:
+    """Makes engines that only delay, each by its own number of samples."""
+
+    def make(samples: int) -> Engine:
+        with monkeypatch.context() as patch:
+            patch.setattr("altervox.realtime.engine.make_stage", lambda *_: Late(samples))
+            engine = Engine(load_voice("off"), CONFIG)
+        assert engine.latency_samples == samples
+        return engine
+
+    return make
+
+
+def voice(name: str, block_ms: int = 20) -> Engine:
+    return Engine(load_voice(name), StreamConfig(sample_rate=RATE, block_ms=block_ms))
+
+
+def run(engine: SwappableEngine | Engine, audio: np.ndarray) -> np.ndarray:
+    size = engine.block_size
+    out = np.full(len(audio) // size * size, np.nan, dtype=np.float32)
+    for start in range(0, len(out), size):
+        engine.process(audio[start : start + size], out[start : start + size])
+    return out
+
+
+def chirp(seconds: float = 2.0) -> np.ndarray:
+    t = np.arange(int(seconds * RATE)) / RATE
+    return np.asarray(0.3 * scipy.signal.chirp(t, 100, seconds, 7000), dtype=np.float32)
+
+
+def delayed(audio: np.ndarray, samples: int) -> np.ndarray:
+    return np.concatenate((np.zeros(samples, dtype=np.float32), audio))[: len(audio)]
+
+
+def vowel(seconds: float) -> np.ndarray:
+    t = np.arange(int(seconds * RATE)) / RATE
+    harmonics = sum((np.sin(2 * np.pi * 125 * k * t) / k for k in range(1, 20)), np.zeros(len(t)))
+    return np.asarray(harmonics * 0.05, dtype=np.float32)
+
+
+def speech() -> np.ndarray:
+    audio, original = soundfile.read(DATA / "librivox_male.wav", dtype="float32")
+    return np.asarray(scipy.signal.resample_poly(audio, RATE // 100, original // 100), dtype=np.float32)
+
+
+def test_alone_it_is_the_engine() -> None:
+    audio = speech()[:RATE]
+    np.testing.assert_array_equal(run(SwappableEngine(voice("robot")), audio), run(voice("robot"), audio))
+
+
+@pytest.mark.parametrize("samples", [0, 37, 1000])
+def test_to_an_engine_of_smaller_delay_the_chirp_runs_through(late: MakeLate, samples: int) -> None:
+    """Both show the same instant at every moment of the fade: nothing is heard of it."""
+    engine = SwappableEngine(late(1000))
+    audio, half = chirp(), RATE
+    first = run(engine, audio[:half])
+    engine.prepare(late(samples))
+    assert engine.is_swapping
+    out = np.concatenate((first, run(engine, audio[half:])))
+    assert not engine.is_swapping
+    assert engine.latency_samples == 1000
+    assert engine.engine.latency_samples == samples
+    np.testing.assert_allclose(out, delayed(audio, 1000)[: len(out)], atol=1e-7)
+
+
+def test_an_engine_offered_during_a_swap_waits_and_makes_up_for_it(late: MakeLate) -> None:
+    engine = SwappableEngine(late(100))
+    audio = chirp()
+    run(engine, audio[: 20 * SIZE])
+    engine.prepare(late(2000))
+    run(engine, audio[20 * SIZE : 21 * SIZE])
+    last = late(700)
+    engine.prepare(last)
+    out = run(engine, audio[21 * SIZE :])
+    assert engine.engine is last
+    assert engine.latency_samples == 2000
+    assert not out[FADE - SIZE :][:1900].any()  # the first swap's pause is whole
+    settled = slice(20 * SIZE, None)
+    np.testing.assert_allclose(out[settled], delayed(audio, 2000)[21 * SIZE :][: len(out)][settled], atol=1e-7)
+
+
+@pytest.mark.parametrize("is_bypassed", [False, True])
+@pytest.mark.parametrize("grows_by", [1, 500, 2345])
+def test_to_an_engine_of_greater_delay_nothing_is_lost_or_heard_twice(
+    late: MakeLate, grows_by: int, is_bypassed: bool
+) -> None:
+    """A pause as long as the delay grows by: before it the old delay, after it the new one, where the old one ended."""
+    engine = SwappableEngine(late(100))
+    engine.bypass = is_bypassed
+    audio, swap = chirp(), 50 * SIZE
+    first = run(engine, audio[:swap])
+    engine.prepare(late(100 + grows_by))
+    out = np.concatenate((first, run(engine, audio[swap:])))
+    assert engine.latency_samples == 100 + grows_by
+    old, new = delayed(audio, 100), delayed(audio, 100 + grows_by)
+    start = FADE if is_bypassed else 0  # the bypass itself fades in
+    np.testing.assert_allclose(out[start:swap], old[start:swap], atol=1e-7)
+    gap = swap + FADE
+    assert not out[gap : gap + grows_by].any()
+    resumed = gap + grows_by
+    np.testing.assert_allclose(out[resumed + FADE :], new[resumed + FADE : len(out)], atol=1e-7)
+    # In the fades: the same signals under weights from 0 to 1, and the instants of the two do not overlap.
+    assert np.all(np.abs(out[swap:gap]) <= np.abs(old[swap:gap]) + 1e-7)
+    assert np.all(np.abs(out[resumed : resumed + FADE]) <= np.abs(new[resumed : resumed + FADE]) + 1e-7)
+    assert gap - 100 == resumed - (100 + grows_by)
+
+
+def test_no_echo_remains_after_swaps_there_and_back(late: MakeLate) -> None:
+    """White noise has one peak in its correlation with the input, at the stated delay; an echo would be a second."""
+    audio = np.asarray(np.random.default_rng(1).standard_normal(3 * RATE) * 0.1, dtype=np.float32)
+    engine = SwappableEngine(late(200), least_latency=900)
+    parts = []
+    for i, samples in enumerate((900, 0, 450)):
+        parts.append(run(engine, audio[i * RATE : i * RATE + RATE // 2]))
+        engine.prepare(late(samples))
+        parts.append(run(engine, audio[i * RATE + RATE // 2 : (i + 1) * RATE]))
+    assert engine.latency_samples == 900
+    correlation = np.abs(scipy.signal.correlate(np.concatenate(parts), audio, "full"))
+    peak = int(correlation.argmax())
+    assert peak - (len(audio) - 1) == 900
+    correlation[peak] = 0.0
+    assert correlation.max() < 0.05 * float(np.sum(audio**2))
+
+
+@pytest.mark.parametrize(("before", "after"), [("woman", "robot"), ("robot", "off"), ("off", "whisper")])
+def test_voices_change_without_a_click(before: str, after: str) -> None:
+    audio, swap = vowel(4.0), 100 * SIZE
+    steady = max(np.abs(np.diff(run(voice(name), audio)[RATE:], 2)).max() for name in (before, after))
+    engine = SwappableEngine(voice(before))
+    first = run(engine, audio[:swap])
+    engine.prepare(voice(after))
+    out = np.concatenate((first, run(engine, audio[swap:])))
+    assert np.abs(np.diff(out[RATE:], 2)).max() < 1.5 * steady
+
+
+def test_a_new_voice_knows_the_past_of_the_stream() -> None:
+    """After the fade it renders what it would render had it run all along."""
+    audio, swap = speech(), 100 * SIZE
+    engine = SwappableEngine(voice("woman"))
+    first = run(engine, audio[:swap])
+    engine.prepare(voice("robot"))
+    out = np.concatenate((first, run(engine, audio[swap:])))
+    alone = run(voice("robot"), audio)
+    settled = slice(swap + RATE // 2, None)
+    spectra = [np.abs(scipy.signal.stft(x[settled], RATE, nperseg=512)[2]) for x in (out, alone)]
+    assert np.sqrt(np.mean((spectra[0] - spectra[1]) ** 2)) < 0.2 * np.sqrt(np.mean(spectra[1] ** 2))
+
+
+def test_the_bypass_is_the_input_at_the_same_delay(late: MakeLate) -> None:
+    engine = SwappableEngine(late(777))
+    audio, third = chirp(3.0), RATE
+    parts = []
+    for i, is_bypassed in enumerate((False, True, False)):
+        engine.bypass = is_bypassed
+        parts.append(run(engine, audio[i * third : (i + 1) * third]))
+    np.testing.assert_allclose(np.concatenate(parts), delayed(audio, 777), atol=1e-7)
+
+
+def test_a_bypassed_voice_is_the_input_and_no_switch_clicks() -> None:
+    audio = vowel(4.0)
+    engine = SwappableEngine(voice("robot"))
+    delay = engine.latency_samples
+    steady = np.abs(np.diff(run(voice("robot"), audio)[RATE:], 2)).max()
+    first = run(engine, audio[: 2 * RATE])
+    engine.bypass = True
+    second = run(engine, audio[2 * RATE : 3 * RATE])
+    np.testing.assert_array_equal(second[2 * SIZE :], delayed(audio, delay)[2 * RATE + 2 * SIZE : 3 * RATE])
+    engine.bypass = False
+    parts = [first, second]
+    for i in range(3 * RATE // SIZE, 4 * RATE // SIZE):
+        engine.bypass = i % 3 == 0  # also in the middle of a fade
+        parts.append(run(engine, audio[i * SIZE : (i + 1) * SIZE]))
+    assert np.abs(np.diff(np.concatenate(parts)[RATE:], 2)).max() < 1.5 * steady
+
+
+def test_skipped_blocks_pass_through_a_swap(late: MakeLate) -> None:
+    engine = SwappableEngine(late(300))
+    audio = chirp()
+    first = run(engine, audio[: 50 * SIZE])
+    engine.prepare(late(20))
+    for i in range(50, 53):
+        engine.skip(audio[i * SIZE : (i + 1) * SIZE])
+    assert not engine.is_swapping
+    rest = run(engine, audio[53 * SIZE :])
+    assert rest[0] == 0.0
+    wanted = delayed(audio, 300)
+    np.testing.assert_array_equal(first, wanted[: len(first)])
+    np.testing.assert_allclose(rest[RATE // 100 + 20 :], wanted[53 * SIZE + RATE // 100 + 20 :][: len(rest)], atol=1e-7)
+
+
+def test_parameters_reach_the_engine_that_comes() -> None:
+    engine = SwappableEngine(voice("off"))
+    ones = np.ones(10 * SIZE, dtype=np.float32)
+    engine.prepare(voice("off"))
+    engine.params = VoiceParams(gain_db=-20.0)
+    out = run(engine, ones)
+    np.testing.assert_allclose(out[-SIZE:], 0.1, rtol=1e-6)
+    assert engine.params.gain_db == -20.0
+
+
+def test_the_engine_after_a_reset_is_the_newest_from_the_start() -> None:
+    audio = speech()[:RATE]
+    engine = SwappableEngine(voice("woman"), least_latency=3000)
+    run(engine, audio)
+    engine.prepare(voice("robot"))
+    engine.reset()
+    assert engine.latency_samples == voice("robot").latency_samples
+    np.testing.assert_array_equal(run(engine, audio), run(voice("robot"), audio))
+
+
+def test_a_swap_and_a_bypass_leave_no_memory_behind() -> None:
+    """What NumPy allocates in a block is seen by tracemalloc; the bound is below a block of booleans."""
+    config = StreamConfig(sample_rate=RATE, block_ms=200)
+    engine = SwappableEngine(Engine(load_voice("off"), config), least_latency=1000)
+    block = np.random.default_rng(1).standard_normal(config.block_size).astype(np.float32)
+    out = np.empty_like(block)
+
+    def feed(blocks: int) -> None:
+        for i in range(blocks):
+            engine.bypass = i % 4 < 2
+            engine.process(block, out)
+
+    engine.prepare(Engine(load_voice("off"), config))
+    feed(10)
+    engine.prepare(Engine(load_voice("off"), config))
+    tracemalloc.start()
+    try:
+        feed(1)
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        feed(2000)
+        now, peak = tracemalloc.get_traced_memory()
+        assert now - before < 2048
+        assert peak - before < config.block_size
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_engine_is_prepared_beside_the_running_stream() -> None:
+    """In real time: blocks go on while another thread catches up with them."""
+    audio = np.tile(speech(), 3)
+    engine = SwappableEngine(voice("off"), least_latency=2000)
+    out = np.zeros(SIZE, dtype=np.float32)
+    heard: list[np.ndarray] = []
+    failures: list[Exception] = []
+
+    def prepare() -> None:
+        try:
+            engine.prepare(voice("robot"))
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=prepare)
+    blocks = iter(range(len(audio) // SIZE))
+    for i in blocks:
+        if i == 100:
+            thread.start()
+        if i > 100:
+            time.sleep(0.02)
+        engine.process(audio[i * SIZE : (i + 1) * SIZE], out)
+        heard.append(out.copy())
+        if i > 100 and not thread.is_alive() and not engine.is_swapping:
+            break
+    thread.join()
+    assert not failures
+    assert next(blocks, None) is not None, "the swap took place before the audio ran out"
+    assert engine.latency_samples == 2000
+    assert np.isfinite(np.concatenate(heard)).all()
+    np.testing.assert_array_equal(np.concatenate(heard)[: 100 * SIZE], delayed(audio, 2000)[: 100 * SIZE])
+
+
+def test_an_engine_that_cannot_catch_up_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = SwappableEngine(voice("off"))
+    silence = np.zeros(20 * SIZE, dtype=np.float32)
+    run(running, silence)
+
+    class Slow(Late):
+        """Twenty blocks of the stream go by while it takes in one."""
+
+        def process(self, block: np.ndarray, params: VoiceParams, out: np.ndarray) -> None:
+            run(running, silence)
+            super().process(block, params, out)
+
+        def advance(self, block: np.ndarray, params: VoiceParams) -> None:
+            run(running, silence)
+            super().advance(block, params)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("altervox.realtime.engine.make_stage", lambda *_: Slow(10))
+        slow = Engine(load_voice("off"), CONFIG)
+    with pytest.raises(VoiceError, match="too slow"):
+        running.prepare(slow)
+    assert not running.is_swapping
+
+
+@pytest.mark.parametrize(("rate", "block_ms"), [(RATE, 40), (48000, 20)])
+def test_an_engine_of_other_blocks_is_refused(rate: int, block_ms: int) -> None:
+    engine = SwappableEngine(voice("off"))
+    with pytest.raises(ParameterError, match="do not fit a running stream of 320 at 16000 Hz"):
+        engine.prepare(Engine(load_voice("off"), StreamConfig(sample_rate=rate, block_ms=block_ms)))
+
+
+def test_a_delay_beyond_the_memory_is_refused() -> None:
+    with pytest.raises(ParameterError, match="too long"):
+        SwappableEngine(voice("off"), least_latency=4 * RATE)
