@@ -105,6 +105,27 @@ class RvcVoice:
         """The generator's rate, whatever comes in."""
         return self.sample_rate
 
+    def check_speaker(self, params: VoiceParams) -> None:
+        """Raises ParameterError when the voice has no such speaker."""
+        if params.speaker >= self.synthesizer.speakers:
+            raise ParameterError(
+                f"speaker is {params.speaker:.0f}; {self.name} has {self.synthesizer.speakers}, counted from 0"
+            )
+
+    def content_encoder(self) -> Hubert:
+        """The content encoder on the voice's device, fetched if it is missing.
+
+        Raises:
+            BaseModelError: it cannot be had.
+            VoiceError: it is not the one that the voice needs.
+        """
+        content = base_models.content_encoder(base_models.CONTENT_ENCODER.fetch(), self.device)
+        if self.version == "v1" and not content.has_projection:
+            raise VoiceError(
+                f"{self.name} is a v1 voice and needs a content encoder with final_proj; use hubert_base.pt"
+            )
+        return content
+
     @torch.inference_mode()
     def convert(self, blocks: Iterable[FloatArray], sample_rate: int, params: VoiceParams) -> Iterator[FloatArray]:
         """See `Voice.convert`.
@@ -113,15 +134,8 @@ class RvcVoice:
             ParameterError: the voice has no such speaker.
             BaseModelError: the content encoder cannot be had.
         """
-        if params.speaker >= self.synthesizer.speakers:
-            raise ParameterError(
-                f"speaker is {params.speaker:.0f}; {self.name} has {self.synthesizer.speakers}, counted from 0"
-            )
-        content = base_models.content_encoder(base_models.CONTENT_ENCODER.fetch(), self.device)
-        if self.version == "v1" and not content.has_projection:
-            raise VoiceError(
-                f"{self.name} is a v1 voice and needs a content encoder with final_proj; use hubert_base.pt"
-            )
+        self.check_speaker(params)
+        content = self.content_encoder()
         track = self._f0_tracker(params.f0_method) if self.synthesizer.has_f0 else None
         state = RenderState()
         total_in = written = 0

@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from .config import StreamConfig as StreamConfig
     from .engine import Engine as Engine
     from .pitch import StreamingRMVPE as StreamingRMVPE
+    from .swap import SwappableEngine as SwappableEngine
 
 _HOMES = {
     "Engine": ".engine",
     "StreamConfig": ".config",
     "StreamingRMVPE": ".pitch",
+    "SwappableEngine": ".swap",
     "VoiceParams": "..models.voice",
 }
 
-__all__ = ["Engine", "StreamConfig", "StreamingRMVPE", "VoiceParams"]
+__all__ = ["Engine", "StreamConfig", "StreamingRMVPE", "SwappableEngine", "VoiceParams"]
 
 
 def __getattr__(name: str) -> Any:

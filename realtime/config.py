@@ -21,6 +21,7 @@ class StreamConfig:
         lookahead_ms: How long an RVC voice waits for what follows a frame before it is rendered; a multiple of 10, at
             least 30. The crossfade lies inside it.
         crossfade_ms: Over which consecutive blocks of an RVC voice are joined; a multiple of 10.
+        backend: What runs the pitch network of an RVC voice: "eager", or "cuda-graph" on an NVIDIA GPU.
 
     Raises:
         ParameterError: a length is out of its range or off its grid.
@@ -31,6 +32,7 @@ class StreamConfig:
     context_ms: int = 1000
     lookahead_ms: int = 60
     crossfade_ms: int = 10
+    backend: str = "eager"
 
     LIMITS: ClassVar[dict[str, tuple[int, int, int]]] = {  # least, greatest, grid
         "sample_rate": (8000, 192000, 50),

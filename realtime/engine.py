@@ -232,7 +232,7 @@ def make_stage(voice: Voice, config: StreamConfig) -> VoiceStage | None:
         from ..models import base_models
         from .rvc_stage import RvcStage
 
-        content = base_models.content_encoder(base_models.CONTENT_ENCODER.fetch(), voice.device)
+        content = voice.content_encoder()
         rmvpe = None
         if voice.synthesizer.has_f0:
             rmvpe = base_models.pitch_network(base_models.PITCH_NETWORK.fetch(), voice.device)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.errors import ParameterError, VoiceError
+from ..kernels.errors import VoiceError
 from ..models.resample import resampled
 from ..models.voice import FloatArray, Voice, VoiceKind, VoiceParams
 from .config import StreamConfig
@@ -128,10 +128,7 @@ class StreamedVoice:
             from ..models.rvc_voice import RvcVoice
 
             assert isinstance(voice, RvcVoice)
-            if params.speaker >= voice.synthesizer.speakers:
-                raise ParameterError(
-                    f"speaker is {params.speaker}; {voice.name} has {voice.synthesizer.speakers}, counted from 0"
-                )
+            voice.check_speaker(params)
             if not isinstance(self._config, StreamConfig):
                 from .reference_loop import reference_loop
 

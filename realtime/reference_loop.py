@@ -212,7 +212,7 @@ def reference_loop(voice: RvcVoice, config: ReferenceConfig, params: VoiceParams
     Raises:
         BaseModelError: they cannot be had.
     """
-    content = base_models.content_encoder(base_models.CONTENT_ENCODER.fetch(), voice.device)
+    content = voice.content_encoder()
     rmvpe = None
     if voice.synthesizer.has_f0:
         rmvpe = base_models.pitch_network(base_models.PITCH_NETWORK.fetch(), voice.device)

@@ -94,7 +94,7 @@ class RvcStage:
             if rmvpe is None:
                 raise ParameterError(f"{voice.name} needs a pitch network")
             right = min(self.lookahead - MEL_WAIT_FRAMES, MAX_PITCH_RIGHT_FRAMES)
-            self.tracker = StreamingRMVPE(rmvpe, self.block, right)
+            self.tracker = StreamingRMVPE(rmvpe, self.block, right, backend=config.backend)
         self.generator = StreamingGenerator(net, self.block, self.crossfade + _LEVEL_REACH_FRAMES)
         self.state = RvcState(
             audio_mem=np.zeros(self.window * HOP, dtype=np.float32),
@@ -119,7 +119,9 @@ class RvcStage:
         # shapes stay the same from the first block on, and muted.
         start = state.frames_in - self.lookahead - self.block
         m, logs, f0 = self._prior(start, params)
-        g = self.voice.synthesizer.emb_g(torch.tensor([int(params.speaker)], device=m.device))[..., None]
+        # A live stream does not end for a speaker that is not there: it takes the last one.
+        speaker = min(int(params.speaker), self.voice.synthesizer.speakers - 1)
+        g = self.voice.synthesizer.emb_g(torch.tensor([speaker], device=m.device))[..., None]
         wav = self.generator.step(m, logs, f0, g, start, params.formant_semitones, params.seed)
         if start < 0:
             wav[: -start * per_frame] = 0.0

@@ -88,7 +88,7 @@ def test_confined_packages_stay_confined(path: Path) -> None:
 def test_third_party_imports_are_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    requirements = [*project["dependencies"], *extras["cpu"], *extras["gpu"], *extras["index"]]
+    requirements = [*project["dependencies"], *extras["cpu"], *extras["gpu"], *extras["index"], *extras["plots"]]
     declared = {normal(re.split(r"[^\w.-]", requirement, maxsplit=1)[0]) for requirement in requirements}
     providers = metadata.packages_distributions()
     for path in MODULES:

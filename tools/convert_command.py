@@ -147,7 +147,8 @@ def _rendered(voice: Voice, rendering: Rendering, f0_method: str) -> Voice:
 
         streamed = StreamedVoice(voice, ReferenceConfig(**lengths))
     else:
-        streamed = StreamedVoice(voice, StreamConfig(**{"block_ms": FILE_BLOCK_MS, **lengths}))
+        settings: dict[str, Any] = {"block_ms": FILE_BLOCK_MS, **lengths}
+        streamed = StreamedVoice(voice, StreamConfig(**settings))
     if "f0_method" not in _without_effect(voice, rendering):
         _refuse_other_f0(voice, f0_method)
     return voice if voice.name == "off" else streamed
@@ -189,14 +190,16 @@ def _options(names: list[str]) -> str:
 
 def _without_effect(voice: Voice, rendering: Rendering) -> list[str]:
     """Options that a voice has no use for."""
+    gate = ["gate_db"] if rendering.quality == "offline" or voice.name == "off" else []
     if voice.kind == "dsp":
         of_dsp = ["pitch", "formant", "f0_method", "seed", "block_ms"] if voice.name == "off" else []
-        return ["index_rate", "protect", "rms_mix", "speaker", "device", "lookahead_ms", "context_ms", *of_dsp]
+        of_rvc = ["index_rate", "protect", "rms_mix", "speaker", "device", "lookahead_ms", "context_ms"]
+        return [*of_rvc, *of_dsp, *gate]
     from ..models.rvc_voice import RvcVoice
 
-    without = ["protect"] if rendering.engine == "reference" else []
+    without = gate + (["protect"] if rendering.engine == "reference" else [])
     if isinstance(voice, RvcVoice) and voice.index is None:
-        without = ["index_rate", "protect"]
+        without = [*gate, "index_rate", "protect"]
     if isinstance(voice, RvcVoice) and not voice.synthesizer.has_f0:
         without += ["pitch", "f0_method"]
     return without

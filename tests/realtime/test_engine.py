@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -216,7 +217,7 @@ def test_wrong_block_lengths_are_refused() -> None:
         {"context_ms": 10},
     ],
 )
-def test_lengths_off_their_grid_are_refused(bad: dict[str, int]) -> None:
+def test_lengths_off_their_grid_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ParameterError, match=next(iter(bad))):
         StreamConfig(**bad)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from altervox.kernels.errors import ParameterError
 from altervox.kernels.f0_world import world_f0
 from altervox.models.checkpoint import VoiceCheckpoint
 from altervox.models.generator import DecoderShape
@@ -164,6 +165,14 @@ def test_the_melody_lags_by_the_stated_delay(
     ]
     assert abs(int(np.argmin(errors)) - stage.latency_samples / 40) <= 5
     assert min(errors) < 0.02
+
+
+@pytest.mark.parametrize("backend", ["cuda-graph", "magic"])
+def test_a_backend_that_cannot_run_here_is_one_sentence(
+    backend: str, voice: RvcVoice, content: Hubert, rmvpe: RMVPE
+) -> None:
+    with pytest.raises(ParameterError, match=backend):
+        RvcStage(voice, content, rmvpe, StreamConfig(backend=backend))
 
 
 def given(frames: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:

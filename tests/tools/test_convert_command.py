@@ -49,6 +49,7 @@ def test_options_reach_the_voice(quality: str, method: str, talk: Path) -> None:
         ("--voice robot --index-rate 0.5", "--index-rate has no effect on the voice robot"),
         ("--voice robot --speaker 2 --protect 0.1", "--protect, --speaker have no effect on the voice robot"),
         ("--voice off --pitch 3", "--pitch has no effect on the voice off"),
+        ("--voice robot --quality offline --gate-db -40", "--gate-db has no effect on the voice robot"),
         ("--voice robot --pitch 3", None),
         ("--voice off", None),
     ],
