@@ -1,32 +1,87 @@
-"""`altervox bench accuracy`: what a stream loses against the whole signal, by look-ahead, as Markdown tables."""
+"""`altervox bench accuracy`: what a stream loses against the whole signal, by look-ahead and by context, as tables."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.errors import AudioFileError
 from .audio_reader import open_audio
 
 FloatArray = NDArray[np.float32]
-LOOKAHEADS_MS = (40, 60, 80, 100, 150, 400)
+PARTS = ("dsp", "generator", "pitch", "content")
+LOOKAHEADS_MS = (40, 60, 80, 100, 150, 200, 400)
 _BLOCK_MS = 20
 
 
-def bench_accuracy(recording: Path) -> int:
-    """Print the tables for a recording of speech. Returns the exit code."""
-    from ..models.resample import resampled
+def bench_accuracy(recording: Path, parts: Sequence[str], plots: Path | None) -> int:
+    """Print the Markdown tables for a recording of speech.
 
+    Args:
+        recording: An audio file.
+        parts: Which of `PARTS`.
+        plots: Folder for figures of what is printed; None for none.
+
+    Returns:
+        The exit code.
+    """
+    from ..models.resample import resampled
+    from ..realtime.config import StreamConfig
+    from . import accuracy_plots
+
+    if plots is not None:
+        accuracy_plots.prepare(plots)
     with open_audio(recording) as source:
         blocks = list(source.blocks())
         rate = source.sample_rate
-    speech_24k = np.concatenate(list(resampled(blocks, rate, 24000)))
-    click.echo(f"{recording.name}, {len(speech_24k) / 24000:.1f} s, blocks of {_BLOCK_MS} ms\n")
-    _dsp_f0(speech_24k)
-    _generator()
+    speech = {to: np.concatenate(list(resampled(blocks, rate, to))) for to in (16000, 24000)}
+    if {"pitch", "content"} & set(parts):
+        _refuse_short(recording, speech[16000])
+    click.echo(f"{recording.name}, {len(speech[24000]) / 24000:.1f} s, blocks of {_BLOCK_MS} ms unless said\n")
+    drawn = []
+    if "dsp" in parts:
+        _dsp_f0(speech[24000])
+    if "generator" in parts:
+        errors = _generator()
+        if plots is not None:
+            drawn.append(accuracy_plots.plot_generator(errors, StreamConfig().lookahead_ms, plots))
+    if {"pitch", "content"} & set(parts):
+        drawn += _windows(speech[16000], parts, plots)
+    for path in drawn:
+        click.echo(f"drew {path}")
     return 0
+
+
+def _refuse_short(recording: Path, speech_16k: FloatArray) -> None:
+    from .accuracy_windows import LEAST_SECONDS
+
+    seconds = len(speech_16k) / 16000
+    if seconds < LEAST_SECONDS:
+        raise AudioFileError(
+            f"{recording} lasts {seconds:.1f} s; the parts pitch and content need {LEAST_SECONDS:g} s or more"
+        )
+
+
+def _windows(speech_16k: FloatArray, parts: Sequence[str], plots: Path | None) -> list[Path]:
+    """The tables of pitch network and content window. Returns the figures drawn."""
+    from . import accuracy_plots
+    from .accuracy_windows import MOST_SECONDS, content_table, pitch_table, random_hubert, random_rmvpe, random_voice
+
+    speech_16k, drawn = speech_16k[: round(16000 * MOST_SECONDS)], []
+    rmvpe = random_rmvpe(speech_16k)
+    if "pitch" in parts:
+        pitch_rows = pitch_table(speech_16k, rmvpe)
+        if plots is not None:
+            drawn.append(accuracy_plots.plot_pitch(pitch_rows, plots))
+    if "content" in parts:
+        content_rows = content_table(speech_16k, random_voice(), random_hubert(), rmvpe)
+        if plots is not None:
+            drawn.append(accuracy_plots.plot_content(content_rows, plots))
+    return drawn
 
 
 def _dsp_f0(audio: FloatArray) -> None:
@@ -60,8 +115,12 @@ def _dsp_f0(audio: FloatArray) -> None:
     click.echo()
 
 
-def _generator() -> None:
-    """Flow and decoder of a full-size RVC voice with random weights, given prior and F0, against the plain networks."""
+def _generator() -> list[tuple[int, float]]:
+    """Flow and decoder of a full-size RVC voice with random weights, given prior and F0, against the plain networks.
+
+    Returns:
+        Look-ahead in ms and relative RMS error.
+    """
     import torch
 
     from ..models.prior import HIDDEN
@@ -86,6 +145,7 @@ def _generator() -> None:
         whole = render(net, latent(net, m, logs, g, 0, 0), g, f0, 0, 0.0, 0.0, 0)
         click.echo("| RVC look-ahead ms | flow and decoder: relative RMS error |")
         click.echo("| --- | --- |")
+        rows = []
         for lookahead_ms in LOOKAHEADS_MS:
             right = lookahead_ms // 10 - CONTENT_WAIT_FRAMES
             generator = StreamingGenerator(net, block, tail_frames=0)
@@ -94,4 +154,7 @@ def _generator() -> None:
                 seen = slice(start, start + block + right)
                 parts.append(generator.step(m[..., seen], logs[..., seen], f0[seen], g, start, 0.0, 0))
             error = np.concatenate(parts)[measured] - whole[measured]
-            click.echo(f"| {lookahead_ms} | {np.sqrt(np.sum(error**2) / np.sum(whole[measured] ** 2)):.1e} |")
+            rows.append((lookahead_ms, float(np.sqrt(np.sum(error**2) / np.sum(whole[measured] ** 2)))))
+            click.echo(f"| {lookahead_ms} | {rows[-1][1]:.1e} |")
+    click.echo()
+    return rows

@@ -86,6 +86,13 @@ def cli(verbose: bool) -> None:
     show_default=True,
     help="Loudness: 0 follows the source, 1 is the voice's own.",
 )
+@click.option(
+    "--gate-db",
+    type=_within("gate_db"),
+    default=_DEFAULTS.gate_db,
+    show_default=True,
+    help="Of --quality live: silence where the input is quieter than this; -60 is off.",
+)
 @click.option("--f0-method", type=click.Choice(list(F0_METHODS)), default="auto", show_default=True, help=_F0_HELP)
 @click.option("--speaker", type=click.IntRange(min=0), default=0, help="Number of the speaker, in voices of several.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
@@ -139,6 +146,7 @@ def convert(
         index_rate=options["index_rate"],
         protect=options["protect"],
         rms_mix=options["rms_mix"],
+        gate_db=options["gate_db"],
         speaker=options["speaker"],
         f0_method=options["f0_method"],
         seed=options["seed"],
@@ -269,7 +277,7 @@ def bench_stream(
     type=click.Choice(["dsp", "generator", "pitch", "content"]),
     help="Only this; may be given several times. pitch and content take a minute or two each.",
 )
-@click.option("--plots", type=click.Path(path_type=Path), metavar="FOLDER", help="Draw figures too, as PNG files there.")
+@click.option("--plots", type=click.Path(path_type=Path), metavar="FOLDER", help="Draw figures too: PNG files there.")
 def bench_accuracy(recording: Path, parts: tuple[str, ...], plots: Path | None) -> int:
     """Compare what a stream makes of a recording of speech with the whole of it, by look-ahead and by context."""
     from .bench_accuracy import PARTS
