@@ -22,7 +22,10 @@ PACKAGES = ["kernels", "models", "realtime", "tools"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # All that comes to a user, and all that comes to a developer; `altervox[...]` only refers to other extras.
-FOR_USERS = [Requirement(text) for text in [*PROJECT["dependencies"], *EXTRAS["cpu"], *EXTRAS["gpu"], *EXTRAS["index"]]]
+OPTIONAL = ("cpu", "gpu", "index", "plots")
+FOR_USERS = [
+    Requirement(text) for text in [*PROJECT["dependencies"], *(text for name in OPTIONAL for text in EXTRAS[name])]
+]
 FOR_TESTS = [Requirement(text) for text in EXTRAS["test"] if not text.startswith("altervox[")]
 
 
