@@ -244,7 +244,7 @@ def precision_for(
     if candidates is None:
         candidates = (torch.float16, torch.bfloat16) if _device(module).type == "cuda" else ()
     name, found = type(module).__name__, []
-    expected = _as_tuple(module(*inputs))
+    expected = _as_tuple(module(*inputs)) if candidates else ()
     for dtype in candidates:
         label = str(dtype).removeprefix("torch.")
         try:

@@ -22,6 +22,8 @@ class StreamConfig:
             least 30. The crossfade lies inside it.
         crossfade_ms: Over which consecutive blocks of an RVC voice are joined; a multiple of 10.
         backend: What runs the pitch network of an RVC voice: "eager", or "cuda-graph" on an NVIDIA GPU.
+        precision: Of an RVC voice's content encoder: "float16", "bfloat16", or "auto", which is both of these on a GPU
+            and neither on a CPU. Used only if it computes what "float32" does, which is tried at the start.
 
     Raises:
         ParameterError: a length is out of its range or off its grid.
@@ -33,6 +35,7 @@ class StreamConfig:
     lookahead_ms: int = 60
     crossfade_ms: int = 10
     backend: str = "eager"
+    precision: str = "auto"
 
     LIMITS: ClassVar[dict[str, tuple[int, int, int]]] = {  # least, greatest, grid
         "sample_rate": (8000, 192000, 50),
@@ -42,7 +45,11 @@ class StreamConfig:
         "crossfade_ms": (0, 200, 10),
     }
 
+    PRECISIONS: ClassVar[tuple[str, ...]] = ("auto", "float32", "float16", "bfloat16")
+
     def __post_init__(self) -> None:
+        if self.precision not in self.PRECISIONS:
+            raise ParameterError(f"precision is {self.precision!r}; it must be one of {', '.join(self.PRECISIONS)}")
         for name, (least, greatest, grid) in self.LIMITS.items():
             value = getattr(self, name)
             if not least <= value <= greatest or value % grid:

@@ -6,6 +6,7 @@ context of the flow and the decoder, and the crossfade into the next block.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..models.retrieval import protect
 from ..models.rmvpe import RMVPE
 from ..models.rvc_voice import RvcVoice
 from ..models.voice import VoiceParams
+from .backends import precision_for
 from .config import FRAME_MS, StreamConfig
 from .generator import GeneratorState, StreamingGenerator
 from .pitch import MEL_WAIT_FRAMES, PitchStreamState, StreamingRMVPE
@@ -80,7 +82,8 @@ class RvcStage:
 
     def __init__(self, voice: RvcVoice, content: Hubert, rmvpe: RMVPE | None, config: StreamConfig) -> None:
         net = voice.synthesizer
-        self.voice, self.content = voice, content
+        self.voice = voice
+        self.content = in_precision(content, config.precision)
         self.block = config.block_frames
         self.lookahead = config.lookahead_ms // FRAME_MS
         self.crossfade = config.crossfade_ms // FRAME_MS
@@ -162,7 +165,8 @@ class RvcStage:
         window = state.audio_mem
         if first < 0:  # less past than the window holds: what there is, mirrored, never silence
             window = np.pad(window[-first * HOP :], (-first * HOP, 0), mode="reflect")
-        features = self.content.features(torch.from_numpy(window).to(voice.device)[None], voice.version)[0]
+        audio = torch.from_numpy(window).to(self.content.layer_norm.weight)[None]
+        features = self.content.features(audio, voice.version)[0].float()
         known = self.window - CONTENT_WAIT_FRAMES
         slots = (torch.arange(known, device=voice.device) // 2).clamp(max=len(features) - 1)
         f0 = _shifted(state.f0_mem[:known], params)
@@ -187,6 +191,15 @@ class RvcStage:
             first = state.frames_in - start + _LEVEL_LEAD_FRAMES
             wav = rms_mix(state.audio_mem[-first * HOP :], wav, per_frame, mix, hop_in=HOP)
         return wav[lead:]
+
+
+def in_precision(content: Hubert, precision: str) -> Hubert:
+    """The content encoder itself, or a copy in half precision where that computes the same; see `StreamConfig`."""
+    candidates = None if precision == "auto" else () if precision == "float32" else (getattr(torch, precision),)
+    # A second at the level of speech. Noise drives the network harder than a voice does.
+    trial = 0.05 * torch.randn(1, SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
+    dtype = precision_for(content, [trial.to(content.layer_norm.weight)], candidates=candidates)
+    return content if dtype is torch.float32 else copy.deepcopy(content).to(dtype)
 
 
 def _shifted(f0: NDArray[np.float32], params: VoiceParams) -> NDArray[np.float32]:

@@ -25,7 +25,7 @@ from altervox.models.voice import VoiceParams
 from altervox.realtime.config import StreamConfig
 from altervox.realtime.generator import StreamingGenerator
 from altervox.realtime.pitch import StreamingRMVPE
-from altervox.realtime.rvc_stage import CONTENT_WAIT_FRAMES, RvcStage
+from altervox.realtime.rvc_stage import CONTENT_WAIT_FRAMES, RvcStage, in_precision
 from altervox.realtime.state import restore, snapshot
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -173,6 +173,29 @@ def test_a_backend_that_cannot_run_here_is_one_sentence(
 ) -> None:
     with pytest.raises(ParameterError, match=backend):
         RvcStage(voice, content, rmvpe, StreamConfig(backend=backend))
+
+
+def test_half_precision_is_taken_only_where_it_computes_the_same(content: Hubert) -> None:
+    assert in_precision(content, "auto") is content, "a CPU is no faster in half precision"
+    assert in_precision(content, "float32") is content
+    half = in_precision(content, "bfloat16")
+    assert half is content or half.layer_norm.weight.dtype is torch.bfloat16
+    assert content.layer_norm.weight.dtype is torch.float32
+    loud = copy.deepcopy(content)
+    with torch.no_grad():
+        loud.layer_norm.weight.fill_(1e6)  # beyond what float16 holds
+    assert in_precision(loud, "float16") is loud
+
+
+def test_a_stage_runs_in_half_precision(
+    voice: RvcVoice, content: Hubert, rmvpe: RMVPE, speech: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("altervox.realtime.rvc_stage.precision_for", lambda *a, **k: torch.bfloat16)
+    half = RvcStage(voice, content, rmvpe, StreamConfig(block_ms=100, context_ms=200, precision="bfloat16"))
+    assert half.content.layer_norm.weight.dtype is torch.bfloat16
+    out = run(half, speech[: RATE // 2])
+    assert np.isfinite(out).all()
+    assert np.abs(out[half.latency_samples :]).max() > 0.0
 
 
 def given(frames: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
