@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,8 +114,20 @@ def convert(
         if not as_json:
             click.echo(f"{job.target}  {result.seconds:.1f} s, {1.0 / result.rtf:.1f}x real time")
 
-    with _terminable():
-        failures = convert_all(jobs, rendered, params, repair, report, _progress_bar)
+    with _terminable() as check_stopped:
+
+        @contextmanager
+        def watched(job: Job) -> Iterator[Progress]:
+            with _progress_bar(job) as bar:
+
+                def advance(done_s: float, total_s: float | None) -> None:
+                    check_stopped()
+                    if bar:
+                        bar(done_s, total_s)
+
+                yield advance
+
+        failures = convert_all(jobs, rendered, params, repair, report, watched)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     elif failures and len(jobs) > 1:
@@ -206,20 +218,40 @@ def _without_effect(voice: Voice, rendering: Rendering) -> list[str]:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Being asked to end, by SIGTERM or a closed terminal, unwinds like Ctrl-C, so that half-written files go."""
+def _terminable() -> Iterator[Callable[[], None]]:
+    """Being asked to end, by Ctrl-C, SIGTERM or a closed terminal, unwinds, so that half-written files go.
+
+    Yields what raises KeyboardInterrupt again if it was: one that strikes while a library calls back into Python is
+    lost there, with a report of its own that is no use to anybody.
+    """
+    is_stopped = False
 
     def stop(signum: int, frame: FrameType | None) -> None:
+        nonlocal is_stopped
+        is_stopped = True
         raise KeyboardInterrupt
 
-    signals = [signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if name in signal.Signals.__members__]
+    def check() -> None:
+        if is_stopped:
+            raise KeyboardInterrupt
+
+    report = sys.unraisablehook
+
+    def report_others(unraisable: Any) -> None:
+        if unraisable.exc_type is not KeyboardInterrupt:
+            report(unraisable)
+
+    sys.unraisablehook = report_others
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    signals = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
     before = {number: signal.getsignal(number) for number in signals}
     for number, handler in before.items():
-        if handler is signal.SIG_DFL:  # one that is ignored, by nohup, stays so
+        if handler in (signal.SIG_DFL, signal.default_int_handler):  # one that is ignored, by nohup, stays so
             signal.signal(number, stop)
     try:
-        yield
+        yield check
     finally:
+        sys.unraisablehook = report
         for number, handler in before.items():
             signal.signal(number, handler)
 
