@@ -24,6 +24,8 @@ from ..models.synthesizer import Synthesizer
 _LEAD_FRAMES = 2  # a grid of half the density reads its first value up to a frame and a half before the block
 _FILTER_SAMPLES = 40  # on each side of what is played at another rate: 33 for an octave up, and rounding
 
+_GRID_RETURN = 0.01  # a sixth of a semitone
+
 
 @dataclass(slots=True)
 class GeneratorState:
@@ -142,7 +144,12 @@ class StreamingGenerator:
         samples = min(block + self.tail_frames, frames) * per_frame
         if not state.started:
             state.grid_offset = start * density % 1.0  # the grid has a frame where the stream begins
-        offset, after = state.grid_offset, state.grid_offset + block * density
+        offset = state.grid_offset
+        if density == 1.0 and offset != 0.0:  # back onto the stream's own frames, too slowly to be heard
+            density += min(max((round(offset) - offset) / block, -_GRID_RETURN), _GRID_RETURN)
+        after = offset + block * density
+        if abs(after - round(after)) < 1e-9:
+            after = float(round(after))
         step = math.floor(after)
         state.grid_offset = after - step
         as_it_is = density == 1.0 and offset == 0.0

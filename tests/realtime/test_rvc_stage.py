@@ -190,12 +190,14 @@ def test_half_precision_is_taken_only_where_it_computes_the_same(content: Hubert
 def test_a_stage_runs_in_half_precision(
     voice: RvcVoice, content: Hubert, rmvpe: RMVPE, speech: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    in_precision.cache_clear()
     monkeypatch.setattr("altervox.realtime.rvc_stage.precision_for", lambda *a, **k: torch.bfloat16)
     half = RvcStage(voice, content, rmvpe, StreamConfig(block_ms=100, context_ms=200, precision="bfloat16"))
     assert half.content.layer_norm.weight.dtype is torch.bfloat16
     out = run(half, speech[: RATE // 2])
     assert np.isfinite(out).all()
     assert np.abs(out[half.latency_samples :]).max() > 0.0
+    in_precision.cache_clear()
 
 
 def given(frames: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
@@ -295,6 +297,23 @@ def test_formants_glide_without_a_click(formant: float, voice: RvcVoice, content
                 parts.append(generator.step(m[..., seen], logs[..., seen], f0[seen], g, start, sweep(i), 0))
         bends.append(np.abs(np.diff(np.concatenate(parts), 2)).max())
     assert bends[0] < 1.2 * max(bends[1:]), bends
+
+
+@pytest.mark.parametrize("formant", [3.0, -5.0])
+def test_formants_that_return_leave_nothing_behind(formant: float, voice: RvcVoice) -> None:
+    """Back at 0 the grid finds its way to the stream's own frames: the plain network again, in place and phase."""
+    m, logs, f0 = given(400)
+    g, parts = voice.synthesizer.emb_g(torch.tensor([0]))[..., None], []
+    generator = StreamingGenerator(voice.synthesizer, 2, 0)
+    with torch.inference_mode():
+        for start in range(0, 360, 2):
+            seen = slice(start, start + 42)
+            shift = formant if start < 40 else 0.0
+            parts.append(generator.step(m[..., seen], logs[..., seen], f0[seen], g, start, shift, 0))
+    got, expected = np.concatenate(parts), whole(voice, 400)
+    settled = slice(260 * PER_FRAME, 360 * PER_FRAME)
+    error = got[settled] - expected[settled]
+    assert np.sqrt(np.mean(error**2)) < 1e-3 * np.sqrt(np.mean(expected[settled] ** 2))
 
 
 @pytest.mark.parametrize("broken", ["nothing", "phase", "noise"])
