@@ -5,6 +5,8 @@ Counter-based generation (Philox, Salmon et al. 2011): no state, and frame n nee
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +32,7 @@ def frame_noise(seed: int, stream: int, first_frame: int, frames: int, width: in
     return np.ascontiguousarray(np.concatenate(chunks)[offset : offset + frames])
 
 
+@lru_cache(maxsize=16)  # consecutive blocks draw from the same few
 def _chunk(seed: int, stream: int, chunk: int, width: int) -> NDArray[np.float32]:
     # The chunk counts in the upper half of the 256-bit counter, out of reach of what one chunk draws.
     counter = np.array([0, 0, stream, chunk & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64)

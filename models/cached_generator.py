@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .generator import Decoder, ResBlock
-from .prior import HIDDEN, SPEAKER_WIDTH, Coupling, Flow, WaveNet
+from .prior import HIDDEN, SPEAKER_WIDTH, Flow
 
 _PRE_REACH = _POST_REACH = 3
 
@@ -108,13 +108,8 @@ class CachedFlow(nn.Module):
         layers = _Layers(context)
         return self._run(z_p, g, step, layers), layers.after
 
-    def _run(self, z: Tensor, g: Tensor, step: int, layers: _Layers) -> Tensor:
-        for i in (6, 4, 2, 0):
-            coupling = self.flow.flows[i]
-            assert isinstance(coupling, Coupling)
-            x0, x1 = z.flip(1).chunk(2, dim=1)
-            hidden = _wavenet(coupling.enc, coupling.pre(x0), g, step, layers)
-            z = torch.cat((x0, x1 - coupling.post(hidden)), dim=1)
+    def _run(self, z_p: Tensor, g: Tensor, step: int, layers: _Layers) -> Tensor:
+        z: Tensor = self.flow(z_p, g, lambda layer, x: layers.conv(layer, x, x.shape[2], step))
         return z
 
 
@@ -207,20 +202,6 @@ def _padding(layer: nn.Module) -> int:
     padding = layer.padding[0]
     assert isinstance(padding, int)
     return padding
-
-
-def _wavenet(net: WaveNet, x: Tensor, g: Tensor, step: int, layers: _Layers) -> Tensor:
-    output = torch.zeros_like(x)
-    conditions = net.cond_layer(g).split(2 * HIDDEN, dim=1)
-    for i, (inside, mix) in enumerate(zip(net.in_layers, net.res_skip_layers, strict=True)):
-        a, b = (layers.conv(inside, x, x.shape[2], step) + conditions[i]).split(HIDDEN, dim=1)
-        y = mix(torch.tanh(a) * torch.sigmoid(b))
-        if i < net.layers - 1:
-            x = x + y[:, :HIDDEN]
-            output = output + y[:, HIDDEN:]
-        else:
-            output = output + y
-    return output
 
 
 def _upsampled(up: nn.ConvTranspose1d, x: Tensor, length: int, step: int, layers: _Layers) -> Tensor:

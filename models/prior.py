@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -140,6 +141,14 @@ class PriorEncoder(nn.Module):
         return m, logs
 
 
+Convolve = Callable[[nn.Module, Tensor], Tensor]  # how a convolution over time is applied, for who streams
+
+
+def _whole(layer: nn.Module, x: Tensor) -> Tensor:
+    y: Tensor = layer(x)
+    return y
+
+
 class WaveNet(nn.Module):
     """Three gated convolutions conditioned on the speaker."""
 
@@ -156,11 +165,11 @@ class WaveNet(nn.Module):
         )
         self.cond_layer = nn.Conv1d(SPEAKER_WIDTH, 2 * HIDDEN * self.layers, 1)
 
-    def forward(self, x: Tensor, g: Tensor) -> Tensor:
+    def forward(self, x: Tensor, g: Tensor, conv: Convolve = _whole) -> Tensor:
         output = torch.zeros_like(x)
         conditions = self.cond_layer(g).split(2 * HIDDEN, dim=1)
         for i in range(self.layers):
-            a, b = (self.in_layers[i](x) + conditions[i]).split(HIDDEN, dim=1)
+            a, b = (conv(self.in_layers[i], x) + conditions[i]).split(HIDDEN, dim=1)
             y = self.res_skip_layers[i](torch.tanh(a) * torch.sigmoid(b))
             if i < self.layers - 1:
                 x = x + y[:, :HIDDEN]
@@ -179,9 +188,9 @@ class Coupling(nn.Module):
         self.enc = WaveNet()
         self.post = nn.Conv1d(HIDDEN, HIDDEN // 2, 1)
 
-    def forward(self, x: Tensor, g: Tensor) -> Tensor:
+    def forward(self, x: Tensor, g: Tensor, conv: Convolve = _whole) -> Tensor:
         x0, x1 = x.chunk(2, dim=1)
-        return torch.cat((x0, x1 - self.post(self.enc(self.pre(x0), g))), dim=1)
+        return torch.cat((x0, x1 - self.post(self.enc(self.pre(x0), g, conv))), dim=1)
 
 
 class Flow(nn.Module):
@@ -192,8 +201,8 @@ class Flow(nn.Module):
         # The odd slots are the flips, which have no parameters.
         self.flows = nn.ModuleList(Coupling() if i % 2 == 0 else nn.Identity() for i in range(8))
 
-    def forward(self, z_p: Tensor, g: Tensor) -> Tensor:
+    def forward(self, z_p: Tensor, g: Tensor, conv: Convolve = _whole) -> Tensor:
         z = z_p
         for i in (6, 4, 2, 0):
-            z = self.flows[i](z.flip(1), g)
+            z = self.flows[i](z.flip(1), g, conv)
         return z

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..kernels.errors import ParameterError
 
 FRAME_MS = 10
+
+
+def check_lengths(config: object, limits: Mapping[str, tuple[int, int, int]]) -> None:
+    """Raises ParameterError unless each attribute named lies within (least, greatest, grid)."""
+    for name, (least, greatest, grid) in limits.items():
+        value = getattr(config, name)
+        if not least <= value <= greatest or value % grid:
+            raise ParameterError(f"{name} is {value}; it must be a multiple of {grid} from {least} to {greatest}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +59,7 @@ class StreamConfig:
     def __post_init__(self) -> None:
         if self.precision not in self.PRECISIONS:
             raise ParameterError(f"precision is {self.precision!r}; it must be one of {', '.join(self.PRECISIONS)}")
-        for name, (least, greatest, grid) in self.LIMITS.items():
-            value = getattr(self, name)
-            if not least <= value <= greatest or value % grid:
-                raise ParameterError(f"{name} is {value}; it must be a multiple of {grid} from {least} to {greatest}")
+        check_lengths(self, self.LIMITS)
         if self.crossfade_ms + 20 > self.lookahead_ms:
             raise ParameterError(
                 f"crossfade_ms is {self.crossfade_ms}; with lookahead_ms {self.lookahead_ms} it may be "

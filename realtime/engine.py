@@ -59,6 +59,7 @@ class Engine:
 
     Attributes:
         params: How to render; assign another `VoiceParams` at any time, from any thread. It is read once per block.
+        stage: Of the voice; None for one that changes nothing.
         latency_samples: How much later than the input the output is, at the engine's rate, to the nearest sample. It
             does not hold the block itself: who feeds the engine waits for a block to be full.
 
@@ -77,22 +78,22 @@ class Engine:
         self.params = params or VoiceParams()
         self.sample_rate = self.config.sample_rate
         self.block_size = self.config.block_size
-        self._stage = make_stage(voice, self.config)
+        self.stage = make_stage(voice, self.config)
         to_stage = from_stage = None
-        if self._stage is not None:
-            inside = self.config.block_ms * self._stage.input_rate // 1000
-            outside = self.config.block_ms * self._stage.output_rate // 1000
+        if self.stage is not None:
+            inside = self.config.block_ms * self.stage.input_rate // 1000
+            outside = self.config.block_ms * self.stage.output_rate // 1000
             self._stage_in = np.zeros(inside, dtype=np.float32)
             self._stage_out = np.zeros(outside, dtype=np.float32)
-            to_stage = ResamplerState.allocate(self.sample_rate, self._stage.input_rate, self.block_size, HALF_PERIODS)
-            from_stage = ResamplerState.allocate(self._stage.output_rate, self.sample_rate, outside, HALF_PERIODS)
+            to_stage = ResamplerState.allocate(self.sample_rate, self.stage.input_rate, self.block_size, HALF_PERIODS)
+            from_stage = ResamplerState.allocate(self.stage.output_rate, self.sample_rate, outside, HALF_PERIODS)
         self._block, self._gate_gain, self._scratch, self._rendered = np.zeros((4, self.block_size), dtype=np.float32)
         self._ramp = np.linspace(0.0, 1.0, self.block_size + 1, dtype=np.float32)[1:]
         self._fade_in = fade_in_curve(self.sample_rate * FADE_IN_MS // 1000)
-        self.latency_samples = _latency(self._stage, to_stage, from_stage, self.sample_rate)
+        self.latency_samples = _latency(self.stage, to_stage, from_stage, self.sample_rate)
         self._state = EngineState(
             to_stage=to_stage,
-            stage=self._stage.state if self._stage is not None else None,
+            stage=self.stage.state if self.stage is not None else None,
             from_stage=from_stage,
             gate=GateState.allocate(self.sample_rate),
             gate_delay=DelayState.allocate(self.latency_samples),
@@ -119,7 +120,7 @@ class Engine:
         """
         if len(block) != self.block_size or len(out) != self.block_size:
             raise ValueError(f"blocks of {len(block)} and {len(out)} samples; this engine takes {self.block_size}")
-        params, state, stage = self.params, self._state, self._stage
+        params, state, stage = self.params, self._state, self.stage
         self._take(block, params)
         if stage is None or state.to_stage is None or state.from_stage is None:
             self._rendered[:] = self._block
@@ -156,7 +157,7 @@ class Engine:
         """
         if len(block) != self.block_size:
             raise ValueError(f"a block of {len(block)} samples; this engine takes {self.block_size}")
-        params, state, stage = self.params, self._state, self._stage
+        params, state, stage = self.params, self._state, self.stage
         self._take(block, params)
         if stage is not None and state.to_stage is not None and state.from_stage is not None:
             resample_block(self._block, state.to_stage, self._stage_in)
@@ -169,7 +170,7 @@ class Engine:
 
     def reset(self) -> None:
         """Return to the start of a stream, in place."""
-        for part in (self._state.to_stage, self._state.from_stage, self._stage):
+        for part in (self._state.to_stage, self._state.from_stage, self.stage):
             if part is not None:
                 part.reset()
         self._state.muted_blocks = 0

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..kernels.errors import ParameterError
 from ..kernels.level import GATE_OFF_DB, gate_block, rms_mix
 from ..kernels.sola import SolaState, sola_join
 from ..models import base_models
@@ -25,7 +24,7 @@ from ..models.rvc_voice import RvcVoice
 from ..models.sinc_resample import sinc_resample
 from ..models.synthesizer import latent_frames
 from ..models.voice import VoiceParams
-from .config import FRAME_MS
+from .config import FRAME_MS, check_lengths
 from .reference_step import ReferenceGeometry, ReferenceState, reference_step
 
 SEARCH_FRAMES = 1
@@ -59,10 +58,7 @@ class ReferenceConfig:
     }
 
     def __post_init__(self) -> None:
-        for name, (least, greatest, grid) in self.LIMITS.items():
-            value = getattr(self, name)
-            if not least <= value <= greatest or value % grid:
-                raise ParameterError(f"{name} is {value}; it must be a multiple of {grid} from {least} to {greatest}")
+        check_lengths(self, self.LIMITS)
 
     @property
     def geometry(self) -> ReferenceGeometry:

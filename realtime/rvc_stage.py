@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -193,9 +194,12 @@ class RvcStage:
         return wav[lead:]
 
 
+@lru_cache(maxsize=1)  # the engine that a voice is swapped in with shares it
 def in_precision(content: Hubert, precision: str) -> Hubert:
     """The content encoder itself, or a copy in half precision where that computes the same; see `StreamConfig`."""
-    candidates = None if precision == "auto" else () if precision == "float32" else (getattr(torch, precision),)
+    if precision == "float32":
+        return content
+    candidates = None if precision == "auto" else (getattr(torch, precision),)
     # A second at the level of speech. Noise drives the network harder than a voice does.
     trial = 0.05 * torch.randn(1, SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
     dtype = precision_for(content, [trial.to(content.layer_norm.weight)], candidates=candidates)

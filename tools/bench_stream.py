@@ -89,7 +89,7 @@ def _engine(
     from ..realtime.rvc_stage import RvcStage
 
     engine = Engine(voice, StreamConfig(sample_rate=SAMPLE_RATE, block_ms=block_ms, context_ms=context_ms))
-    stage = engine._stage
+    stage = engine.stage
     if isinstance(stage, RvcStage):
         for part, owner, method in (
             ("pitch", stage.tracker, "push"),
