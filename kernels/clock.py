@@ -1,0 +1,85 @@
+"""The clock of a device, smoothed: how many samples it has handled at any time, from the jittery times of callbacks.
+
+A delay-locked loop of second order (Adriaensen 2005, "Using a DLL to filter time", Linux Audio Conference).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit, types
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+BANDWIDTH_HZ = 0.05  # once settled: ppm need seconds
+_FAST_BANDWIDTH_HZ = 1.0  # at the start
+_SETTLED_S = 20.0
+_LOST_S = 0.5  # off by more than that the device has paused, and the loop starts anew
+# Places in the state.
+_TIME, _TOTAL, _PERIOD, _STARTED, _AGE = range(5)
+
+
+@dataclass(slots=True)
+class DeviceClock:
+    """Filtered time of the newest callback.
+
+    Attributes:
+        state: Time in seconds at which the last callback was due, samples handled before its end, seconds per sample,
+            whether there was any callback, seconds since the first [5].
+        nominal_rate: Hz.
+    """
+
+    state: FloatArray
+    nominal_rate: int
+
+    @classmethod
+    def allocate(cls, nominal_rate: int) -> DeviceClock:
+        """A clock before the first callback."""
+        clock = cls(np.zeros(5), nominal_rate)
+        clock.reset()
+        return clock
+
+    def reset(self) -> None:
+        """Forget all callbacks."""
+        self.state[:] = 0.0
+        self.state[_PERIOD] = 1.0 / self.nominal_rate
+
+    def tick(self, now_s: float, frames: int) -> None:
+        """Note a callback of some frames; called by it."""
+        _tick(self.state, now_s, frames)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there was a callback."""
+        return bool(self.state[_STARTED])
+
+    def total_at(self, now_s: float) -> float:
+        """Samples handled at a time, between callbacks too."""
+        return float(self.state[_TOTAL] + (now_s - self.state[_TIME]) / self.state[_PERIOD])
+
+    @property
+    def deviation_ppm(self) -> float:
+        """How much faster than nominal the device runs."""
+        return float((1.0 / (self.state[_PERIOD] * self.nominal_rate) - 1.0) * 1e6)
+
+
+@njit(types.void(types.Array(types.float64, 1, "C"), types.float64, types.int64), cache=True)
+def _tick(state: FloatArray, now_s: float, frames: int) -> None:
+    due = state[_TIME] + state[_PERIOD] * frames
+    error = now_s - due
+    if state[_STARTED] == 0.0 or abs(error) > _LOST_S:
+        state[_TIME] = now_s
+        state[_TOTAL] += frames
+        state[_STARTED] = 1.0
+        state[_AGE] = 0.0
+        return
+    elapsed = state[_PERIOD] * frames
+    state[_AGE] += elapsed
+    bandwidth = max(_FAST_BANDWIDTH_HZ * (1.0 - state[_AGE] / _SETTLED_S), BANDWIDTH_HZ)
+    omega = min(2.0 * math.pi * bandwidth * elapsed, 0.5)
+    state[_TIME] = due + math.sqrt(2.0) * omega * error
+    state[_TOTAL] += frames
+    state[_PERIOD] += omega * omega * error / frames

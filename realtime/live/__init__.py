@@ -1,0 +1,1 @@
+"""The live path: device callbacks, the engine's loop between them, and the process that holds both."""

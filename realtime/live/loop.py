@@ -1,0 +1,322 @@
+"""The engine between two devices: takes blocks from the input's ring, fills the rings of the outputs.
+
+It knows nothing of devices, only of the callbacks' states and clocks, so that simulated ones can drive it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels.clock import DeviceClock
+from ...kernels.drift import DELAY_SAMPLES, DriftState, resample_near_one
+from ...kernels.errors import AltervoxError
+from ...kernels.playout import GROWN, LOST, PLAYED, STARVATIONS, CaptureState, PlayoutState
+from ...kernels.polyphase import ResamplerState, resample_block
+from ...kernels.ring import RingBuffer
+from .prefill import BlockTimes, PrefillTarget
+from .rate_lock import MAX_CORRECTION, RateLock
+
+log = logging.getLogger(__name__)
+
+FloatArray = NDArray[np.float32]
+
+RING_S = 2.0
+_CUT_ABOVE_MS = 120.0  # over the target: a device has paused, and nobody wants to hear what lay in between
+_FAILURES_TOLERATED = 3  # blocks in a row that an engine may fail before it is left alone
+_SILENT_S = 3.0
+_SETTLE_S = 5.0  # until the clocks are smooth enough to hold on to
+
+
+class LiveEngine(Protocol):
+    """What the loop drives: `Engine` or `SwappableEngine`."""
+
+    sample_rate: int
+    block_size: int
+
+    @property
+    def latency_samples(self) -> int:
+        """How much later than the input the output is."""
+        ...
+
+    def process(self, block: FloatArray, out: FloatArray) -> None:
+        """Convert the next block."""
+        ...
+
+    def skip(self, block: FloatArray) -> None:
+        """Let the next block pass without rendering it."""
+        ...
+
+
+@dataclass(slots=True)
+class InputLane:
+    """The input device's side.
+
+    Attributes:
+        capture: Filled by the callback.
+        clock: Ticked by the callback.
+        resampler: From the device's rate to the engine's.
+        device_block: Samples at the device's rate that make a block.
+        taken: Samples that went to the engine or were lost.
+        lost_seen: Of them, lost ones.
+    """
+
+    capture: CaptureState
+    clock: DeviceClock
+    resampler: ResamplerState
+    device_block: int
+    samples: FloatArray = field(repr=False)
+    taken: int = 0
+    lost_seen: int = 0
+
+    @classmethod
+    def allocate(cls, device_rate: int, engine_rate: int, block_ms: int, channel: int = 0) -> InputLane:
+        """A lane before the first callback."""
+        block = device_rate * block_ms // 1000
+        ring = RingBuffer.allocate(int(RING_S * device_rate) + block)
+        resampler = ResamplerState.allocate(device_rate, engine_rate, block)
+        return cls(
+            CaptureState.allocate(ring, channel),
+            DeviceClock.allocate(device_rate),
+            resampler,
+            block,
+            np.zeros(block, dtype=np.float32),
+        )
+
+
+@dataclass(slots=True)
+class OutputLane:
+    """An output device's side: the cable, or a monitor.
+
+    Attributes:
+        playout: Emptied by the callback.
+        clock: Ticked by the callback.
+        resampler: From the engine's rate to the device's.
+        drift: Holds the device's clock to the input's.
+        lock: Steers it.
+        prefill: What is aimed at.
+        samples: Of a block at the device's nominal rate.
+        stretched: The same, as many as the device's clock wants.
+        is_started: Whether the device plays what is written.
+        shortages_seen: That the prefill knows of.
+        grown_seen: Samples of delay that came from shortages and that the lock knows of.
+        started_s: When it began to play.
+        updated_s: When the lock was last updated.
+    """
+
+    playout: PlayoutState
+    clock: DeviceClock
+    resampler: ResamplerState
+    drift: DriftState
+    lock: RateLock
+    prefill: PrefillTarget
+    samples: FloatArray = field(repr=False)
+    stretched: FloatArray = field(repr=False)
+    is_started: bool = False
+    shortages_seen: int = 0
+    grown_seen: int = 0
+    started_s: float = 0.0
+    updated_s: float = 0.0
+
+    @classmethod
+    def allocate(
+        cls, engine_rate: int, device_rate: int, block_ms: int, prefill_ms: float, least_prefill_ms: float
+    ) -> OutputLane:
+        """A lane before the first callback.
+
+        Args:
+            engine_rate: Hz.
+            device_rate: Hz.
+            block_ms: Of the engine.
+            prefill_ms: To start with.
+            least_prefill_ms: That the callbacks need even if blocks took no time at all.
+        """
+        block = device_rate * block_ms // 1000
+        ring = RingBuffer.allocate(int(RING_S * device_rate) + 2 * block)
+        return cls(
+            playout=PlayoutState.allocate(ring, device_rate),
+            clock=DeviceClock.allocate(device_rate),
+            resampler=ResamplerState.allocate(engine_rate, device_rate, engine_rate * block_ms // 1000),
+            drift=DriftState.allocate(block),
+            lock=RateLock(device_rate),
+            prefill=PrefillTarget(prefill_ms, least_prefill_ms, 0.0),
+            samples=np.zeros(block, dtype=np.float32),
+            stretched=np.zeros(int(block * (1.0 + 2.0 * MAX_CORRECTION)) + 2, dtype=np.float32),
+        )
+
+    @property
+    def rate(self) -> int:
+        """Of the device, Hz."""
+        return self.clock.nominal_rate
+
+    @property
+    def delay_ms(self) -> float:
+        """Of both resamplers."""
+        return 1000.0 * (self.resampler.delay_samples_out + DELAY_SAMPLES) / self.rate
+
+
+class LiveLoop:
+    """Runs an engine between an input and some outputs.
+
+    Args:
+        engine: Takes blocks at its own rate.
+        source: The input.
+        outputs: The first one is the cable.
+
+    Attributes:
+        muted: Whether silence goes out.
+        blocks: Blocks so far.
+        late_blocks: Of them, those that were not rendered because their time was over.
+        failed_blocks: Of them, those that the engine failed.
+        cause: What the engine said when it failed last, empty while all is well.
+        input_peak: Largest sample of the last block.
+        output_peak: The same of what went out.
+    """
+
+    def __init__(self, engine: LiveEngine, source: InputLane, outputs: list[OutputLane]) -> None:
+        self.engine = engine
+        self.source = source
+        self.outputs = outputs
+        self.muted = False
+        self.times = BlockTimes()
+        self.blocks = self.late_blocks = self.failed_blocks = 0
+        self.cause = ""
+        self.input_peak = self.output_peak = 0.0
+        self._failures = 0
+        self._silent_samples = 0
+        self._block, self._rendered = np.zeros((2, engine.block_size), dtype=np.float32)
+        self._zeros = np.zeros(engine.block_size * 4, dtype=np.float32)
+
+    @property
+    def input_is_silent(self) -> bool:
+        """Whether nothing but zeros has come for 3 seconds: a microphone is denied or muted, not quiet."""
+        return self._silent_samples > _SILENT_S * self.source.clock.nominal_rate
+
+    def step(self, now_s: float) -> bool:
+        """Convert a block if there is one; returns whether there was.
+
+        Args:
+            now_s: The time on the clock that the callbacks tick with.
+        """
+        source = self.source
+        self._account_for_lost()
+        if source.capture.ring.available < source.device_block:
+            return False
+        started = time.perf_counter()
+        source.capture.ring.read_into(source.samples)
+        source.taken += source.device_block
+        self._note_input()
+        resample_block(source.samples, source.resampler, self._block)
+        self._convert(self._is_stale())
+        for lane in self.outputs:
+            self._send(lane, now_s)
+        self.blocks += 1
+        self.times.note(time.perf_counter() - started)
+        return True
+
+    def level(self, lane: OutputLane, now_s: float) -> float:
+        """Samples between the input's and the output's clock, at the output's rate."""
+        source, playout = self.source, lane.playout
+        underway = lane.clock.total_at(now_s) - float(playout.counters[PLAYED])
+        pending = (source.clock.total_at(now_s) - source.taken) * lane.rate / source.clock.nominal_rate
+        return playout.ring.available - playout.owed - underway + pending
+
+    def retry(self) -> None:
+        """Try the engine again after it was left alone."""
+        self._failures = 0
+        self.cause = ""
+
+    def _is_stale(self) -> bool:
+        """Whether the block's time is over at the first output, and another one waits already."""
+        playout = self.outputs[0].playout
+        waiting = self.source.capture.ring.available >= self.source.device_block
+        return waiting and playout.owed - playout.ring.available >= len(self.outputs[0].samples)
+
+    def _note_input(self) -> None:
+        samples = self.source.samples
+        self.input_peak = max(float(samples.max()), -float(samples.min()))
+        self._silent_samples = self._silent_samples + len(samples) if self.input_peak == 0.0 else 0
+
+    def _account_for_lost(self) -> None:
+        """Samples that the input ring had no room for are missing in time as well: silence takes their place."""
+        source = self.source
+        lost = int(source.capture.counters[LOST]) - source.lost_seen
+        if lost <= 0:
+            return
+        source.lost_seen += lost
+        source.taken += lost
+        for lane in self.outputs:
+            due = lost * lane.rate // source.clock.nominal_rate
+            while due > 0 and lane.is_started:
+                due -= lane.playout.ring.write(self._zeros[: min(due, len(self._zeros))]) or due
+
+    def _convert(self, is_stale: bool) -> None:
+        """Render the block, or let it pass."""
+        if self._failures >= _FAILURES_TOLERATED:
+            self._rendered[:] = 0.0
+        else:
+            try:
+                if is_stale:
+                    self.late_blocks += 1
+                    self.engine.skip(self._block)
+                    self._rendered[:] = 0.0
+                else:
+                    self.engine.process(self._block, self._rendered)
+                self._failures = 0
+            except (AltervoxError, RuntimeError, ValueError, ArithmeticError, LookupError, OSError) as error:
+                self._failures += 1
+                self.failed_blocks += 1
+                self.cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+                log.warning("the voice failed: %s", self.cause, exc_info=self._failures == 1)
+                self._rendered[:] = 0.0
+        if self.muted:
+            self._rendered[:] = 0.0
+        self.output_peak = max(float(self._rendered.max()), -float(self._rendered.min()))
+
+    def _send(self, lane: OutputLane, now_s: float) -> None:
+        """Give the block to an output, as many samples as its clock wants."""
+        playout, lock = lane.playout, lane.lock
+        resample_block(self._rendered, lane.resampler, lane.samples)
+        if not lane.is_started:
+            if not (lane.clock.is_running and self.source.clock.is_running):
+                return
+            silence = int(lane.prefill.ms * lane.rate / 1000.0)
+            playout.ring.write(np.zeros(silence, dtype=np.float32))
+        else:
+            self._steer(lane, now_s)
+        count = resample_near_one(lane.samples, lane.drift, lock.ratio, lane.stretched)
+        playout.ring.write(lane.stretched[:count])
+        if not lane.is_started:
+            lane.is_started = True
+            lane.started_s = lane.updated_s = lane.prefill.last_shortage_s = now_s
+            playout.allowed[0] = int(lane.prefill.may_grow_ms * lane.rate / 1000.0)
+            playout.started[0] = 1
+
+    def _steer(self, lane: OutputLane, now_s: float) -> None:
+        """Hold the level, let shortages lengthen the delay in steps, and shorten it again."""
+        counters, lock, per_ms = lane.playout.counters, lane.lock, lane.rate / 1000.0
+        grown = int(counters[GROWN]) - lane.grown_seen
+        if grown:
+            lane.grown_seen += grown
+            lane.prefill.grew(grown / per_ms)
+            lock.raise_target(grown)
+        if counters[STARVATIONS] != lane.shortages_seen:
+            lane.shortages_seen = int(counters[STARVATIONS])
+            lane.prefill.shortage(now_s)
+        elif lane.playout.owed == 0:  # the shortage is over: the next one may take another step
+            lane.playout.allowed[0] = int(counters[GROWN]) + int(lane.prefill.may_grow_ms * per_ms)
+        if lane.prefill.is_calm(now_s):
+            lock.target -= lane.prefill.release_ms(self.times.quantile_ms(0.999), now_s) * per_ms
+        level = self.level(lane, now_s)
+        if now_s - lane.started_s < _SETTLE_S:
+            lock.start(level)
+        elif level - lock.target > _CUT_ABOVE_MS * per_ms:
+            lane.playout.cut[0] += int(min(level - lock.target, lane.playout.ring.available))
+        else:
+            lock.update(level, now_s - lane.updated_s)
+        lane.updated_s = now_s

@@ -1,0 +1,99 @@
+"""How much output is held ready: enough for the slowest blocks, and no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...kernels.errors import ParameterError
+
+MARGIN_MS = 1.0
+GROWTH_STEP_MS = 5.0
+MAX_MS = 250.0
+_KEPT_BLOCKS = 6000  # 2 minutes at 20 ms
+_QUIET_S = 120.0  # without a shortage before anything is given back
+_RELEASED_MS = 2.0  # at a time
+
+
+@dataclass(slots=True)
+class BlockTimes:
+    """Durations of the last blocks.
+
+    Attributes:
+        seconds: A ring of them.
+        count: Blocks so far.
+    """
+
+    seconds: np.ndarray = field(default_factory=lambda: np.zeros(_KEPT_BLOCKS))
+    count: int = 0
+
+    def note(self, seconds: float) -> None:
+        """Take note of a block."""
+        self.seconds[self.count % len(self.seconds)] = seconds
+        self.count += 1
+
+    def quantile_ms(self, q: float) -> float:
+        """A quantile over the last blocks, 0 before the first."""
+        known = self.seconds[: min(self.count, len(self.seconds))]
+        return float(np.quantile(known, q)) * 1000.0 if len(known) else 0.0
+
+
+def callbacks_need_ms(callback_in_ms: float, callback_out_ms: float) -> float:
+    """Prefill that a period of both callbacks needs, with a millisecond to spare."""
+    return callback_in_ms + callback_out_ms + MARGIN_MS
+
+
+def check_block_time(worst_block_ms: float, block_ms: int) -> None:
+    """Raises ParameterError if blocks take longer than they last."""
+    if worst_block_ms > block_ms:
+        least = -(-int(worst_block_ms * 1.3) // 20) * 20
+        raise ParameterError(
+            f"block_ms is {block_ms}, and this machine needs {worst_block_ms:.0f} ms for such a block: "
+            f"choose blocks of {least} ms or more, or another voice"
+        )
+
+
+@dataclass(slots=True)
+class PrefillTarget:
+    """The prefill as it is steered: up in steps after shortages, slowly down when there were none for long.
+
+    Attributes:
+        ms: What is aimed at.
+        floor_ms: What the callbacks need, even if blocks took no time at all.
+        last_shortage_s: When the last shortage was, or when something was last given back.
+    """
+
+    ms: float
+    floor_ms: float
+    last_shortage_s: float
+
+    def shortage(self, now_s: float) -> None:
+        """Take note of a shortage."""
+        self.last_shortage_s = now_s
+
+    @property
+    def may_grow_ms(self) -> float:
+        """By how much the next shortage may lengthen the delay."""
+        return min(GROWTH_STEP_MS, MAX_MS - self.ms)
+
+    def grew(self, ms: float) -> None:
+        """A shortage has lengthened the delay."""
+        self.ms += ms
+
+    def is_calm(self, now_s: float) -> bool:
+        """Whether something may be given back if it is not needed."""
+        return now_s - self.last_shortage_s > _QUIET_S
+
+    def release_ms(self, slow_block_ms: float, now_s: float) -> float:
+        """How much is given back now.
+
+        Args:
+            slow_block_ms: How long the slowest blocks of the last minutes took.
+            now_s: The time.
+        """
+        self.last_shortage_s = now_s
+        if self.ms - self.floor_ms - slow_block_ms < _RELEASED_MS:
+            return 0.0
+        self.ms -= _RELEASED_MS
+        return _RELEASED_MS

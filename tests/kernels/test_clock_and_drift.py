@@ -1,0 +1,95 @@
+"""Device clocks from jittery callbacks, and resampling by a ratio near 1."""
+
+import numpy as np
+import pytest
+from altervox.kernels.clock import DeviceClock
+from altervox.kernels.drift import DELAY_SAMPLES, DriftState, resample_near_one
+from altervox.kernels.errors import ParameterError
+
+RATE = 48000
+
+
+def run_clock(ppm: float, seconds: float, jitter_s: float, seed: int = 0) -> tuple[DeviceClock, float]:
+    """A clock after callbacks of 480 samples, and the true number of samples at its last callback."""
+    rng = np.random.default_rng(seed)
+    clock = DeviceClock.allocate(RATE)
+    rate = RATE * (1 + ppm * 1e-6)
+    count = int(seconds * rate / 480)
+    for k in range(1, count + 1):
+        clock.tick(k * 480 / rate + rng.exponential(jitter_s), 480)
+    return clock, count * 480
+
+
+@pytest.mark.parametrize("ppm", [-200.0, 0.0, 35.0, 200.0])
+def test_a_clock_finds_the_rate_through_jitter(ppm: float) -> None:
+    clock, total = run_clock(ppm, 120.0, 0.002)
+    assert clock.deviation_ppm == pytest.approx(ppm, abs=25.0)
+    now = total / (RATE * (1 + ppm * 1e-6))
+    # Late by the mean of the jitter, 2 ms, and smooth to a tenth of its spread.
+    assert clock.total_at(now) == pytest.approx(total - 0.002 * RATE, abs=0.001 * RATE)
+
+
+def test_a_clock_is_linear_between_callbacks() -> None:
+    clock, _ = run_clock(0.0, 30.0, 0.001)
+    assert clock.total_at(31.0) - clock.total_at(30.0) == pytest.approx(RATE, rel=1e-3)
+
+
+def test_a_pause_starts_the_clock_anew_and_keeps_the_count() -> None:
+    clock, total = run_clock(0.0, 10.0, 0.0)
+    clock.tick(20.0, 480)
+    assert clock.total_at(20.0) == pytest.approx(total + 480)
+
+
+def sine(seconds: float, hz: float = 997.0) -> np.ndarray:
+    return np.sin(2 * np.pi * hz * np.arange(int(seconds * RATE)) / RATE).astype(np.float32)
+
+
+def resampled(x: np.ndarray, ratio: float, sizes: list[int]) -> np.ndarray:
+    state = DriftState.allocate(max(sizes))
+    out, parts, at, k = np.zeros(int(max(sizes) * 1.02) + 2, dtype=np.float32), [], 0, 0
+    while at < len(x):
+        block = x[at : at + sizes[k % len(sizes)]]
+        parts.append(out[: resample_near_one(block, state, ratio, out)].copy())
+        at, k = at + len(block), k + 1
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.0002, 0.9998, 1.007, 0.991])
+@pytest.mark.parametrize("hz", [997.0, 9000.0, 17000.0])
+def test_a_tone_comes_out_as_the_tone_at_the_stated_delay(ratio: float, hz: float) -> None:
+    x = sine(0.5, hz)
+    y = resampled(x, ratio, [960])
+    k = np.arange(200, len(y) - 200)
+    expected = np.sin(2 * np.pi * hz * (k / ratio - DELAY_SAMPLES) / RATE)
+    error = np.sqrt(np.mean((y[k] - expected) ** 2) / np.mean(expected**2))
+    assert error < (1e-4 if hz < 10000 else 6e-3)
+    assert abs(len(y) - len(x) * ratio) < 1.01
+
+
+@pytest.mark.parametrize("sizes", [[1], [7, 480, 1, 33], [4800]])
+def test_blocks_make_no_difference(sizes: list[int]) -> None:
+    x = np.random.default_rng(1).uniform(-1, 1, 9600).astype(np.float32)
+    np.testing.assert_allclose(resampled(x, 1.0003, sizes), resampled(x, 1.0003, [960]), atol=1e-6)
+
+
+def test_a_changing_ratio_leaves_no_step() -> None:
+    x, state = sine(1.0, 400.0), DriftState.allocate(480)
+    out, parts = np.zeros(500, dtype=np.float32), []
+    for k in range(100):
+        ratio = 1.0 + 1e-3 * np.sin(k)
+        parts.append(out[: resample_near_one(x[k * 480 : (k + 1) * 480], state, ratio, out)].copy())
+    y = np.concatenate(parts)[100:]
+    assert np.abs(np.diff(y, 2)).max() < 1.1 * (2 * np.pi * 400 / RATE) ** 2
+
+
+def test_a_constant_stays_constant() -> None:
+    y = resampled(np.ones(4800, dtype=np.float32), 1.0001, [480])
+    np.testing.assert_allclose(y[64:], 1.0, atol=1e-6)
+
+
+def test_refuses_what_it_cannot_do() -> None:
+    state = DriftState.allocate(10)
+    with pytest.raises(ParameterError, match=r"ratio is 1\.5"):
+        resample_near_one(np.zeros(4, dtype=np.float32), state, 1.5, np.zeros(20, dtype=np.float32))
+    with pytest.raises(ParameterError, match="takes 10 at most"):
+        resample_near_one(np.zeros(11, dtype=np.float32), state, 1.0, np.zeros(20, dtype=np.float32))

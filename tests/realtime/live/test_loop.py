@@ -1,0 +1,249 @@
+"""The loop between two simulated devices: delay, shortages, pauses, drift, failures."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from altervox.kernels.playout import DROPPED, GROWN, LOST, STARVATIONS, STARVED, capture_from, play_into
+from altervox.realtime.live.loop import InputLane, LiveLoop, OutputLane
+from altervox.realtime.live.prefill import callbacks_need_ms
+
+RATE = 48000
+
+
+class Identity:
+    """An engine that changes nothing and takes no time."""
+
+    def __init__(self, block_size: int = 960) -> None:
+        self.sample_rate = RATE
+        self.block_size = block_size
+        self.latency_samples = 0
+        self.skipped = 0
+        self.failing = False
+
+    def process(self, block: np.ndarray, out: np.ndarray) -> None:
+        if self.failing:
+            raise RuntimeError("out of order")
+        out[:] = block
+
+    def skip(self, block: np.ndarray) -> None:
+        self.skipped += 1
+
+
+@dataclass
+class Simulation:
+    """Devices as generators of callbacks on a simulated clock."""
+
+    block_ms: int = 20
+    in_ppm: float = 0.0
+    out_ppm: float = 0.0
+    in_frames: int = 480
+    out_frames: int = 480
+    in_rate: int = RATE
+    out_rate: int = RATE
+    block_s: float = 0.003
+    engine: Identity = field(default_factory=Identity)
+    prefill_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        need = callbacks_need_ms(1e3 * self.in_frames / self.in_rate, 1e3 * self.out_frames / self.out_rate)
+        first = self.prefill_ms if self.prefill_ms is not None else need + 1e3 * self.block_s
+        self.source = InputLane.allocate(self.in_rate, RATE, self.block_ms)
+        self.lane = OutputLane.allocate(RATE, self.out_rate, self.block_ms, first, need)
+        self.loop = LiveLoop(self.engine, self.source, [self.lane])
+        self.heard: list[np.ndarray] = []
+        self.levels: list[tuple[float, float]] = []
+        self.next_in = self.in_frames / self.in_rate
+        self.next_out = 0.0037
+        self.busy_until = 0.0
+        self.sent = 0
+        self.signal = lambda n: np.sin(2 * np.pi * 440.0 * n / self.in_rate)
+        self.keep = True
+        self.paused_out: tuple[float, float] = (0.0, 0.0)
+        self.slow: tuple[float, float, float] = (0.0, 0.0, 0.0)  # from, to, seconds of a block
+
+    def run(self, until_s: float) -> None:
+        out = np.zeros((self.out_frames, 2), dtype=np.float32)
+        in_period = self.in_frames / (self.in_rate * (1 + self.in_ppm * 1e-6))
+        out_period = self.out_frames / (self.out_rate * (1 + self.out_ppm * 1e-6))
+        while True:
+            now = min(self.next_in, self.next_out)
+            if now > until_s:
+                return
+            if now == self.next_in:
+                n = self.sent + np.arange(self.in_frames)
+                capture_from(self.source.capture, self.signal(n).astype(np.float32)[:, None])
+                self.source.clock.tick(now, self.in_frames)
+                self.sent += self.in_frames
+                self.next_in += in_period
+            else:
+                start, end = self.paused_out
+                if not start <= now < end:
+                    play_into(self.lane.playout, out)
+                    self.lane.clock.tick(now, self.out_frames)
+                    if self.keep:
+                        self.heard.append(out[:, 0].copy())
+                self.next_out += out_period
+            # The engine takes a block as soon as it is free, and its output is there when it is done.
+            ready = min(self.next_in, self.next_out)
+            while self.busy_until <= ready:
+                at = max(self.busy_until, now)
+                if at > ready or not self.loop.step(at):
+                    break
+                slow_from, slow_to, slow_s = self.slow
+                self.busy_until = at + (slow_s if slow_from <= at < slow_to else self.block_s)
+                if self.loop.blocks % 50 == 0:
+                    self.levels.append((at, self.loop.level(self.lane, at)))
+
+    @property
+    def output(self) -> np.ndarray:
+        return np.concatenate(self.heard)
+
+
+def ramp(n: np.ndarray) -> np.ndarray:
+    """A signal that tells the time: exact in float32 for a minute."""
+    return (n % (1 << 22)) / (1 << 22)
+
+
+@pytest.mark.parametrize("block_ms", [20, 40, 100])
+@pytest.mark.parametrize(("in_frames", "out_frames"), [(480, 480), (128, 441), (1024, 240)])
+def test_steady_devices_lose_nothing(block_ms: int, in_frames: int, out_frames: int) -> None:
+    sim = Simulation(block_ms, in_frames=in_frames, out_frames=out_frames, engine=Identity(48 * block_ms))
+    sim.run(20.0)
+    counters = sim.lane.playout.counters
+    assert counters[STARVATIONS] == counters[DROPPED] == sim.source.capture.counters[LOST] == 0
+    y = sim.output[RATE:]
+    assert np.abs(np.diff(y, 2)).max() < 1.2 * (2 * np.pi * 440 / RATE) ** 2  # no step anywhere
+
+
+def test_the_delay_is_what_is_accounted_for() -> None:
+    """What is heard was said when level and resamplers say."""
+    sim = Simulation()
+    sim.signal = ramp
+    sim.run(15.0)
+    said = sim.output[-1] * (1 << 22)
+    delay = sim.sent - said
+    level = sim.loop.level(sim.lane, sim.next_out) + sim.lane.delay_ms * RATE / 1000
+    assert delay == pytest.approx(level, abs=600)  # the callbacks' own grain
+    assert delay < (20 + sim.lane.prefill.ms + 10 + 5) * RATE / 1000
+
+
+@pytest.mark.parametrize(("in_rate", "out_rate"), [(44100, 48000), (48000, 44100), (16000, 48000)])
+def test_devices_of_different_rates(in_rate: int, out_rate: int) -> None:
+    sim = Simulation(in_rate=in_rate, out_rate=out_rate, in_frames=in_rate // 100, out_frames=out_rate // 100)
+    sim.run(10.0)
+    assert sim.lane.playout.counters[STARVATIONS] == 0
+    y = sim.output[out_rate * 2 :]
+    spectrum = np.abs(np.fft.rfft(y * np.hanning(len(y))))
+    assert np.argmax(spectrum) * out_rate / len(y) == pytest.approx(440.0, abs=0.3)
+
+
+@pytest.mark.parametrize("ppm", [-200.0, 200.0])
+def test_an_hour_of_drift(ppm: float) -> None:
+    """Fill bounded, nothing dropped or doubled, the pitch off by no more than can be heard."""
+    sim = Simulation(40, in_ppm=ppm, engine=Identity(1920))
+    sim.keep = False
+    ratios: list[float] = []
+    for minute in range(1, 61):
+        sim.run(60.0 * minute)
+        ratios.append(sim.lane.lock.ratio)
+    counters = sim.lane.playout.counters
+    assert counters[STARVATIONS] == counters[DROPPED] == sim.source.capture.counters[LOST] == 0
+    levels = np.array([level for at, level in sim.levels if at > 30.0])
+    assert np.ptp(levels) < 0.003 * RATE
+    cents = 1200 * np.log2(np.array(ratios))
+    assert np.abs(cents).max() < 2.0
+    assert sim.lane.lock.drift_ppm == pytest.approx(ppm, abs=20.0)
+
+
+def test_drift_leaves_no_step() -> None:
+    sim = Simulation(in_ppm=-200.0, out_ppm=100.0)
+    sim.run(60.0)
+    y = sim.output[RATE:]
+    assert np.abs(np.diff(y, 2)).max() < 1.2 * (2 * np.pi * 440 / RATE) ** 2
+
+
+def test_a_late_block_costs_sound_but_no_delay_beyond_the_step() -> None:
+    """Half a second of slow blocks: afterwards what is heard is as old as before, plus the displayed step."""
+    sim = Simulation()
+    sim.signal = ramp
+    sim.run(10.0)
+    before = sim.sent - sim.output[-1] * (1 << 22)
+    sim.slow = (10.0, 10.5, 0.12)
+    sim.run(20.0)
+    after = sim.sent - sim.output[-1] * (1 << 22)
+    grown = sim.lane.playout.counters[GROWN]
+    assert sim.lane.playout.counters[STARVATIONS] >= 1
+    assert after - before == pytest.approx(grown, abs=500)
+    assert grown <= 0.005 * RATE * sim.lane.playout.counters[STARVATIONS]
+    assert sim.lane.prefill.ms == pytest.approx(24.0 + grown * 1000 / RATE, abs=0.1)
+    assert sim.engine.skipped > 0
+    y = sim.output
+    heard = y[(y > 0) & (y < 1)]
+    assert len(np.unique(heard)) > 0.99 * len(heard)  # nothing is replayed
+
+
+def test_a_pause_of_the_output_device_adds_no_delay() -> None:
+    sim = Simulation()
+    sim.signal = ramp
+    sim.run(10.0)
+    before = sim.sent - sim.output[-1] * (1 << 22)
+    sim.paused_out = (10.0, 11.0)
+    sim.run(30.0)
+    after = sim.sent - sim.output[-1] * (1 << 22)
+    assert after - before == pytest.approx(0, abs=0.012 * RATE)
+
+
+def test_lost_input_is_made_up_for_by_silence() -> None:
+    """An engine that stands still for longer than the input ring holds."""
+    sim = Simulation()
+    sim.signal = ramp
+    sim.run(6.0)
+    before = sim.sent - sim.output[-1] * (1 << 22)
+    sim.slow = (6.0, 6.02, 4.0)
+    sim.run(25.0)
+    assert sim.source.capture.counters[LOST] > 0
+    after = sim.sent - sim.output[-1] * (1 << 22)
+    grown = sim.lane.playout.counters[GROWN]
+    assert after - before == pytest.approx(grown, abs=0.015 * RATE)
+
+
+def test_unused_prefill_is_given_back() -> None:
+    sim = Simulation(prefill_ms=80.0)
+    sim.keep = False
+    sim.run(60.0)
+    first = sim.loop.level(sim.lane, sim.next_in)
+    sim.run(1500.0)
+    assert sim.lane.playout.counters[STARVATIONS] == 0
+    assert sim.lane.prefill.ms <= 60.0
+    assert first - sim.loop.level(sim.lane, sim.next_in) == pytest.approx((80.0 - sim.lane.prefill.ms) * 48, abs=300)
+
+
+def test_a_failing_engine_is_silenced_left_alone_and_tried_again() -> None:
+    sim = Simulation()
+    sim.run(2.0)
+    sim.engine.failing = True
+    sim.run(3.0)
+    assert sim.loop.cause == "out of order"
+    assert sim.loop.failed_blocks == 3
+    assert not sim.output[-4800:].any()
+    assert sim.lane.playout.counters[STARVED] == 0
+    sim.engine.failing = False
+    sim.loop.retry()
+    sim.run(4.0)
+    assert sim.loop.cause == ""
+    assert np.abs(sim.output[-4800:]).max() > 0.9
+
+
+def test_mute_and_digital_silence() -> None:
+    sim = Simulation()
+    sim.run(1.0)
+    sim.loop.muted = True
+    sim.run(2.0)
+    assert not sim.output[-2400:].any()
+    assert not sim.loop.input_is_silent
+    sim.signal = lambda n: np.zeros(len(n))
+    sim.run(4.5)
+    assert not sim.loop.input_is_silent
+    sim.run(5.5)
+    assert sim.loop.input_is_silent
