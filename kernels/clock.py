@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 BANDWIDTH_HZ = 0.05  # once settled: ppm need seconds
-_FAST_BANDWIDTH_HZ = 1.0  # at the start
-_SETTLED_S = 20.0
-_LOST_S = 0.5  # off by more than that the device has paused, and the loop starts anew
+_FAST_BANDWIDTH_HZ = 0.2  # at the start
+_SETTLED_S = 8.0
+_OUTLIER_S = 0.02  # later or earlier than that a callback says nothing of the clock ...
+_OUTLIERS_S = 1.0  # ... unless all do for so long: the device has paused, and the loop starts anew
 # Places in the state.
-_TIME, _TOTAL, _PERIOD, _STARTED, _AGE = range(5)
+_TIME, _TOTAL, _PERIOD, _STARTED, _AGE, _OUT_S = range(6)
 
 
 @dataclass(slots=True)
@@ -28,7 +29,7 @@ class DeviceClock:
 
     Attributes:
         state: Time in seconds at which the last callback was due, samples handled before its end, seconds per sample,
-            whether there was any callback, seconds since the first [5].
+            whether there was any callback, seconds since the first, and since the last one that was no outlier [6].
         nominal_rate: Hz.
     """
 
@@ -38,7 +39,7 @@ class DeviceClock:
     @classmethod
     def allocate(cls, nominal_rate: int) -> DeviceClock:
         """A clock before the first callback."""
-        clock = cls(np.zeros(5), nominal_rate)
+        clock = cls(np.zeros(6), nominal_rate)
         clock.reset()
         return clock
 
@@ -70,16 +71,21 @@ class DeviceClock:
 def _tick(state: FloatArray, now_s: float, frames: int) -> None:
     due = state[_TIME] + state[_PERIOD] * frames
     error = now_s - due
-    if state[_STARTED] == 0.0 or abs(error) > _LOST_S:
+    elapsed = state[_PERIOD] * frames
+    state[_TOTAL] += frames
+    if state[_STARTED] == 0.0 or state[_OUT_S] > _OUTLIERS_S:
         state[_TIME] = now_s
-        state[_TOTAL] += frames
         state[_STARTED] = 1.0
         state[_AGE] = 0.0
+        state[_OUT_S] = 0.0
         return
-    elapsed = state[_PERIOD] * frames
     state[_AGE] += elapsed
+    if abs(error) > _OUTLIER_S:
+        state[_OUT_S] += elapsed
+        state[_TIME] = due
+        return
+    state[_OUT_S] = 0.0
     bandwidth = max(_FAST_BANDWIDTH_HZ * (1.0 - state[_AGE] / _SETTLED_S), BANDWIDTH_HZ)
     omega = min(2.0 * math.pi * bandwidth * elapsed, 0.5)
     state[_TIME] = due + math.sqrt(2.0) * omega * error
-    state[_TOTAL] += frames
     state[_PERIOD] += omega * omega * error / frames

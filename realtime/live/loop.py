@@ -28,9 +28,10 @@ FloatArray = NDArray[np.float32]
 
 RING_S = 2.0
 _CUT_ABOVE_MS = 120.0  # over the target: a device has paused, and nobody wants to hear what lay in between
+_OWING_S = 0.3  # after which what is owed will not come: the input device itself has lost it
 _FAILURES_TOLERATED = 3  # blocks in a row that an engine may fail before it is left alone
 _SILENT_S = 3.0
-_SETTLE_S = 5.0  # until the clocks are smooth enough to hold on to
+_SETTLE_S = 10.0  # until the clocks are smooth enough to hold on to
 
 
 class LiveEngine(Protocol):
@@ -107,6 +108,7 @@ class OutputLane:
         grown_seen: Samples of delay that came from shortages and that the lock knows of.
         started_s: When it began to play.
         updated_s: When the lock was last updated.
+        settled_s: When nothing was owed last.
     """
 
     playout: PlayoutState
@@ -122,6 +124,7 @@ class OutputLane:
     grown_seen: int = 0
     started_s: float = 0.0
     updated_s: float = 0.0
+    settled_s: float = 0.0
 
     @classmethod
     def allocate(
@@ -251,9 +254,14 @@ class LiveLoop:
         source.lost_seen += lost
         source.taken += lost
         for lane in self.outputs:
-            due = lost * lane.rate // source.clock.nominal_rate
-            while due > 0 and lane.is_started:
-                due -= lane.playout.ring.write(self._zeros[: min(due, len(self._zeros))]) or due
+            if lane.is_started:
+                self._send_silence(lane, lost * lane.rate / source.clock.nominal_rate)
+
+    def _send_silence(self, lane: OutputLane, samples: float) -> None:
+        """Write so much silence, as far as there is room."""
+        due = int(samples)
+        while due > 0:
+            due -= lane.playout.ring.write(self._zeros[: min(due, len(self._zeros))]) or due
 
     def _convert(self, is_stale: bool) -> None:
         """Render the block, or let it pass."""
@@ -283,8 +291,9 @@ class LiveLoop:
         playout, lock = lane.playout, lane.lock
         resample_block(self._rendered, lane.resampler, lane.samples)
         if not lane.is_started:
-            if not (lane.clock.is_running and self.source.clock.is_running):
-                return
+            waiting = self.source.capture.ring.available >= self.source.device_block
+            if waiting or not (lane.clock.is_running and self.source.clock.is_running):
+                return  # what has come while the devices opened would stay as delay
             silence = int(lane.prefill.ms * lane.rate / 1000.0)
             playout.ring.write(np.zeros(silence, dtype=np.float32))
         else:
@@ -293,7 +302,7 @@ class LiveLoop:
         playout.ring.write(lane.stretched[:count])
         if not lane.is_started:
             lane.is_started = True
-            lane.started_s = lane.updated_s = lane.prefill.last_shortage_s = now_s
+            lane.started_s = lane.updated_s = lane.settled_s = lane.prefill.last_shortage_s = now_s
             playout.allowed[0] = int(lane.prefill.may_grow_ms * lane.rate / 1000.0)
             playout.started[0] = 1
 
@@ -313,7 +322,12 @@ class LiveLoop:
         if lane.prefill.is_calm(now_s):
             lock.target -= lane.prefill.release_ms(self.times.quantile_ms(0.999), now_s) * per_ms
         level = self.level(lane, now_s)
-        if now_s - lane.started_s < _SETTLE_S:
+        if lane.playout.owed == 0:
+            lane.settled_s = now_s
+        if now_s - lane.settled_s > _OWING_S and level < lock.target:
+            self._send_silence(lane, lock.target - level)
+            lane.settled_s = now_s
+        elif now_s - lane.started_s < _SETTLE_S:
             lock.start(level)
         elif level - lock.target > _CUT_ABOVE_MS * per_ms:
             lane.playout.cut[0] += int(min(level - lock.target, lane.playout.ring.available))

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 MAX_CORRECTION = 1e-3  # 1.7 cents: not to be heard
 _BANDWIDTH_RAD_PER_S = 0.1  # slow beside the clocks' own smoothing
 _SHRINK_PPM = 200.0  # by which a target that fell is approached
+_LARGEST_ERROR_S = 0.005  # what is off by more is off for another reason than drift
+_SMOOTHED_S = 6.0  # error over which is decided whether to engage
+_ENGAGED_FROM_S = 0.0025  # devices with a common clock stay within it, and their samples then go through unchanged
 
 
 @dataclass(slots=True)
@@ -23,6 +26,8 @@ class RateLock:
         followed: Level that is held at the moment: it glides to a lower target.
         integral: What was found to be the difference of the clocks, as a ratio.
         ratio: Output samples to be made per nominal output sample.
+        is_engaged: Whether the level was ever far enough off to show that the clocks differ.
+        smoothed_error: By which that is decided, in seconds.
     """
 
     rate: int
@@ -30,6 +35,8 @@ class RateLock:
     followed: float = float("nan")
     integral: float = 0.0
     ratio: float = 1.0
+    is_engaged: bool = False
+    smoothed_error: float = 0.0
 
     def start(self, level: float) -> None:
         """Hold a level from now on; what is known of the clocks stays."""
@@ -50,7 +57,11 @@ class RateLock:
         if self.followed != self.target:
             step = _SHRINK_PPM * 1e-6 * self.rate * elapsed_s
             self.followed += min(max(self.target - self.followed, -step), step)
-        error = (level - self.followed) / self.rate
+        error = min(max((level - self.followed) / self.rate, -_LARGEST_ERROR_S), _LARGEST_ERROR_S)
+        self.smoothed_error += (error - self.smoothed_error) * min(elapsed_s / _SMOOTHED_S, 1.0)
+        self.is_engaged = self.is_engaged or abs(self.smoothed_error) > _ENGAGED_FROM_S
+        if not self.is_engaged:
+            return self.ratio
         self.integral += _BANDWIDTH_RAD_PER_S**2 * error * elapsed_s
         self.integral = min(max(self.integral, -MAX_CORRECTION), MAX_CORRECTION)
         correction = 2.0 * _BANDWIDTH_RAD_PER_S * error + self.integral

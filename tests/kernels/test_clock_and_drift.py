@@ -36,8 +36,18 @@ def test_a_clock_is_linear_between_callbacks() -> None:
 
 def test_a_pause_starts_the_clock_anew_and_keeps_the_count() -> None:
     clock, total = run_clock(0.0, 10.0, 0.0)
-    clock.tick(20.0, 480)
-    assert clock.total_at(20.0) == pytest.approx(total + 480)
+    for k in range(200):
+        clock.tick(20.0 + 0.01 * k, 480)
+    assert clock.total_at(20.0 + 0.01 * 199) == pytest.approx(total + 200 * 480, abs=1)
+    assert clock.deviation_ppm == pytest.approx(0.0, abs=1.0)
+
+
+def test_a_stall_made_up_for_by_a_burst_leaves_the_clock_alone() -> None:
+    clock, total = run_clock(0.0, 10.0, 0.0)
+    for k in range(1, 101):
+        clock.tick(10.0 + max(0.01 * k, 0.4), 480)  # the first forty all come at once
+    assert clock.total_at(11.0) == pytest.approx(total + 100 * 480, abs=100)
+    assert clock.deviation_ppm == pytest.approx(0.0, abs=20.0)
 
 
 def sine(seconds: float, hz: float = 997.0) -> np.ndarray:

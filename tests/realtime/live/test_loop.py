@@ -61,6 +61,9 @@ class Simulation:
         self.keep = True
         self.paused_out: tuple[float, float] = (0.0, 0.0)
         self.slow: tuple[float, float, float] = (0.0, 0.0, 0.0)  # from, to, seconds of a block
+        self.stalled_in: tuple[float, float] = (0.0, 0.0)  # what comes meanwhile comes at its end, at once
+        self.lost_in: tuple[float, float] = (0.0, 0.0)  # what comes meanwhile is lost by the device
+        self.held: list[np.ndarray] = []
 
     def run(self, until_s: float) -> None:
         out = np.zeros((self.out_frames, 2), dtype=np.float32)
@@ -72,8 +75,14 @@ class Simulation:
                 return
             if now == self.next_in:
                 n = self.sent + np.arange(self.in_frames)
-                capture_from(self.source.capture, self.signal(n).astype(np.float32)[:, None])
-                self.source.clock.tick(now, self.in_frames)
+                self.held.append(self.signal(n).astype(np.float32)[:, None])
+                if self.lost_in[0] <= now < self.lost_in[1]:
+                    self.held.clear()
+                if not self.stalled_in[0] <= now < self.stalled_in[1]:
+                    for frames in self.held:
+                        capture_from(self.source.capture, frames)
+                        self.source.clock.tick(now, self.in_frames)
+                    self.held.clear()
                 self.sent += self.in_frames
                 self.next_in += in_period
             else:
@@ -126,6 +135,23 @@ def test_the_delay_is_what_is_accounted_for() -> None:
     level = sim.loop.level(sim.lane, sim.next_out) + sim.lane.delay_ms * RATE / 1000
     assert delay == pytest.approx(level, abs=600)  # the callbacks' own grain
     assert delay < (20 + sim.lane.prefill.ms + 10 + 5) * RATE / 1000
+
+
+def test_input_that_came_before_the_output_opened_adds_no_delay() -> None:
+    late = Simulation()
+    late.next_out = 0.3037
+    late.run(5.0)
+    prompt = Simulation()
+    prompt.run(5.0)
+    assert late.loop.level(late.lane, 5.0) == pytest.approx(prompt.loop.level(prompt.lane, 5.0), abs=500)
+
+
+def test_devices_with_a_common_clock_change_no_sample() -> None:
+    sim = Simulation()
+    sim.signal = ramp
+    sim.run(30.0)
+    y = sim.output[4 * RATE :] * (1 << 22)
+    assert np.array_equal(np.unique(np.rint(np.diff(y))), [1.0])
 
 
 @pytest.mark.parametrize(("in_rate", "out_rate"), [(44100, 48000), (48000, 44100), (16000, 48000)])
@@ -192,6 +218,33 @@ def test_a_pause_of_the_output_device_adds_no_delay() -> None:
     sim.run(30.0)
     after = sim.sent - sim.output[-1] * (1 << 22)
     assert after - before == pytest.approx(0, abs=0.012 * RATE)
+
+
+@pytest.mark.parametrize("pause_s", [0.03, 0.1, 0.7])
+def test_input_that_comes_late_and_at_once_adds_no_delay(pause_s: float) -> None:
+    sim = Simulation()
+    sim.signal = ramp
+    sim.run(15.0)
+    before = sim.sent - sim.output[-1] * (1 << 22)
+    sim.stalled_in = (15.0, 15.0 + pause_s)
+    sim.run(30.0)
+    after = sim.sent - sim.output[-1] * (1 << 22)
+    assert after - before == pytest.approx(sim.lane.playout.counters[GROWN], abs=500)
+    assert abs(sim.lane.lock.ratio - 1) < 1e-4
+    assert sim.output[-4 * RATE :].min() > 0  # and nothing is missing any more
+
+
+@pytest.mark.parametrize("pause_s", [0.03, 0.1, 0.7, 3.0])
+def test_input_that_the_device_loses_does_not_starve_the_output_for_ever(pause_s: float) -> None:
+    sim = Simulation()
+    sim.signal = ramp
+    sim.run(15.0)
+    before = sim.sent - sim.output[-1] * (1 << 22)
+    sim.lost_in = (15.0, 15.0 + pause_s)
+    sim.run(35.0)
+    after = sim.sent - sim.output[-1] * (1 << 22)
+    assert sim.output[-10 * RATE :].min() > 0
+    assert abs(after - before) < 0.02 * RATE
 
 
 def test_lost_input_is_made_up_for_by_silence() -> None:
