@@ -49,3 +49,13 @@ class MissingDependencyError(AltervoxError):
 
 class DeviceError(AltervoxError):
     """A compute device was asked for that this machine or this torch build does not have."""
+
+
+class AudioDeviceError(AltervoxError):
+    """Microphones, outputs or virtual cables: one is missing, cannot be used or cannot be made."""
+
+
+class UnknownAudioDeviceError(AudioDeviceError):
+    """No sound device of that name, or several: wrong usage rather than a failure."""
+
+    exit_code = 2

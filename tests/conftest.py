@@ -1,7 +1,7 @@
 """Which tests may be skipped, and that no other is.
 
-Tests marked `gpu`, `windows` or `macos` are skipped where there is no such thing. Under CI any other skip is a failure:
-a test that quietly does not run protects nothing.
+Tests marked `gpu`, `windows`, `macos` or `linux` are skipped where there is no such thing. Under CI any other skip is
+a failure: a test that quietly does not run protects nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +9,30 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-EXCUSES = ("gpu", "windows", "macos")
+if TYPE_CHECKING:
+    from pulse import PulseServer
+
+EXCUSES = ("gpu", "windows", "macos", "linux")
+
+
+@pytest.fixture(scope="session")
+def pulse_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulseServer]:
+    """A private PulseAudio server with a virtual microphone and a virtual cable: see rig/pulse.py."""
+    sys.path.insert(0, str(Path(__file__).with_name("rig")))
+    from pulse import PACKAGES, RIG, missing, pulse_server
+
+    absent = missing()
+    if absent:
+        # Not left to the rule about skips: those who use this are marked `linux`, and that excuses a skip.
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {absent}: sudo apt install {PACKAGES}")
+    with pulse_server(tmp_path_factory.mktemp("pulse"), RIG) as server:
+        yield server
 
 
 def _has_gpu() -> bool:
@@ -39,6 +58,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("this is not Windows")
     if item.get_closest_marker("macos") and sys.platform != "darwin":
         pytest.skip("this is not macOS")
+    if item.get_closest_marker("linux") and not sys.platform.startswith("linux"):
+        pytest.skip("this is not Linux")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,16 +15,21 @@ from click.core import ParameterSource
 
 from ..kernels.errors import AltervoxError
 from ..models.voice import F0_METHODS, VoiceParams
+from .cli_live import live
 
 log = logging.getLogger("altervox")
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 _DEFAULTS = VoiceParams()
-_F0_HELP = (
-    "How pitch is found. "
-    + " ".join(f"{name}: {what}." for name, what in F0_METHODS.items())
-    + " With --quality live, RVC voices take rmvpe only and the voices that ship dio only; auto is that."
-)
+_F0_HELP = "How pitch is found. " + " ".join(f"{name}: {what}." for name, what in F0_METHODS.items())
+
+
+def _f0_method(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """The value; one that is none is answered with what each of them is."""
+    if value not in F0_METHODS:
+        known = "\n".join(f"  {name}: {what}" for name, what in F0_METHODS.items())
+        raise click.BadParameter(f"{value!r} is none of these:\n{known}", context, parameter)
+    return value
 
 
 def _within(name: str) -> click.FloatRange:
@@ -46,6 +51,7 @@ def cli(verbose: bool) -> None:
     """Change a voice: woman, man, child, giant, robot, whisper, or an RVC voice of your own.
 
     \b
+      altervox live --voice robot
       altervox convert talk.wav -o out.wav --voice robot
       altervox voices
       altervox doctor
@@ -55,6 +61,9 @@ def cli(verbose: bool) -> None:
     )
     for noisy in ("numba", "urllib3", "filelock", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+cli.add_command(live)
 
 
 @cli.command(no_args_is_help=True)
@@ -93,7 +102,14 @@ def cli(verbose: bool) -> None:
     show_default=True,
     help="Of --quality live: silence where the input is quieter than this; -60 is off.",
 )
-@click.option("--f0-method", type=click.Choice(list(F0_METHODS)), default="auto", show_default=True, help=_F0_HELP)
+@click.option(
+    "--f0-method",
+    metavar=f"[{'|'.join(F0_METHODS)}]",
+    callback=_f0_method,
+    default="auto",
+    show_default=True,
+    help=_F0_HELP,
+)
 @click.option("--speaker", type=click.IntRange(min=0), default=0, help="Number of the speaker, in voices of several.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, help="Of the noise in the voice.")
@@ -231,6 +247,46 @@ def doctor(audio: Path | None, as_json: bool) -> int:
     from .doctor import doctor as run
 
     return run(audio, as_json)
+
+
+@cli.command()
+@click.option("--all", "everything", is_flag=True, help="Of every host API, and monitors of outputs too.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
+def devices(everything: bool, as_json: bool) -> int:
+    """List microphones, outputs and virtual cables."""
+    from .devices_command import show
+
+    return show(as_json, everything)
+
+
+@cli.group()
+def cable() -> None:
+    """Make a virtual cable, through which Discord or OBS hear the voice (Linux); elsewhere say how to get one."""
+
+
+@cable.command("create")
+def cable_create() -> int:
+    """Make it, or what is missing of it."""
+    from .cable import create
+
+    return create()
+
+
+@cable.command("remove")
+def cable_remove() -> int:
+    """Remove what `create` has made."""
+    from .cable import remove
+
+    return remove()
+
+
+@cable.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
+def cable_status(as_json: bool) -> int:
+    """Say whether it is there. Exit code 1 if not."""
+    from .cable import status
+
+    return status(as_json)
 
 
 @cli.group()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes.util
-import importlib.util
 import json
 import os
 import platform
@@ -77,9 +75,11 @@ def _all(audio: Path | None) -> Iterator[Check]:
     yield python_check()
     yield from torch_checks(gpus)
     yield onnx_check(gpus)
-    yield portaudio_check()
     yield index_check()
     yield from library_checks()
+    from .doctor_devices import device_checks
+
+    yield from device_checks()
     if audio is not None:
         from .doctor_audio import audio_checks
 
@@ -192,7 +192,7 @@ def onnx_check(gpus: list[NvidiaGpu]) -> Check:
             "python -m pip uninstall -y onnxruntime onnxruntime-gpu, then install the one you need",
         )
     if not installed:
-        return Check("onnx runtime", "ok", "not installed; only exported voices need it")
+        return Check("onnx runtime", "ok", "not installed; it would find pitch three times as fast on a CPU")
     from ..realtime.backends import onnx_providers
 
     ((package, release),) = installed.items()
@@ -204,20 +204,6 @@ def onnx_check(gpus: list[NvidiaGpu]) -> Check:
     if gpus and not any(p.startswith(("CUDA", "Tensorrt")) for p in providers):
         return Check("onnx runtime", "warning", found, "for the GPU: uninstall onnxruntime, install onnxruntime-gpu")
     return Check("onnx runtime", "ok", found)
-
-
-def portaudio_check() -> Check:
-    """PortAudio, which live conversion needs and file conversion does not."""
-    if importlib.util.find_spec("sounddevice") is not None and sys.platform in ("win32", "darwin"):
-        return Check("portaudio", "ok", "comes with sounddevice")
-    library = ctypes.util.find_library("portaudio")
-    if library:
-        return Check("portaudio", "ok", library)
-    remedy = {
-        "linux": "sudo apt install libportaudio2 (or your system's package of PortAudio)",
-        "darwin": "brew install portaudio",
-    }.get(sys.platform, "python -m pip install sounddevice")
-    return Check("portaudio", "warning", "not found; converting files does not need it", remedy)
 
 
 def index_check() -> Check:
@@ -248,7 +234,10 @@ def library_checks() -> Iterator[Check]:
                 f"fetched on first use ({model.size_bytes / 1e6:.0f} MB), or put {model.filename} from "
                 f"https://huggingface.co/{model.repository} into {base_folder()}"
             )
-            yield Check(model.filename, "warning", "not there; RVC voices need it", remedy)
+            if model is PITCH_NETWORK:
+                yield Check(model.filename, "ok", "not there; only --f0-method rmvpe needs it", remedy)
+            else:
+                yield Check(model.filename, "warning", "not there; RVC voices need it", remedy)
             continue
         size = path.stat().st_size
         published = "the published size" if size == model.size_bytes else "not the published size"

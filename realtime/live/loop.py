@@ -19,8 +19,10 @@ from ...kernels.errors import AltervoxError
 from ...kernels.playout import GROWN, LOST, PLAYED, STARVATIONS, CaptureState, PlayoutState
 from ...kernels.polyphase import ResamplerState, resample_block
 from ...kernels.ring import RingBuffer
+from .chain import Chain
 from .prefill import BlockTimes, PrefillTarget
 from .rate_lock import MAX_CORRECTION, RateLock
+from .recorder import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -170,8 +172,10 @@ class LiveLoop:
         engine: Takes blocks at its own rate.
         source: The input.
         outputs: The first one is the cable.
+        chain: Effects around the engine; None for none.
 
     Attributes:
+        recorder: Takes what comes in and goes out while it is set.
         muted: Whether silence goes out.
         blocks: Blocks so far.
         late_blocks: Of them, those that were not rendered because their time was over.
@@ -181,8 +185,12 @@ class LiveLoop:
         output_peak: The same of what went out.
     """
 
-    def __init__(self, engine: LiveEngine, source: InputLane, outputs: list[OutputLane]) -> None:
+    def __init__(
+        self, engine: LiveEngine, source: InputLane, outputs: list[OutputLane], chain: Chain | None = None
+    ) -> None:
         self.engine = engine
+        self.chain = chain
+        self.recorder: Recorder | None = None
         self.source = source
         self.outputs = outputs
         self.muted = False
@@ -192,7 +200,7 @@ class LiveLoop:
         self.input_peak = self.output_peak = 0.0
         self._failures = 0
         self._silent_samples = 0
-        self._block, self._rendered = np.zeros((2, engine.block_size), dtype=np.float32)
+        self._block, self._heard, self._rendered = np.zeros((3, engine.block_size), dtype=np.float32)
         self._zeros = np.zeros(engine.block_size * 4, dtype=np.float32)
 
     @property
@@ -215,7 +223,17 @@ class LiveLoop:
         source.taken += source.device_block
         self._note_input()
         resample_block(source.samples, source.resampler, self._block)
+        recorder = self.recorder
+        if recorder is not None:
+            np.copyto(self._heard, self._block)
+        if self.chain is not None:
+            self.chain.before(self._block)
         self._convert(self._is_stale())
+        if self.chain is not None:
+            self.chain.after(self._rendered)
+        self.output_peak = max(float(self._rendered.max()), -float(self._rendered.min()))
+        if recorder is not None:
+            recorder.take(self._heard, self._rendered)
         for lane in self.outputs:
             self._send(lane, now_s)
         self.blocks += 1
@@ -284,7 +302,6 @@ class LiveLoop:
                 self._rendered[:] = 0.0
         if self.muted:
             self._rendered[:] = 0.0
-        self.output_peak = max(float(self._rendered.max()), -float(self._rendered.min()))
 
     def _send(self, lane: OutputLane, now_s: float) -> None:
         """Give the block to an output, as many samples as its clock wants."""

@@ -87,7 +87,7 @@ class LiveStatus:
         row = self.record[0].copy()
         fields = {name: row[name].item() for name in STATUS.names or ()}
         values = {k: v.decode(errors="replace") if isinstance(v, bytes) else v for k, v in fields.items()}
-        values["state"] = STATES[values["state"]]
+        values["state"] = STATES[int(row["state"])]
         return values
 
     def close(self, unlink: bool = False) -> None:

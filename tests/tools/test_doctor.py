@@ -58,7 +58,8 @@ def test_an_unwritable_library_is_an_error(tmp_path: Path) -> None:
 
 def test_for_people_it_is_lines_with_remedies(tmp_path: Path) -> None:
     done = run(ALTERVOX_HOME=str(tmp_path))
-    assert "warning  rmvpe.pt" in done.stdout
+    assert "warning  hubert_base.pt" in done.stdout
+    assert "ok       rmvpe.pt" in done.stdout
     assert "or put rmvpe.pt from https://huggingface.co/" in done.stdout
     assert not done.stderr
 

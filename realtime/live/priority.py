@@ -1,0 +1,62 @@
+"""What the audio process asks of the system, so that other programs do not make it late.
+
+Windows: high priority class and a timer of 1 ms (not run there). macOS: quality-of-service class "user interactive"
+(not run there). Linux: SCHED_RR where the limits allow it, else a lower nice value where they allow that.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import os
+import sys
+
+log = logging.getLogger(__name__)
+
+_HIGH_PRIORITY_CLASS = 0x80
+_QOS_CLASS_USER_INTERACTIVE = 0x21
+_REALTIME_PRIORITY = 2  # sound servers run at 5 and more
+_NICE = -11
+
+
+def raise_priority() -> str:
+    """Ask for it.
+
+    Returns:
+        What was granted, for people.
+    """
+    if sys.platform == "win32":
+        kernel, timer = ctypes.windll.kernel32, ctypes.windll.winmm
+        timer.timeBeginPeriod(1)
+        granted = kernel.SetPriorityClass(kernel.GetCurrentProcess(), _HIGH_PRIORITY_CLASS)
+        return "high priority" if granted else "normal priority"
+    if sys.platform == "darwin":
+        refused = ctypes.CDLL(None).pthread_set_qos_class_self_np(_QOS_CLASS_USER_INTERACTIVE, 0)
+        return "normal priority" if refused else "user-interactive"
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+    except PermissionError:
+        return "normal priority (no right to more: see `altervox doctor`)"
+    return f"nice {_NICE}"
+
+
+def raise_thread_priority() -> str:
+    """Ask the same for the calling thread, which renders: real time, below the sound server.
+
+    Returns:
+        What was granted, for people; empty for nothing.
+    """
+    if not sys.platform.startswith("linux"):
+        return ""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_REALTIME_PRIORITY))
+    except PermissionError:
+        return ""
+    return f"SCHED_RR {_REALTIME_PRIORITY}"
+
+
+def settle_memory() -> None:
+    """Take what lives by now out of the garbage collector's rounds."""
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,81 @@
+"""Recording of what comes in and goes out while live: rings that the engine fills, files that another thread writes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from ...kernels.errors import OutputError
+from ...kernels.ring import RingBuffer
+
+log = logging.getLogger(__name__)
+
+FloatArray = NDArray[np.float32]
+
+_RING_S = 20.0
+_EVERY_S = 0.2
+_NAMES = ("input", "output")
+
+
+class Recorder:
+    """Two WAV files, `input-<time>.wav` and `output-<time>.wav`, in step with one another but for the delay.
+
+    Attributes:
+        lost: Samples that found no room, because the disk was too slow.
+        error: Why writing has ended, empty while it goes on.
+
+    Args:
+        folder: Where they go; made if it is missing.
+        sample_rate: Hz.
+
+    Raises:
+        OutputError: the files cannot be made.
+    """
+
+    def __init__(self, folder: Path, sample_rate: int) -> None:
+        self.lost = 0
+        self.error = ""
+        self._rings = [RingBuffer.allocate(int(_RING_S * sample_rate)) for _ in _NAMES]
+        self._scratch = np.zeros(sample_rate, dtype=np.float32)
+        stamp = time.strftime("%Y-%m-%d-%H%M%S")
+        self.paths = [folder / f"{name}-{stamp}.wav" for name in _NAMES]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._files = [soundfile.SoundFile(path, "x", sample_rate, 1, "FLOAT") for path in self.paths]
+        except (OSError, soundfile.LibsndfileError) as error:
+            raise OutputError(f"{folder} cannot be recorded to ({error}): choose another folder") from error
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
+        self._thread.start()
+
+    def take(self, heard: FloatArray, sent: FloatArray) -> None:
+        """Note a block of the input and of the output [n]; never waits."""
+        for ring, block in zip(self._rings, (heard, sent), strict=True):
+            self.lost += len(block) - ring.write(block)
+
+    def close(self) -> None:
+        """Write what is left and close the files."""
+        self._ending.set()
+        self._thread.join()
+        for file in self._files:
+            file.close()
+
+    def _write(self) -> None:
+        while not self.error:
+            ending = self._ending.wait(_EVERY_S)
+            for ring, file in zip(self._rings, self._files, strict=True):
+                while count := ring.read_into(self._scratch):
+                    try:
+                        file.write(self._scratch[:count])
+                    except soundfile.LibsndfileError as error:
+                        self.error = f"recording has ended, for {file.name} cannot be written: {error}"
+                        log.warning(self.error)
+                        return
+            if ending:
+                return

@@ -1,0 +1,300 @@
+"""The audio process: device callbacks and the engine's loop, and nothing else that could keep them waiting."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...kernels.errors import AltervoxError, AudioDeviceError
+from ...kernels.playout import LOST, STARVATIONS, STARVED
+from ..device import rescan
+from .chain import Chain
+from .loop import InputLane, LiveLoop, OutputLane
+from .prefill import callbacks_need_ms, check_block_time
+from .priority import raise_priority, raise_thread_priority, settle_memory
+from .recorder import Recorder
+from .settings import Command, LiveSettings, SetBypass, SetMuted, SetParams, SetVoice, Stop
+from .status import STATES, LiveStatus
+from .streams import OpenStream, StreamSpec
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+
+log = logging.getLogger(__name__)
+
+_WARM_UP_BLOCKS = 40
+_COLD_BLOCKS = 5  # the first ones compile and allocate
+_LONGEST_SLEEP_S = 0.004
+_SHORTEST_SLEEP_S = 0.0003
+_COMMANDS_EVERY_S = 0.02
+_STATUS_EVERY_S = 0.1
+_RECONNECT_EVERY_S = 1.0
+_DEFAULT_CALLBACK_MS = 10.0
+
+
+def run_audio_process(settings: LiveSettings, commands: Connection, status_name: str) -> None:
+    """Run a session until it is told to stop or the other side is gone; what went wrong stands in the status.
+
+    Args:
+        settings: What is wanted.
+        commands: `Command`s come from here.
+        status_name: Of the shared `LiveStatus`.
+    """
+    os.environ.update(settings.environment)
+    status = LiveStatus.attach(status_name)
+    stopping = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the other side says what to do
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        session = Session(settings, commands, status, stopping)
+        session.run()
+        status.put(state=STATES.index("stopped"))
+    except AltervoxError as error:
+        status.put(cause=str(error), state=STATES.index("failed"))
+    finally:
+        status.close()
+
+
+class Session:
+    """One live session, from the first warm-up to the last sample.
+
+    Args:
+        settings: What is wanted.
+        commands: `Command`s come from here.
+        status: Told what happens.
+        stopping: Set from outside to end it.
+
+    Raises:
+        AltervoxError: the voice cannot be had, the machine is too slow for the block, or a device does not open.
+    """
+
+    def __init__(
+        self, settings: LiveSettings, commands: Connection, status: LiveStatus, stopping: threading.Event
+    ) -> None:
+        self.settings = settings
+        self._commands = commands
+        self._status = status
+        self._stopping = stopping
+        self._streams: list[OpenStream] = []
+        self._cause = ""
+        log.info("priority: %s", raise_priority())
+        import torch
+
+        from ..swap import SwappableEngine
+
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(True)
+        self._engine = SwappableEngine(self._build_engine(settings.voice))
+        self._voice_name = settings.voice
+        self._chain = Chain.allocate(self._engine.sample_rate, settings.suppress_noise, settings.input_gain_db)
+        worst_ms = self._warm_up()
+        check_block_time(worst_ms, settings.config.block_ms)
+        need_ms = callbacks_need_ms(*(_callback_ms(spec) for spec in (settings.source, settings.outputs[0])))
+        self._least_prefill_ms = need_ms
+        self._prefill_ms = settings.prefill_ms if settings.prefill_ms is not None else need_ms + worst_ms
+        self._loop = self._new_loop()
+        if settings.record_folder is not None:
+            self._loop.recorder = Recorder(settings.record_folder, self._engine.sample_rate)
+        self._started_s = time.perf_counter()
+
+    def run(self) -> None:
+        """Convert until it is over."""
+        self._open()
+        settle_memory()
+        log.info("the rendering thread: %s", raise_thread_priority() or "as the process")
+        next_commands = next_status = 0.0
+        try:
+            while not self._stopping.is_set():
+                now = time.perf_counter()
+                worked = self._loop.step(now)
+                if now >= next_commands:
+                    next_commands = now + _COMMANDS_EVERY_S
+                    self._obey()
+                if now >= next_status:
+                    next_status = now + _STATUS_EVERY_S
+                    self._report(now)
+                    if not all(stream.is_alive(now) for stream in self._streams):
+                        self._reconnect()
+                if not worked:
+                    time.sleep(self._until_next_block(now))
+        finally:
+            self._close()
+            if self._loop.recorder is not None:
+                self._loop.recorder.close()
+
+    def _build_engine(self, voice: str) -> Engine:
+        from ...models import load_voice
+        from ..engine import Engine
+
+        return Engine(load_voice(voice, self.settings.device), self.settings.config, self.settings.params)
+
+    def _warm_up(self) -> float:
+        """Run blocks of noise through the engine; returns the slowest one's milliseconds once it is warm."""
+        engine = self._engine
+        block, out = np.zeros((2, engine.block_size), dtype=np.float32)
+        rng, times = np.random.default_rng(0), []
+        for _ in range(_WARM_UP_BLOCKS + _COLD_BLOCKS):
+            block[:] = 0.05 * rng.standard_normal(len(block))
+            started = time.perf_counter()
+            self._chain.before(block)
+            engine.process(block, out)
+            self._chain.after(out)
+            times.append(time.perf_counter() - started)
+        engine.reset()
+        return 1000.0 * max(times[_COLD_BLOCKS:])
+
+    def _new_loop(self) -> LiveLoop:
+        """Fresh lanes between the devices; the engine goes on."""
+        settings, rate = self.settings, self._engine.sample_rate
+        block_ms = settings.config.block_ms
+        source = InputLane.allocate(settings.source.rate, rate, block_ms, settings.source.channel)
+        outputs = [
+            OutputLane.allocate(rate, spec.rate, block_ms, self._prefill_ms, self._least_prefill_ms)
+            for spec in settings.outputs
+        ]
+        return LiveLoop(self._engine, source, outputs, self._chain)
+
+    def _open(self) -> None:
+        """Open all devices, or none.
+
+        Raises:
+            AudioDeviceError: one does not open.
+        """
+        lanes: list[InputLane | OutputLane] = [self._loop.source, *self._loop.outputs]
+        try:
+            for spec, lane in zip((self.settings.source, *self.settings.outputs), lanes, strict=True):
+                self._streams.append(OpenStream(spec, lane))
+        except AudioDeviceError:
+            self._close()
+            raise
+        self._cause = ""
+        self._status.put(state=STATES.index("running"), cause="")
+
+    def _close(self) -> None:
+        while self._streams:
+            self._streams.pop().close()
+
+    def _reconnect(self) -> None:
+        """Devices are gone: be silent, and open them again when they are back."""
+        before = self._loop
+        self._status.put(state=STATES.index("reconnecting"), cause="a device has stopped; waiting for it to come back")
+        log.warning("a device has stopped; waiting for it to come back")
+        self._close()
+        while not self._stopping.is_set():
+            self._loop = self._new_loop()
+            for kept in ("recorder", "muted", "times", "blocks", "late_blocks", "failed_blocks"):
+                setattr(self._loop, kept, getattr(before, kept))
+            try:
+                rescan()
+                self._open()
+            except AudioDeviceError as error:
+                log.debug("not yet: %s", error)
+                self._obey()
+                self._stopping.wait(_RECONNECT_EVERY_S)
+            else:
+                log.info("the devices are back")
+                return
+
+    def _obey(self) -> None:
+        """Carry out the commands that have come."""
+        try:
+            while self._commands.poll():
+                self._carry_out(self._commands.recv())
+        except (EOFError, OSError):  # the other side is gone
+            self._stopping.set()
+
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case SetParams(params):
+                self._engine.params = params
+                self.settings = replace(self.settings, params=params)
+            case SetVoice(voice):
+                threading.Thread(target=self._change_voice, args=(voice,), daemon=True).start()
+            case SetBypass(bypass):
+                self._engine.bypass = bypass
+            case SetMuted(muted):
+                self._loop.muted = muted
+            case Stop():
+                self._stopping.set()
+
+    def _change_voice(self, voice: str) -> None:
+        """Build another voice while this one sounds; on another thread."""
+        try:
+            self._engine.prepare(self._build_engine(voice))
+            self._voice_name = voice
+            self._loop.retry()
+            self._cause = ""
+        except AltervoxError as error:
+            self._cause = str(error)
+            log.warning("%s", error)
+
+    def _until_next_block(self, now: float) -> float:
+        """Seconds to sleep until a block may be there."""
+        source = self._loop.source
+        missing = source.device_block - source.capture.ring.available
+        return min(max(0.5 * missing / source.clock.nominal_rate, _SHORTEST_SLEEP_S), _LONGEST_SLEEP_S)
+
+    def _report(self, now: float) -> None:
+        """Write the status."""
+        loop, engine, status = self._loop, self._engine, self._status
+        source, lane = loop.source, loop.outputs[0]
+        counters = lane.playout.counters
+        device_in, device_out = self._streams[0].latency_ms, self._streams[1].latency_ms
+        engine_ms = 1000.0 * (engine.latency_samples + self._chain.latency_samples) / engine.sample_rate
+        resampler_ms = lane.delay_ms + 1000.0 * source.resampler.delay_samples_out / engine.sample_rate
+        rings_ms = 1000.0 * loop.level(lane, now) / lane.rate if lane.is_started else 0.0
+        block_ms = float(self.settings.config.block_ms)
+        status.put(
+            cause=loop.cause or self._cause or (loop.recorder.error if loop.recorder is not None else ""),
+            voice=self._voice_name,
+            input_device=self.settings.source.device.name,
+            output_device=self.settings.outputs[0].device.name,
+            sample_rate=engine.sample_rate,
+            seconds=now - self._started_s,
+            input_peak_db=_db(loop.input_peak),
+            output_peak_db=_db(loop.output_peak),
+            input_is_silent=loop.input_is_silent,
+            bypass=engine.bypass,
+            muted=loop.muted,
+            blocks=loop.blocks,
+            late_blocks=loop.late_blocks,
+            muted_blocks=engine.engine.muted_blocks,
+            failed_blocks=loop.failed_blocks,
+            shortages=int(counters[STARVATIONS]),
+            starved_samples=int(counters[STARVED]),
+            lost_samples=int(source.capture.counters[LOST]),
+            block_p50_ms=loop.times.quantile_ms(0.5),
+            block_p99_ms=loop.times.quantile_ms(0.99),
+            block_max_ms=loop.times.quantile_ms(1.0),
+            deadline_ms=block_ms,
+            drift_ppm=lane.lock.drift_ppm,
+            device_in_ms=device_in,
+            block_ms=block_ms,
+            engine_ms=engine_ms,
+            resampler_ms=resampler_ms,
+            prefill_ms=max(rings_ms - block_ms, 0.0),
+            prefill_grown_ms=lane.prefill.ms - self._prefill_ms,
+            device_out_ms=device_out,
+            total_ms=device_in + rings_ms + engine_ms + resampler_ms + device_out,
+        )
+
+
+def _callback_ms(spec: StreamSpec) -> float:
+    return 1000.0 * spec.frames / spec.rate if spec.frames else _DEFAULT_CALLBACK_MS
+
+
+def _db(peak: float) -> float:
+    return float(20.0 * np.log10(max(peak, 1e-5)))

@@ -1,0 +1,78 @@
+"""What a live session is asked for, and the commands that change it while it runs: plain data, for another process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...models.voice import VoiceParams
+from ..config import StreamConfig
+from .streams import StreamSpec
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """A live session.
+
+    Attributes:
+        voice: Name or file of the first voice.
+        device: Where networks run: "auto", "cpu", "cuda", ...
+        config: Geometry; its sample rate is that of the output device.
+        params: The first parameters.
+        source: The microphone.
+        outputs: The cable, and a monitor if there is one.
+        environment: For PortAudio, set before it is loaded.
+        record_folder: Where input and output are recorded; None for not at all.
+        suppress_noise: Whether RNNoise cleans the microphone.
+        input_gain_db: Of the microphone.
+        prefill_ms: Instead of what is measured; None to measure.
+    """
+
+    voice: str
+    device: str
+    config: StreamConfig
+    params: VoiceParams
+    source: StreamSpec
+    outputs: tuple[StreamSpec, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    record_folder: Path | None = None
+    suppress_noise: bool = False
+    input_gain_db: float = 0.0
+    prefill_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetParams:
+    """Render with other parameters from the next block on."""
+
+    params: VoiceParams
+
+
+@dataclass(frozen=True, slots=True)
+class SetVoice:
+    """Build another voice beside the one that sounds, and go over to it when it is ready."""
+
+    voice: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetBypass:
+    """Let the untouched input be heard, with the same delay, or the voice again."""
+
+    bypass: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetMuted:
+    """Send silence, or sound again."""
+
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the session."""
+
+
+Command = SetParams | SetVoice | SetBypass | SetMuted | Stop

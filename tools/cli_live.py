@@ -1,0 +1,95 @@
+"""The command line of `altervox live`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..models.voice import STREAMING_F0_METHODS, VoiceParams
+
+_DEFAULTS = VoiceParams()
+
+
+def _within(name: str) -> click.FloatRange:
+    low, high = VoiceParams.RANGES[name]
+    return click.FloatRange(low, high)
+
+
+@click.command()
+@click.option("--input", "source", help="Microphone: name, part of it, or number in `altervox devices`.")
+@click.option("--output", help="Where the voice goes; else the one virtual cable.")
+@click.option("--monitor", help="An output to hear yourself on, beside the cable.")
+@click.option("--voice", default="woman", show_default=True, help="Name in `altervox voices`, or path of a .pth.")
+@click.option("--pitch", type=_within("pitch_semitones"), default=0.0, help="Semitones up or down.")
+@click.option("--formant", type=_within("formant_semitones"), default=0.0, help="Moves resonances; semitones.")
+@click.option(
+    "--index-rate",
+    type=_within("index_rate"),
+    default=_DEFAULTS.index_rate,
+    show_default=True,
+    help="Share of retrieved features (voices with an .index).",
+)
+@click.option(
+    "--protect",
+    type=_within("protect"),
+    default=_DEFAULTS.protect,
+    show_default=True,
+    help="Keeps consonants crisp with an index; 0.5 is off.",
+)
+@click.option(
+    "--rms-mix",
+    type=_within("rms_mix"),
+    default=_DEFAULTS.rms_mix,
+    show_default=True,
+    help="Loudness: 0 follows the speaker, 1 is the voice's own.",
+)
+@click.option("--gain-db", type=_within("gain_db"), default=_DEFAULTS.gain_db, show_default=True, help="Of the output.")
+@click.option(
+    "--gate-db",
+    type=_within("gate_db"),
+    default=_DEFAULTS.gate_db,
+    show_default=True,
+    help="Silence where the input is quieter than this; -60 is off.",
+)
+@click.option("--speaker", type=click.IntRange(min=0), default=0, help="Number of the speaker, in voices of several.")
+@click.option(
+    "--f0-method",
+    type=click.Choice(STREAMING_F0_METHODS),
+    default="auto",
+    show_default=True,
+    help="How pitch is found: rmvpe is the published network, fetched once; the others are the one that ships.",
+)
+@click.option("--device", default="auto", show_default=True, help="Where networks run: auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--block-ms", type=int, help="Audio per step, a multiple of 20; 40 unless told.")
+@click.option("--lookahead-ms", type=int, help="How long an RVC voice waits for what follows.")
+@click.option("--context-ms", type=int, help="The past that an RVC voice looks at.")
+@click.option("--callback-ms", type=click.FloatRange(1, 100), default=10.0, show_default=True, help="Of the devices.")
+@click.option("--prefill-ms", type=click.FloatRange(1, 250), help="Output held ready; else measured at the start.")
+@click.option("--exclusive", is_flag=True, help="Keep other programs off the devices (WASAPI, Core Audio).")
+@click.option("--channel", type=click.IntRange(min=0), default=0, help="Of the microphone, from 0.")
+@click.option("--denoise", is_flag=True, help="Suppress the microphone's noise with RNNoise; 20 ms more delay.")
+@click.option("--input-gain-db", type=click.FloatRange(-60, 60), default=0.0, help="Of the microphone.")
+@click.option("--record", type=click.Path(path_type=Path, file_okay=False), help="Record input and output here.")
+@click.option("--seconds", type=click.FloatRange(min=0.1), help="Stop after so long.")
+@click.option("--json", "as_json", is_flag=True, help="Print statistics as JSON at the end, for programs.")
+def live(seconds: float | None, as_json: bool, **options: Any) -> int:
+    """Change your voice while you speak: from the microphone into a virtual cable, until Ctrl-C.
+
+    \b
+      altervox live                                      default microphone, the one virtual cable
+      altervox live --voice robot --monitor headphones   hear yourself too
+    """
+    from .live_command import LiveOptions
+    from .live_command import live as run
+
+    params = VoiceParams(
+        pitch_semitones=options.pop("pitch"),
+        formant_semitones=options.pop("formant"),
+        **{
+            name: options.pop(name)
+            for name in ("index_rate", "protect", "rms_mix", "gain_db", "gate_db", "speaker", "f0_method")
+        },
+    )
+    return run(LiveOptions(**options), params, seconds, as_json)
