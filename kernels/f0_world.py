@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ParameterError
-from .f0_correlation import correlation_f0
 
 SHORTEST_S = 0.1  # the estimators need a few periods of their lowest F0
 
@@ -58,46 +57,33 @@ def world_f0(
     return f0[:frames].astype(np.float32)
 
 
-def recent_f0(
+def refined_f0(
     audio: NDArray[np.floating[Any]],
     sample_rate: int,
+    f0_hz: NDArray[np.floating[Any]],
     first: int,
-    count: int,
     frame_period_ms: float,
-    floor_hz: float,
-    ceiling_hz: float,
-) -> NDArray[np.float32]:
-    """F0 of some frames of a short window, by DIO on a decimated copy and StoneMask on these frames alone.
+) -> NDArray[np.float64]:
+    """F0 of some frames made precise by StoneMask, from the instantaneous frequencies of the harmonics around it.
 
-    DIO finds no voicing near the end of what it is given. There F0 is held, or found by correlation where a voice has
-    just begun; whoever uses it must decide on voicing by other means (D4C does).
+    It reads one and a half periods on both sides of a frame.
 
     Args:
         audio: Mono [N], frame 0 centred on its first sample.
         sample_rate: In Hz.
-        first: Index of the first frame wanted.
-        count: How many.
+        f0_hz: A rough F0 [frames], 0 where unvoiced.
+        first: Index of the first of these frames.
         frame_period_ms: From frame to frame.
-        floor_hz: Lowest F0 that is looked for.
-        ceiling_hz: Highest, below an eighth of the rate.
 
     Returns:
-        [count] in Hz, 0 where there is no sign of a voice.
+        [frames] in Hz; the rough F0 where StoneMask finds none within a fifth of it.
     """
     import pyworld
 
-    x = np.ascontiguousarray(audio, dtype=np.float64)
-    options = {"f0_floor": floor_hz, "f0_ceil": ceiling_hz, "frame_period": frame_period_ms}
-    coarse, times = pyworld.dio(x, sample_rate, speed=4, **options)
-    wanted = slice(first, first + count)
-    held = hold_f0(coarse, before=round(20.0 / frame_period_ms), after=round(20.0 / frame_period_ms))[wanted]
-    centres = np.rint(times[wanted] * sample_rate).astype(np.int64)
-    found = np.where(held > 0, held, correlation_f0(x, sample_rate, centres, floor_hz, ceiling_hz))
-    late = hold_f0(coarse, before=0, after=round(60.0 / frame_period_ms))[wanted]
-    found = np.where(found > 0, found, late)
-    refined = pyworld.stonemask(x, found, np.ascontiguousarray(times[wanted]), sample_rate)
-    # StoneMask gives up where there are no harmonics; the value stands for a voice that may begin there.
-    return np.where(refined > 0, refined, found).astype(np.float32)
+    rough = np.ascontiguousarray(f0_hz, dtype=np.float64)
+    times = (first + np.arange(len(rough))) * (frame_period_ms / 1000.0)
+    refined = pyworld.stonemask(np.ascontiguousarray(audio, dtype=np.float64), rough, times, sample_rate)
+    return np.where(refined > 0, refined, rough)
 
 
 def hold_f0(f0_hz: NDArray[np.floating[Any]], before: int, after: int) -> NDArray[np.float64]:

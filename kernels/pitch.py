@@ -1,4 +1,4 @@
-"""F0 on the way from salience to the generator: decode, coarse bins, gaps.
+"""F0 on the way from salience to what renders it: decode, coarse bins, gaps, frames between frames.
 
 Bins are 20 cents apart, as in CREPE (Kim et al. 2018, arXiv:1802.06182) and RMVPE (Wei et al. 2023, arXiv:2306.15412).
 """
@@ -17,6 +17,7 @@ VOICING_THRESHOLD = 0.03
 COARSE_F0_MIN_HZ = 50.0
 COARSE_F0_MAX_HZ = 1100.0
 
+MOST_GLIDE_CENTS = 300.0  # within 10 ms; beyond, one of two neighbours is an error, or another voice
 _NEIGHBOURS = 4  # bins on each side of the maximum that enter the weighted mean
 
 
@@ -36,10 +37,11 @@ def decode_salience(salience: FloatArray, threshold: float = VOICING_THRESHOLD) 
     centre = salience.argmax(axis=1)
     bins = centre[:, None] + np.arange(-_NEIGHBOURS, _NEIGHBOURS + 1)
     inside = (bins >= 0) & (bins < N_BINS)
-    weight = np.take_along_axis(salience, bins.clip(0, N_BINS - 1), axis=1) * inside
+    rows = np.arange(frames)[:, None]
+    weight = salience[rows, np.minimum(np.maximum(bins, 0), N_BINS - 1)] * inside
     total = weight.sum(axis=1)  # in float32 like the reference, which moves the result by up to 0.001 cent
     cents = (weight * (FIRST_BIN_CENTS + CENTS_PER_BIN * bins)).sum(axis=1) / np.where(total > 0, total, 1.0)
-    voiced = salience.max(axis=1) > threshold
+    voiced = salience[rows[:, 0], centre] > threshold
     return np.where(voiced, 10.0 * 2.0 ** (cents / 1200.0), 0.0).astype(np.float32)
 
 
@@ -65,3 +67,20 @@ def fill_unvoiced(f0_hz: FloatArray) -> FloatArray:
     if len(voiced) == 0:
         return f0_hz
     return np.interp(np.arange(len(f0_hz)), voiced, f0_hz[voiced]).astype(np.float32)
+
+
+def halfway_f0(before_hz: FloatArray, after_hz: FloatArray) -> FloatArray:
+    """F0 in the middle between frames: the mean pitch, or the F0 of the one that has some.
+
+    Args:
+        before_hz: [frames] in Hz, 0 where unvoiced.
+        after_hz: Of the frames 10 ms later [frames].
+
+    Returns:
+        [frames] in Hz; where the two are more than `MOST_GLIDE_CENTS` apart, the earlier one: nothing lies between.
+    """
+    product = before_hz * after_hz
+    ratio = np.where(product > 0, after_hz, 1.0) / np.where(product > 0, before_hz, 1.0)
+    glides = np.abs(np.log2(ratio)) * 1200.0 <= MOST_GLIDE_CENTS
+    middle = np.where(glides, np.sqrt(product), before_hz)
+    return np.where(product > 0, middle, np.maximum(before_hz, after_hz)).astype(np.float32)

@@ -1,4 +1,8 @@
-"""The two networks that every RVC voice needs beside its own: found in the library or fetched once."""
+"""The networks that voices need beside their own.
+
+Content encoder and full-size pitch network are found in the library or fetched once; a small pitch network ships with
+altervox.
+"""
 
 from __future__ import annotations
 
@@ -137,6 +141,35 @@ def pitch_network(path: Path, device: torch.device) -> RMVPE:
         CheckpointError: the file is not one.
     """
     return RMVPE.from_state(read_state(path, PITCH_NETWORK.marker, "RMVPE")).to(device)
+
+
+def small_pitch_network_path() -> Path:
+    """The weights of the pitch network that ships with altervox: RMVPE's layers and key names, 0.9 million weights."""
+    return Path(__file__).with_name("data") / "rmvpe_small.safetensors"
+
+
+def small_pitch_network_onnx_path() -> Path:
+    """One step of the same network as a graph for ONNX Runtime, written by `rmvpe_export.export_step`."""
+    return Path(__file__).with_name("data") / "rmvpe_small.onnx"
+
+
+def small_pitch_network(device: torch.device) -> RMVPE:
+    """The pitch network that ships with altervox, loaded once."""
+    return pitch_network(small_pitch_network_path(), device)
+
+
+def f0_network(method: str, device: torch.device) -> RMVPE | None:
+    """The network that one of `voice.F0_METHODS` finds pitch by; None if it is one of WORLD's estimators.
+
+    Raises:
+        BaseModelError: it is the full-size one, which cannot be had.
+        CheckpointError: its file is not RMVPE's.
+    """
+    if method in ("auto", "rmvpe-small"):
+        return small_pitch_network(device)
+    if method == "rmvpe":
+        return pitch_network(PITCH_NETWORK.fetch(), device)
+    return None
 
 
 def _sha256(path: Path) -> str:

@@ -6,14 +6,13 @@ leave no seam.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.errors import ParameterError
-from ..kernels.f0_world import hold_f0, world_f0
 from ..kernels.world import (
     BINS,
     HOP,
@@ -29,10 +28,9 @@ from .resample import resampled
 from .voice import FloatArray, Voice, VoiceKind, VoiceParams, rescaled_length
 from .windows import Window, overlapping_windows
 
-F0_FLOOR_HZ, F0_CEILING_HZ = 60.0, 800.0
-EXTENSION_FRAMES = 4
-CORE_FRAMES = 2000
-CONTEXT_FRAMES = 200  # the reach of F0 contour tracking, in practice; envelope and aperiodicity need 9
+CORE_FRAMES = 2048
+
+F0Tracker = Callable[[Window], NDArray[np.floating[Any]]]  # of a window at 24 kHz: F0 from its core on, every 5 ms
 
 LOWEST_OUTPUT_RATE, HIGHEST_OUTPUT_RATE = 8000, 48000
 _LOUDEST = 1000.0  # samples beyond are clipped: nothing that is audio, but the filters must stay finite
@@ -137,7 +135,7 @@ class DspVoice:
         name: How the user calls it.
         description: One line for lists.
         preset: What it does.
-        core_frames: How many frames of 5 ms are analysed at a time; bounds the memory.
+        core_frames: How many frames of 5 ms are analysed at a time, a multiple of 64; bounds the memory.
     """
 
     def __init__(self, name: str, description: str, preset: DspPreset, core_frames: int = CORE_FRAMES) -> None:
@@ -178,13 +176,20 @@ class DspVoice:
         Pitch and formant shifts add to the preset's own; of the other parameters only `f0_method` and `seed` matter.
 
         Raises:
-            ParameterError: the F0 method is rmvpe.
+            BaseModelError: the F0 method is rmvpe, which cannot be had.
         """
-        if params.f0_method == "rmvpe":
-            raise ParameterError("f0_method is 'rmvpe'; DSP voices use harvest or dio for now")
-        return self._converted(blocks, sample_rate, params)
+        from .dsp_f0 import dsp_f0_tracker  # torch takes seconds to import, and lists of voices have no need of it
 
-    def _converted(self, blocks: Iterable[FloatArray], sample_rate: int, params: VoiceParams) -> Iterator[FloatArray]:
+        return self._converted(blocks, sample_rate, params, *dsp_f0_tracker(params.f0_method))
+
+    def _converted(
+        self,
+        blocks: Iterable[FloatArray],
+        sample_rate: int,
+        params: VoiceParams,
+        track: F0Tracker,
+        context_frames: int,
+    ) -> Iterator[FloatArray]:
         total_in = written = 0
         wanted: int | None = None
 
@@ -196,7 +201,10 @@ class DspVoice:
             wanted = rescaled_length(total_in, sample_rate, out_rate)
 
         out_rate = self.output_rate(sample_rate)
-        rendered = self._rendered(resampled(counted(), sample_rate, SAMPLE_RATE), params)
+        windows = overlapping_windows(
+            resampled(counted(), sample_rate, SAMPLE_RATE), self.core_frames * HOP, context_frames * HOP
+        )
+        rendered = self._rendered(windows, params, track)
         for block in resampled(rendered, SAMPLE_RATE, out_rate):
             # The rendering ends after the input does: by then the length is known, and what is beyond it is cut off.
             kept = block if wanted is None else block[: wanted - written]
@@ -206,12 +214,12 @@ class DspVoice:
         if wanted is not None and written < wanted:
             yield np.zeros(wanted - written, dtype=np.float32)
 
-    def _rendered(self, blocks: Iterable[FloatArray], params: VoiceParams) -> Iterator[FloatArray]:
+    def _rendered(self, windows: Iterable[Window], params: VoiceParams, track: F0Tracker) -> Iterator[FloatArray]:
         """The voice at the working rate, from its first sample to a little after its end."""
         speaker, synthesis = SpeakerState(), SynthesisState()
         skip = LATENCY_SAMPLES
-        for window in overlapping_windows(blocks, self.core_frames * HOP, CONTEXT_FRAMES * HOP):
-            frames = self.preset.apply(_analysed(window, params.f0_method), speaker, params)
+        for window in windows:
+            frames = self.preset.apply(_analysed(window, track), speaker, params)
             samples = synthesize(frames, synthesis, params.seed)
             yield samples[skip:]
             skip = 0
@@ -249,14 +257,11 @@ class PassThrough:
         yield from blocks
 
 
-def _analysed(window: Window, f0_method: str) -> SpeechFrames:
+def _analysed(window: Window, track: F0Tracker) -> SpeechFrames:
     """The frames of a window's core; at the end of the stream, all that its last samples need."""
     first = (window.core_start - window.start) // HOP
     count = (window.core_end - window.core_start) // HOP
-    method = "dio" if f0_method == "auto" else f0_method
-    found = world_f0(window.samples, SAMPLE_RATE, method, 1000.0 * HOP / SAMPLE_RATE, F0_FLOOR_HZ, F0_CEILING_HZ)
-    # F0 is held on both sides of a voiced stretch: DIO ends them early, and D4C takes back what is too much.
-    f0 = hold_f0(found, EXTENSION_FRAMES, EXTENSION_FRAMES)[first:]
+    f0 = track(window)
     if window.is_last:
         count += TAIL_FRAMES
         f0 = np.pad(f0, (0, max(count - len(f0), 0)))

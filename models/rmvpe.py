@@ -222,49 +222,45 @@ class RMVPE(nn.Module):
 
 
 class RmvpeStep(nn.Module):
-    """One step of a stream, in fixed shapes.
+    """One step of a stream.
 
-    The frames to be computed move inside the window, for it lies on a grid of 32 frames. Where they begin is therefore
-    an input, so that one captured or exported graph serves all steps.
+    The frames to be computed move inside the window, for it lies on a grid of 32 frames. Which they are is therefore an
+    input, as is the last one that counts, so that one graph serves all steps, and all lengths of block and right
+    context where its dimensions are free.
     """
 
-    rows: Tensor
-
-    def __init__(self, model: RMVPE, block_frames: int, right_frames: int) -> None:
+    def __init__(self, model: RMVPE) -> None:
         super().__init__()
         self.model = model
-        self.block_frames = block_frames
-        rows = torch.arange(block_frames + right_frames, device=model.cnn.weight.device)
-        self.register_buffer("rows", rows, persistent=False)
         self.eval()
 
-    def spec(self, window_frames: int) -> GraphSpec:
-        """Its interface for windows of that many frames, a multiple of 32."""
+    def spec(self, row_count: int, window_frames: int) -> GraphSpec:
+        """Its interface for that many frames computed out of windows of that many frames, a multiple of 32."""
         state = TensorSpec((1, 1, self.model.gru.gru.hidden_size))
         return GraphSpec(
             name="rmvpe",
             inputs={
                 "mel": TensorSpec((1, N_MELS, window_frames)),
-                "row_offset": TensorSpec((1,), torch.int64),
+                "rows": TensorSpec((row_count,), torch.int64),
+                "last_row": TensorSpec((1,), torch.int64),
                 "h_in": state,
             },
-            outputs={"salience": TensorSpec((1, self.block_frames, N_BINS)), "h_out": state},
+            outputs={"salience": TensorSpec((1, row_count, N_BINS)), "h_out": state},
             carries={"h_in": "h_out"},
         )
 
-    def forward(self, mel: Tensor, row_offset: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:
-        """Salience of the block's frames.
+    def forward(self, mel: Tensor, rows: Tensor, last_row: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:
+        """Salience of a block's frames and of the right context after it.
 
         Args:
             mel: Log-mel window `[1, 128, W]`, W a multiple of 32.
-            row_offset: Frame of the window at which the block begins `[1]`; the block is followed by the right context.
+            rows: Frames of the window that are the block and its right context, in a row `[n]`.
+            last_row: Which of these is the block's last frame `[1]`.
             h_in: Forward GRU state before the block `[1, 1, gru_size]`.
 
         Returns:
-            Salience `[1, block, 360]` and the forward GRU output at the block's last frame `[1, 1, gru_size]`: the
-            frames after it will be computed again.
+            Salience `[1, n, 360]` and the forward GRU output at `last_row` `[1, 1, gru_size]`: the frames after it will
+            be computed again.
         """
-        x = self.model.features(mel).index_select(1, row_offset + self.rows)
-        y, forward_states = self.model.gru(x, h_in)
-        last = self.block_frames
-        return torch.sigmoid(self.model.fc[1](y[:, :last])), forward_states[:, last - 1 : last]
+        y, forward_states = self.model.gru(self.model.features(mel).index_select(1, rows), h_in)
+        return torch.sigmoid(self.model.fc[1](y)), forward_states.index_select(1, last_row)

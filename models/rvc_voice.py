@@ -6,7 +6,6 @@ windows render their common edge alike and 20 ms of crossfade joins them.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..kernels.errors import BaseModelError, ParameterError, VoiceError
+from ..kernels.errors import ParameterError, VoiceError
 from ..kernels.f0_world import world_f0
 from ..kernels.level import rms_mix
 from ..kernels.pitch import coarse_pitch
@@ -32,8 +31,6 @@ from .resample import resampled
 from .retrieval import FeatureIndex, protect
 from .voice import FloatArray, VoiceKind, VoiceParams, rescaled_length
 from .windows import Window, overlapping_windows
-
-log = logging.getLogger(__name__)
 
 HOP = 160
 EDGE_FRAMES = 8  # rendered beyond the core on both sides: loudness windows, resampler edges and the crossfade
@@ -132,7 +129,7 @@ class RvcVoice:
 
         Raises:
             ParameterError: the voice has no such speaker.
-            BaseModelError: the content encoder cannot be had.
+            BaseModelError: the content encoder cannot be had, or the full-size pitch network where it is asked for.
         """
         self.check_speaker(params)
         content = self.content_encoder()
@@ -158,17 +155,10 @@ class RvcVoice:
             yield np.zeros(rest, dtype=np.float32)
 
     def _f0_tracker(self, method: str) -> F0Tracker:
-        if method in ("auto", "rmvpe"):
-            try:
-                model = base_models.pitch_network(base_models.PITCH_NETWORK.fetch(), self.device)
-            except BaseModelError as error:
-                if method == "rmvpe":
-                    raise
-                log.warning("%s; using WORLD's harvest instead", error)
-                method = "harvest"
-            else:
-                state = PitchState.allocate(model)
-                return lambda window: window_f0(model, window, state)
+        model = base_models.f0_network(method, self.device)
+        if model is not None:
+            state = PitchState.allocate(model)
+            return lambda window: window_f0(model, window, state)
 
         def track(window: Window) -> NDArray[np.float32]:
             return world_f0(window.samples, SAMPLE_RATE, method)[(window.core_start - window.start) // HOP :]

@@ -16,11 +16,13 @@ FloatArray = NDArray[np.floating[Any]]
 VoiceKind = Literal["dsp", "neural", "rvc", "exported"]
 
 F0_METHODS: dict[str, str] = {
-    "auto": "RMVPE where its weights are installed, else harvest",
-    "rmvpe": "neural, robust to noise; needs rmvpe.pt for now",
-    "harvest": "WORLD's Harvest: careful, slower, for clean speech",
-    "dio": "WORLD's DIO with StoneMask: fast, for clean speech",
+    "auto": "rmvpe-small",
+    "rmvpe-small": "a small RMVPE that ships with altervox: neural, robust to noise, fast on a CPU",
+    "rmvpe": "RMVPE as published, 100 times as large: for a GPU or for patience; fetches rmvpe.pt (181 MB)",
+    "harvest": "WORLD's Harvest: careful, slower, for clean speech; files with --quality offline only",
+    "dio": "WORLD's DIO with StoneMask: for clean speech; files with --quality offline only",
 }
+STREAMING_F0_METHODS = ("auto", "rmvpe-small", "rmvpe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class VoiceParams:
         protect: Keeps unvoiced consonants nearer to the source when the index is used, 0 (most) .. 0.5 (off).
         rms_mix: Loudness: 0 follows the source, 1 leaves the voice's own.
         speaker: Speaker number of a voice that has several.
-        f0_method: One of `F0_METHODS`.
+        f0_method: One of `F0_METHODS`; an engine takes those of `STREAMING_F0_METHODS`, and reads it as it is built.
         seed: Of the noise that voices draw; equal seeds give equal output.
         gain_db: Output gain of the live engine, -60..24.
         gate_db: The live engine is silent while the input stays below this level, -60 (off) .. 0.
@@ -73,7 +75,8 @@ class VoiceParams:
             if not low <= value <= high:  # also refuses NaN
                 raise ParameterError(f"{name} is {value:g}; it must lie between {low:g} and {high:g}")
         if self.f0_method not in F0_METHODS:
-            raise ParameterError(f"f0_method is {self.f0_method!r}; choose one of {', '.join(F0_METHODS)}")
+            known = "; ".join(f"{name} ({what})" for name, what in F0_METHODS.items())
+            raise ParameterError(f"f0_method is {self.f0_method!r}; choose one of {known}")
 
 
 class Voice(Protocol):

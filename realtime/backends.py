@@ -122,21 +122,22 @@ class OnnxRunner(_Buffers):
     On a GPU the host waits before and after a run, for ONNX Runtime works on a stream of its own.
 
     Args:
-        spec: Interface of the graph; shapes are static.
+        spec: Interface of the graph. Dimensions that the file leaves free get the sizes that are given here.
         path: The `.onnx` file.
         device: `cpu`, or a CUDA device if ONNX Runtime has its CUDA provider.
+        threads: That compute on a CPU; None for as many as torch uses.
 
     Raises:
         CheckpointError: the file does not load or has another interface.
     """
 
-    def __init__(self, spec: GraphSpec, path: Path, device: torch.device) -> None:
+    def __init__(self, spec: GraphSpec, path: Path, device: torch.device, threads: int | None = None) -> None:
         import onnxruntime
 
         super().__init__(spec, device)
         options = onnxruntime.SessionOptions()
         # Spinning threads take time from the audio callback.
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         index = device.index or 0
         providers: list[Any] = ["CPUExecutionProvider"]
@@ -148,7 +149,7 @@ class OnnxRunner(_Buffers):
             raise CheckpointError(f"{path} cannot be run: {str(error).splitlines()[0]}") from error
         for declared, found in ((spec.inputs, self._session.get_inputs()), (spec.outputs, self._session.get_outputs())):
             expected, shapes = {n: t.shape for n, t in declared.items()}, {n.name: tuple(n.shape) for n in found}
-            if expected != shapes:
+            if expected.keys() != shapes.keys() or not all(_fits(expected[n], shape) for n, shape in shapes.items()):
                 raise CheckpointError(f"{path} is not {spec.name}: it has {shapes} instead of {expected}")
         self._binding = self._session.io_binding()
         for buffers, bind in ((self.inputs, self._binding.bind_input), (self.outputs, self._binding.bind_output)):
@@ -165,7 +166,7 @@ class OnnxRunner(_Buffers):
         self._carry()
 
 
-def make_runner(spec: GraphSpec, module_or_path: nn.Module | Path, backend: str) -> Runner:
+def make_runner(spec: GraphSpec, module_or_path: nn.Module | Path, backend: str, threads: int | None = None) -> Runner:
     """The runner of a network.
 
     Args:
@@ -173,6 +174,7 @@ def make_runner(spec: GraphSpec, module_or_path: nn.Module | Path, backend: str)
         module_or_path: A module for `eager` and `cuda-graph`, run where its weights are; an exported file for `onnx`
             and `onnx-cuda`.
         backend: One of `BACKENDS`.
+        threads: For `onnx`: how many compute; None for as many as torch uses. A module has torch's.
 
     Raises:
         ParameterError: the backend is unknown, does not go with what is to be run, or cannot run here.
@@ -202,7 +204,7 @@ def make_runner(spec: GraphSpec, module_or_path: nn.Module | Path, backend: str)
             "install onnxruntime or onnxruntime-gpu"
         ) from error
     if backend == "onnx":
-        return OnnxRunner(spec, module_or_path, torch.device("cpu"))
+        return OnnxRunner(spec, module_or_path, torch.device("cpu"), threads)
     if "CUDAExecutionProvider" not in providers or not torch.cuda.is_available():
         raise ParameterError(
             "backend onnx-cuda needs an NVIDIA GPU, a torch for CUDA, and onnxruntime-gpu in place of onnxruntime: "
@@ -259,6 +261,13 @@ def precision_for(
         found.append(f"{label} differs by {error_rms:.1e}, more than {tolerance:.1e}")
     log.info("%s runs in float32: %s", name, "; ".join(found) or "nothing else is faster here")
     return torch.float32
+
+
+def _fits(shape: tuple[int, ...], declared: tuple[int | str | None, ...]) -> bool:
+    """Whether a graph that declares some dimensions, and leaves others free, takes tensors of a shape."""
+    if len(shape) != len(declared):
+        return False
+    return all(given == size or not isinstance(given, int) for size, given in zip(shape, declared, strict=True))
 
 
 def _device(module: nn.Module) -> torch.device:

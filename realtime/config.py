@@ -30,7 +30,8 @@ class StreamConfig:
         lookahead_ms: How long an RVC voice waits for what follows a frame before it is rendered; a multiple of 10, at
             least 30. The crossfade lies inside it.
         crossfade_ms: Over which consecutive blocks of an RVC voice are joined; a multiple of 10.
-        backend: What runs the pitch network of an RVC voice: "eager", or "cuda-graph" on an NVIDIA GPU.
+        backend: What runs the pitch network: "auto" is ONNX Runtime for the one that ships, on a CPU where it is
+            installed, and "eager" else; "cuda-graph" on an NVIDIA GPU, for RVC voices; "onnx" and "onnx-cuda".
         precision: Of an RVC voice's content encoder: "float16", "bfloat16", or "auto", which is both of these on a GPU
             and neither on a CPU. Used only if it computes what "float32" does, which is tried at the start.
 
@@ -43,7 +44,7 @@ class StreamConfig:
     context_ms: int = 1000
     lookahead_ms: int = 60
     crossfade_ms: int = 10
-    backend: str = "eager"
+    backend: str = "auto"
     precision: str = "auto"
 
     LIMITS: ClassVar[dict[str, tuple[int, int, int]]] = {  # least, greatest, grid
@@ -54,9 +55,12 @@ class StreamConfig:
         "crossfade_ms": (0, 200, 10),
     }
 
+    BACKENDS: ClassVar[tuple[str, ...]] = ("auto", "eager", "cuda-graph", "onnx", "onnx-cuda")
     PRECISIONS: ClassVar[tuple[str, ...]] = ("auto", "float32", "float16", "bfloat16")
 
     def __post_init__(self) -> None:
+        if self.backend not in self.BACKENDS:
+            raise ParameterError(f"backend is {self.backend!r}; it must be one of {', '.join(self.BACKENDS)}")
         if self.precision not in self.PRECISIONS:
             raise ParameterError(f"precision is {self.precision!r}; it must be one of {', '.join(self.PRECISIONS)}")
         check_lengths(self, self.LIMITS)

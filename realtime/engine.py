@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.delay import DelayState, delay_into
-from ..kernels.errors import VoiceError
+from ..kernels.errors import ParameterError, VoiceError
 from ..kernels.finite import silence_nonfinite
 from ..kernels.gate import GateState, gate_gain_into
 from ..kernels.level import GATE_OFF_DB
 from ..kernels.polyphase import ResamplerState, resample_block
 from ..kernels.sola import fade_in_curve
-from ..models.voice import Voice, VoiceParams
+from ..models.voice import STREAMING_F0_METHODS, Voice, VoiceParams
 from .config import StreamConfig
 from .stage import VoiceStage
 from .state import restore, snapshot
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..models.rmvpe import RMVPE
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +71,12 @@ class Engine:
     Args:
         voice: From `altervox.models.load_voice`.
         config: What needs a new engine when it changes.
-        params: The first parameters.
+        params: The first parameters. Their `f0_method` holds for as long as the engine.
 
     Raises:
         VoiceError: the voice cannot be streamed.
-        BaseModelError: an RVC voice's base models cannot be had.
+        BaseModelError: an RVC voice's content encoder cannot be had, or the full-size pitch network that is asked for.
+        ParameterError: the F0 method needs whole files, or the backend cannot run here.
     """
 
     def __init__(self, voice: Voice, config: StreamConfig | None = None, params: VoiceParams | None = None) -> None:
@@ -78,7 +84,7 @@ class Engine:
         self.params = params or VoiceParams()
         self.sample_rate = self.config.sample_rate
         self.block_size = self.config.block_size
-        self.stage = make_stage(voice, self.config)
+        self.stage = make_stage(voice, self.config, self.params.f0_method)
         to_stage = from_stage = None
         if self.stage is not None:
             inside = self.config.block_ms * self.stage.input_rate // 1000
@@ -213,32 +219,47 @@ class Engine:
             self._rendered *= np.float32(gain)
 
 
-def make_stage(voice: Voice, config: StreamConfig) -> VoiceStage | None:
+def make_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage | None:
     """The stage of a voice; None for one that changes nothing.
 
     Raises:
         VoiceError: it cannot be streamed.
+        BaseModelError: a network that it needs cannot be had.
+        ParameterError: the F0 method needs whole files, or the backend cannot run here.
     """
     from ..models.dsp import DspVoice, PassThrough
 
     if isinstance(voice, PassThrough):
         return None
     if isinstance(voice, DspVoice):
+        import torch
+
         from .dsp_stage import DspStage
 
-        return DspStage(voice.preset, config)
+        return DspStage(voice.preset, config, _full_pitch_network(f0_method, torch.device("cpu")))
     from ..models.rvc_voice import RvcVoice
 
     if isinstance(voice, RvcVoice):
-        from ..models import base_models
         from .rvc_stage import RvcStage
 
-        content = voice.content_encoder()
-        rmvpe = None
-        if voice.synthesizer.has_f0:
-            rmvpe = base_models.pitch_network(base_models.PITCH_NETWORK.fetch(), voice.device)
-        return RvcStage(voice, content, rmvpe, config)
+        has_f0 = voice.synthesizer.has_f0
+        rmvpe = _full_pitch_network(f0_method, voice.device) if has_f0 else None
+        return RvcStage(voice, voice.content_encoder(), rmvpe, config)
     raise VoiceError(f"{voice.name} cannot be streamed")
+
+
+def _full_pitch_network(f0_method: str, device: torch.device) -> RMVPE | None:
+    """The published network if that is the method; None for the one that ships.
+
+    Raises:
+        ParameterError: the method does not stream.
+        BaseModelError: the network cannot be had.
+    """
+    from ..models import base_models
+
+    if f0_method not in STREAMING_F0_METHODS:
+        raise ParameterError(f"f0_method is {f0_method!r}; a stream takes {', '.join(STREAMING_F0_METHODS)}")
+    return base_models.f0_network(f0_method, device) if f0_method == "rmvpe" else None
 
 
 def _gain(params: VoiceParams) -> float:

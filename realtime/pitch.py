@@ -9,6 +9,7 @@ forward output at the last frame given out, so the frames after it, which will b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,13 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..kernels.errors import ParameterError
-from ..kernels.pitch import decode_salience
+from ..kernels.pitch import N_BINS, decode_salience
+from ..models.base_models import small_pitch_network, small_pitch_network_onnx_path
 from ..models.mel import HOP, N_FFT, N_MELS
 from ..models.rmvpe import FRAME_MULTIPLE, RMVPE, RmvpeStep
-from .backends import make_runner
+from .backends import make_runner, onnx_providers
 
 MEL_WAIT_FRAMES = 3  # a frame needs 512 samples beyond its centre, 3.2 hops; blocks end on the hop
 _HALF = N_FFT // 2
+_NO_SALIENCE = np.zeros((0, N_BINS), dtype=np.float32)
+MOST_EARLY_SAMPLES = (MEL_WAIT_FRAMES + 1) * HOP - _HALF  # of a step: its newest frame waits longer than it must
 
 
 @dataclass(slots=True)
@@ -65,7 +69,10 @@ class StreamingRMVPE:
         right_frames: Further frames that the backward direction of the GRU sees. Each adds 10 ms of delay.
         window_frames: Frames that the U-Net sees, a multiple of 32; None takes the least that leaves 32 or more frames
             of past.
-        backend: `eager`, or `cuda-graph` for a model on an NVIDIA GPU.
+        backend: `eager`, or `cuda-graph` for a model on an NVIDIA GPU, or with a graph `onnx` or `onnx-cuda`.
+        graph: File that `models.rmvpe_export.export_step` wrote of the very model, for ONNX Runtime on its device.
+        early_samples: By how much the steps precede the stream's grid of blocks, at most 128, which a step can spare:
+            for whoever can only give the audio of blocks that are that much too short.
 
     Raises:
         ParameterError: the lengths do not fit one another, or the backend cannot run here.
@@ -78,6 +85,8 @@ class StreamingRMVPE:
         right_frames: int = 2,
         window_frames: int | None = None,
         backend: str = "eager",
+        graph: Path | None = None,
+        early_samples: int = 0,
     ) -> None:
         if block_frames < 1 or right_frames < 0:
             raise ParameterError(f"block_frames is {block_frames} and right_frames {right_frames}; at least 1 and 0")
@@ -87,12 +96,24 @@ class StreamingRMVPE:
             raise ParameterError(
                 f"window_frames is {window_frames}; with these blocks it must be a multiple of 32 from {least} on"
             )
+        if not 0 <= early_samples <= MOST_EARLY_SAMPLES:
+            raise ParameterError(f"early_samples is {early_samples}; it must lie between 0 and {MOST_EARLY_SAMPLES}")
         self.model = model
         self.block_frames = block_frames
         self.right_frames = right_frames
+        self.early_samples = early_samples
         device = model.cnn.weight.device
-        step = RmvpeStep(model, block_frames, right_frames)
-        self.runner = make_runner(step.spec(self.window_frames), step, backend)
+        self._step_module = RmvpeStep(model)
+        row_count = block_frames + right_frames
+        network = graph if graph is not None and backend.startswith("onnx") else self._step_module
+        spec = self._step_module.spec(row_count, self.window_frames)
+        self.runner = make_runner(spec, network, backend, threads=1)
+        if self.runner.inputs["mel"].device != device:
+            raise ParameterError(
+                f"backend {backend} runs on {self.runner.inputs['mel'].device}, and the pitch network is on {device}"
+            )
+        self.runner.inputs["last_row"].fill_(block_frames - 1)
+        self._row_numbers = torch.arange(self.window_frames, device=device)
         self.state = PitchStreamState(
             audio_mem=np.zeros(2 * N_FFT + (block_frames + MEL_WAIT_FRAMES + 1) * HOP, dtype=np.float32),
             audio_length=0,
@@ -129,17 +150,19 @@ class StreamingRMVPE:
     @torch.inference_mode()
     def push_salience(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `push`, but salience [frames, 360]."""
-        state, parts = self.state, [np.zeros((0, 360), dtype=np.float32)]
+        state, parts = self.state, []
         block = self.block_frames * HOP
         while len(audio):
-            taken = audio[: block - state.samples % block]
+            taken = audio[: block - (state.samples + self.early_samples) % block]
             audio = audio[len(taken) :]
             self._take(taken)
-            if state.samples % block == 0:
+            nominal = state.samples + self.early_samples
+            if nominal % block == 0:
                 self._extend_mel()
-                last = state.samples // HOP - self.latency_frames
-                parts.append(self._step(last - state.committed))
-        return np.concatenate(parts)
+                parts.append(self._step(nominal // HOP - self.latency_frames - state.committed))
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts) if parts else _NO_SALIENCE
 
     @torch.inference_mode()
     def flush(self) -> NDArray[np.float32]:
@@ -156,7 +179,7 @@ class StreamingRMVPE:
             held = np.pad(held, (_HALF, 0), mode="reflect")
         held = np.pad(held, (0, _HALF), mode="reflect")
         left = self._mel(held)[..., : total - state.mel_frames]
-        parts = [np.zeros((0, 360), dtype=np.float32)]
+        parts = [_NO_SALIENCE]
         while state.committed < total:
             # The window begins on its grid, so this many frames are certain to lie in it.
             room = self.window_frames - FRAME_MULTIPLE + 1 - (state.mel_frames - state.committed)
@@ -207,19 +230,59 @@ class StreamingRMVPE:
         """Salience of the next `frames` frames, advancing the carried state over them."""
         state = self.state
         if frames <= 0:
-            return np.zeros((0, 360), dtype=np.float32)
+            return _NO_SALIENCE
         start = max(-(-(state.mel_frames - self.window_frames) // FRAME_MULTIPLE) * FRAME_MULTIPLE, 0)
         known = state.mel_frames - start
-        mel, row_offset = self.runner.inputs["mel"], self.runner.inputs["row_offset"]
+        mel = self.runner.inputs["mel"]
         mel[..., :known] = state.mel_mem[..., self.window_frames - known :]
         mel[..., known:] = state.mel_mem[..., -1:]
-        row_offset.fill_(state.committed - start)
-        right = state.mel_frames - state.committed - frames
-        if (frames, right) == (self.block_frames, self.right_frames):
+        rows = self._row_numbers[state.committed - start : known]
+        if (frames, len(rows)) == (self.block_frames, self.block_frames + self.right_frames):
+            self.runner.inputs["rows"].copy_(rows)
             self.runner.run()
             salience = self.runner.outputs["salience"]
         else:  # the stream's first frames and its last: the same step in a shape of their own, which no graph holds
-            salience, h_out = RmvpeStep(self.model, frames, right)(mel, row_offset, state.h_mem)
+            last_row = self._row_numbers[frames - 1 : frames]
+            salience, h_out = self._step_module(mel, rows, last_row, state.h_mem)
             state.h_mem.copy_(h_out)
         state.committed += frames
-        return salience[0].cpu().numpy().copy()  # the next run overwrites the buffer
+        return salience[0, :frames].cpu().numpy().copy()  # the next run overwrites the buffer
+
+
+def streaming_pitch(
+    model: RMVPE | None,
+    block_frames: int,
+    right_frames: int,
+    device: torch.device,
+    backend: str = "auto",
+    early_samples: int = 0,
+) -> StreamingRMVPE:
+    """F0 of a stream by the network that ships with altervox, or by another.
+
+    Args:
+        model: On `device`; None for the network that ships.
+        block_frames: See `StreamingRMVPE`, as for what is not named here.
+        right_frames: See there.
+        device: Where it runs.
+        backend: `auto` runs the network that ships in ONNX Runtime on a CPU if that is installed, three to four times
+            as fast there as `eager`, which `auto` is in all other cases.
+        early_samples: See `StreamingRMVPE`.
+
+    Raises:
+        ParameterError: the lengths are out of range, or the backend cannot run here.
+    """
+    graph = None
+    if model is None:
+        model, graph = small_pitch_network(device), small_pitch_network_onnx_path()
+    if backend == "auto":
+        is_best_in_onnx = graph is not None and device.type == "cpu" and _has_onnx_runtime()
+        backend = "onnx" if is_best_in_onnx else "eager"
+    return StreamingRMVPE(model, block_frames, right_frames, None, backend, graph, early_samples)
+
+
+def _has_onnx_runtime() -> bool:
+    try:
+        onnx_providers()
+    except ImportError:
+        return False
+    return True

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..kernels.crossfade import CrossfadeState, crossfade_into
-from ..kernels.errors import ParameterError
 from ..kernels.level import rms_mix
 from ..kernels.pitch import coarse_pitch
 from ..models.hubert import Hubert
@@ -28,7 +27,7 @@ from ..models.voice import VoiceParams
 from .backends import precision_for
 from .config import FRAME_MS, StreamConfig
 from .generator import GeneratorState, StreamingGenerator
-from .pitch import MEL_WAIT_FRAMES, PitchStreamState, StreamingRMVPE
+from .pitch import MEL_WAIT_FRAMES, PitchStreamState, StreamingRMVPE, streaming_pitch
 
 CONTENT_WAIT_FRAMES = 2  # the newest two frames have no content feature: its field of 400 samples is not complete
 MAX_PITCH_RIGHT_FRAMES = 2
@@ -75,7 +74,7 @@ class RvcStage:
     Args:
         voice: The voice.
         content: Content encoder, on the voice's device.
-        rmvpe: Pitch network, on the voice's device; not needed for a voice without F0.
+        rmvpe: Pitch network, on the voice's device; None for the small one that ships. A voice without F0 needs none.
         config: Lengths.
     """
 
@@ -95,10 +94,8 @@ class RvcStage:
         self.latency_samples = self.lookahead * per_frame
         self.tracker: StreamingRMVPE | None = None
         if net.has_f0:
-            if rmvpe is None:
-                raise ParameterError(f"{voice.name} needs a pitch network")
             right = min(self.lookahead - MEL_WAIT_FRAMES, MAX_PITCH_RIGHT_FRAMES)
-            self.tracker = StreamingRMVPE(rmvpe, self.block, right, backend=config.backend)
+            self.tracker = streaming_pitch(rmvpe, self.block, right, voice.device, config.backend)
         self.generator = StreamingGenerator(net, self.block, self.crossfade + _LEVEL_REACH_FRAMES)
         self.state = RvcState(
             audio_mem=np.zeros(self.window * HOP, dtype=np.float32),

@@ -54,9 +54,19 @@ def test_command_exists_and_takes_these_options(line: str) -> None:
         assert re.search(rf"(^|[\s,]){re.escape(option)}\b", shown.stdout, flags=re.MULTILINE), f"no option {option}"
 
 
-@pytest.mark.parametrize("option", re.findall(r"^\| `(--[\w-]+)", README, flags=re.MULTILINE))
-def test_option_of_the_table_exists(option: str) -> None:
-    assert re.search(rf"{option}\b", altervox("convert", "--help").stdout)
+def options_of(heading: str) -> list[str]:
+    """What the first column of the tables under a heading names."""
+    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`--.*?`) \|", section, flags=re.MULTILINE)
+    return [option for cell in cells for option in re.findall(r"`(--[\w-]+)", cell)]
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(command, option) for command in ("convert", "live") for option in options_of(command.capitalize())],
+)
+def test_option_of_the_table_exists(command: str, option: str) -> None:
+    assert re.search(rf"{option}\b", altervox(command, "--help").stdout)
 
 
 def test_table_of_voices_is_what_ships() -> None:

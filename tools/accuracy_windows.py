@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..kernels.f0_world import world_f0
 from ..kernels.pitch import coarse_pitch
 from ..models.checkpoint import VoiceCheckpoint
-from ..models.dsp import F0_CEILING_HZ, F0_FLOOR_HZ
+from ..models.dsp_f0 import F0_CEILING_HZ, F0_FLOOR_HZ
 from ..models.hubert import Hubert, TransformerLayer
 from ..models.mel import HOP, SAMPLE_RATE
 from ..models.prior import HEADS, HIDDEN, PriorEncoder, RelativeAttention

@@ -85,33 +85,35 @@ def _windows(speech_16k: FloatArray, parts: Sequence[str], plots: Path | None) -
 
 
 def _dsp_f0(audio: FloatArray) -> None:
-    """F0 and voicing of the DSP stage against WORLD's analysis of the whole."""
-    from ..kernels.f0_world import hold_f0, recent_f0, world_f0
-    from ..kernels.world import HOP, analyse
-    from ..models.dsp import EXTENSION_FRAMES, F0_CEILING_HZ, F0_FLOOR_HZ
-    from ..realtime.dsp_stage import CONTEXT_FRAMES
+    """F0 and voicing of the DSP stage, by the network that ships, against the same network over the whole."""
+    import torch
 
-    found = world_f0(audio, 24000, "dio", 5.0, F0_FLOOR_HZ, F0_CEILING_HZ)
-    whole = analyse(audio, hold_f0(found, EXTENSION_FRAMES, EXTENSION_FRAMES), 0).f0_hz
-    count = _BLOCK_MS // 5
+    from ..kernels.world import HOP, analyse
+    from ..models.base_models import small_pitch_network
+    from ..models.dsp import DspPreset
+    from ..models.dsp_f0 import network_f0
+    from ..models.pitch_tracker import PitchState
+    from ..models.windows import Window
+    from ..realtime.config import StreamConfig
+    from ..realtime.dsp_stage import DspStage
+
+    model = small_pitch_network(torch.device("cpu"))
+    found = network_f0(model, Window(audio, 0, 0, len(audio), is_last=True), PitchState.allocate(model))
+    whole = analyse(audio, found, 0).f0_hz
+    size = _BLOCK_MS // 5 * HOP
     click.echo("| DSP look-ahead ms | voiced missed % | voiced wrongly % | cents p50 | cents p95 | over 50 cents % |")
     click.echo("| --- | --- | --- | --- | --- | --- |")
-    for lookahead in (4, 6, 8, 12, 20):
-        streamed = np.zeros(len(whole) + count)
-        begin, end = CONTEXT_FRAMES, len(whole) - lookahead - count
-        for first in range(begin, end, count):
-            window = audio[(first - CONTEXT_FRAMES) * HOP : (first + count + lookahead) * HOP]
-            f0 = recent_f0(window, 24000, CONTEXT_FRAMES, count, 5.0, F0_FLOOR_HZ, F0_CEILING_HZ)
-            streamed[first : first + count] = analyse(window, f0, CONTEXT_FRAMES).f0_hz
-        got, want = streamed[begin:end], whole[begin:end]
+    for right_frames in (0, 1, 2, 4, 8):
+        stage = DspStage(DspPreset(), StreamConfig(block_ms=_BLOCK_MS), pitch_right_frames=right_frames)
+        blocks = [stage.take(audio[i : i + size]) for i in range(0, len(audio) - size + 1, size)]
+        got = analyse(audio, np.concatenate(blocks)[stage.lookahead_frames :], 0).f0_hz
+        want = whole[: len(got)]
         both = (got > 0) & (want > 0)
         cents = np.abs(1200 * np.log2(got[both] / want[both]))
         missed, wrong = np.mean((got == 0) & (want > 0)), np.mean((got > 0) & (want == 0))
         p50, p95 = np.percentile(cents, (50, 95))
-        over = np.mean(cents > 50)
-        click.echo(
-            f"| {lookahead * 5} | {100 * missed:.1f} | {100 * wrong:.1f} | {p50:.1f} | {p95:.1f} | {100 * over:.1f} |"
-        )
+        shares = f"{100 * missed:.1f} | {100 * wrong:.1f} | {p50:.1f} | {p95:.1f} | {100 * np.mean(cents > 50):.1f}"
+        click.echo(f"| {5 * stage.lookahead_frames} | {shares} |")
     click.echo()
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..kernels.errors import AltervoxError, BaseModelError, ParameterError
+from ..models.voice import STREAMING_F0_METHODS
 from .convert import Conversion, Job, Progress, convert_all, plan
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def convert(
         verb = "has" if len(unused) == 1 else "have"
         log.warning("%s %s no effect on the voice %s", _options(unused), verb, voice.name)
     if rendering.quality == "live":
-        _fetch_base_models(voice)
+        _fetch_base_models(voice, rendering.engine, params.f0_method)
     rows: list[dict[str, Any]] = []
 
     def report(job: Job, result: Conversion | AltervoxError) -> None:
@@ -162,38 +163,41 @@ def _rendered(voice: Voice, rendering: Rendering, f0_method: str) -> Voice:
         settings: dict[str, Any] = {"block_ms": FILE_BLOCK_MS, **lengths}
         streamed = StreamedVoice(voice, StreamConfig(**settings))
     if "f0_method" not in _without_effect(voice, rendering):
-        _refuse_other_f0(voice, f0_method)
+        _refuse_other_f0(voice, rendering.engine, f0_method)
     return voice if voice.name == "off" else streamed
 
 
-def _refuse_other_f0(voice: Voice, method: str) -> None:
-    """Raises ParameterError where a stream would find pitch by another method than the user asked for."""
-    own, offline = ("rmvpe", ("harvest", "dio")) if voice.kind == "rvc" else ("dio", ("harvest",))
-    if method in offline:
-        raise ParameterError(f"--f0-method {method} needs --quality offline: live, {voice.name} finds pitch by {own}")
-    if method not in ("auto", own):
-        raise ParameterError(
-            f"f0_method is {method!r}; {voice.name} takes {own}, or {offline[0]} with --quality offline"
-        )
+def _refuse_other_f0(voice: Voice, engine: str, method: str) -> None:
+    """Raises ParameterError where a stream does not find pitch by the method that the user asked for."""
+    own = ("rmvpe",) if engine == "reference" else STREAMING_F0_METHODS[1:]
+    if method in ("auto", *own):
+        return
+    by = " or ".join(own)
+    if method in STREAMING_F0_METHODS:
+        raise ParameterError(f"--f0-method {method} cannot be used with --engine reference, which finds pitch by {by}")
+    raise ParameterError(f"--f0-method {method} needs --quality offline: live, {voice.name} finds pitch by {by}")
 
 
-def _fetch_base_models(voice: Voice) -> None:
-    """Have what an RVC voice needs, before any file.
+def _fetch_base_models(voice: Voice, engine: str, f0_method: str) -> None:
+    """Have what a voice needs beside what ships, before any file.
 
     Raises:
         BaseModelError: it cannot be had.
     """
-    if voice.kind != "rvc":
-        return
     from ..models.base_models import CONTENT_ENCODER, PITCH_NETWORK
     from ..models.rvc_voice import RvcVoice
 
-    CONTENT_ENCODER.fetch()
-    if isinstance(voice, RvcVoice) and voice.synthesizer.has_f0:
+    if voice.kind == "rvc":
+        CONTENT_ENCODER.fetch()
+    if voice.name == "off" or (isinstance(voice, RvcVoice) and not voice.synthesizer.has_f0):
+        return
+    if engine == "reference":
+        PITCH_NETWORK.fetch()
+    elif f0_method == "rmvpe":
         try:
             PITCH_NETWORK.fetch()
         except BaseModelError as error:
-            raise BaseModelError(f"{error}; or use --quality offline, which can do without") from error
+            raise BaseModelError(f"{error}; or leave --f0-method at auto, which needs nothing") from error
 
 
 def _options(names: list[str]) -> str:

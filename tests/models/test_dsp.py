@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.signal
-from altervox.kernels.errors import ParameterError
+import torch
+from altervox.kernels.errors import BaseModelError
 from altervox.kernels.f0_world import world_f0
 from altervox.models.dsp import DSP_VOICES, DspPreset, DspVoice
-from altervox.models.voice import Voice, VoiceParams, rescaled_length
+from altervox.models.rmvpe import RMVPE
+from altervox.models.voice import F0_METHODS, Voice, VoiceParams, rescaled_length
 from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import weights
 
 Audio = NDArray[np.float32]
 CHANGING = [name for name in DSP_VOICES if name != "off"]
@@ -134,7 +142,7 @@ def test_block_sizes_do_not_matter(sizes: list[int]) -> None:
     x = speech(1.5, 16000, 115.0)
     preset = DSP_VOICES["woman"]
     assert isinstance(preset, DspVoice)
-    voice = DspVoice("woman", "", preset.preset, core_frames=100)
+    voice = DspVoice("woman", "", preset.preset, core_frames=128)
     whole = converted(voice, x, 16000, VoiceParams())
     np.testing.assert_allclose(converted(voice, x, 16000, VoiceParams(), sizes), whole, atol=1e-6)
 
@@ -164,13 +172,15 @@ def test_voices_adapt_to_the_speaker(name: str, target_hz: float, speaker_f0_hz:
     x = speech(2.0, 16000, speaker_f0_hz)
     found = median_f0(converted(DSP_VOICES[name], x, 16000, VoiceParams()), 16000)
     within_bounds = min(target_hz, median_f0(x, 16000) * 2.0 ** (17 / 12))  # a child is at most 17 semitones higher
-    assert found == pytest.approx(within_bounds, rel=0.05)
+    # The pitch swings by 40 %, so its median depends on which frames count as voiced.
+    assert found == pytest.approx(within_bounds, rel=0.07)
 
 
 def test_own_pitch_shift_adds(man: Audio) -> None:
     y = converted(DSP_VOICES["robot"], man, 16000, VoiceParams(pitch_semitones=7.0))
     f0 = world_f0(y, 16000, "harvest")
-    low, middle, high = np.percentile(f0[f0 > 0], [15, 50, 85])
+    # Harvest is wrong about some frames where words begin and end.
+    low, middle, high = np.percentile(f0[f0 > 0], [20, 50, 80])
     assert middle == pytest.approx(115.0 * 2.0 ** (7 / 12), rel=0.01)
     assert high / low < 1.05  # one pitch only, where the source's swings by 40 %
 
@@ -216,31 +226,53 @@ def test_extreme_values_stay_finite_and_near_the_level(pitch: float, formant: fl
     assert -14.0 < level_db(y, man) < 3.0  # three octaves up, one harmonic in four falls on a resonance
 
 
-def test_f0_methods(man: Audio) -> None:
-    outputs = {
-        m: converted(DSP_VOICES["man"], man, 16000, VoiceParams(f0_method=m)) for m in ("auto", "dio", "harvest")
-    }
-    np.testing.assert_array_equal(outputs["auto"], outputs["dio"])
-    assert np.abs(outputs["auto"] - outputs["harvest"]).max() > 1e-3
-    with pytest.raises(ParameterError, match="DSP voices use harvest or dio for now"):
+@pytest.fixture
+def full_pitch_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library with a pitch network under the name of the published one."""
+    monkeypatch.setenv("ALTERVOX_HOME", str(tmp_path))
+    (tmp_path / "base").mkdir()
+    torch.save(weights.fill_network(RMVPE(4, 1, 1, 32)), tmp_path / "base" / "rmvpe.pt")
+
+
+def test_f0_methods(man: Audio, full_pitch_network: None) -> None:
+    voice, x = DSP_VOICES["man"], man[:24000]
+    outputs = {method: converted(voice, x, 16000, VoiceParams(f0_method=method)) for method in F0_METHODS}
+    np.testing.assert_array_equal(outputs["auto"], outputs["rmvpe-small"])
+    different = [outputs[method] for method in F0_METHODS if method != "auto"]
+    for one, other in itertools.combinations(different, 2):
+        assert len(one) == len(x)
+        assert np.abs(one - other).max() > 1e-3
+
+
+def test_without_the_full_pitch_network_it_says_where_to_put_one(
+    man: Audio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALTERVOX_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(BaseModelError, match=r"rmvpe\.pt .* and put it into"):
         DSP_VOICES["man"].convert([man], 16000, VoiceParams(f0_method="rmvpe"))
 
 
 def test_windows_leave_no_seam() -> None:
-    """65 s in windows of 2 s, against one window: WORLD's own tiny noise is all that differs."""
+    """65 s in windows of 4 s, against one window.
+
+    The pitch network sees 5 s beyond a window, and its salience is then within 1e-3: enough to turn a frame or two from
+    voiced to unvoiced, over 10 ms each. A seam at every window would be another order of magnitude.
+    """
     x = speech(65.0, 16000, 140.0)
     preset = DspPreset(pitch_semitones=5.0, formant_semitones=2.0)
-    one, many = (DspVoice("any", "", preset, core_frames=n) for n in (20000, 400))
+    one, many = (DspVoice("any", "", preset, core_frames=n) for n in (20032, 384))
     whole, windowed = (converted(voice, x, 16000, VoiceParams()) for voice in (one, many))
-    assert rms(windowed - whole) < 2e-3 * rms(whole)
-    assert np.abs(windowed - whole).max() < 0.02 * np.abs(whole).max()
+    assert rms(windowed - whole) < 2e-2 * rms(whole)
+    differs = np.abs(windowed - whole) > 0.02 * np.abs(whole).max()
+    assert differs.mean() < 2e-3
 
 
 def test_a_changed_estimate_of_the_speaker_glides() -> None:
     """A second speaker joins while the estimate is still open: the pitch moves on without a jump."""
     x = np.concatenate((speech(2.0, 16000, 100.0), speech(2.0, 16000, 200.0)))
     preset = DspPreset(target_f0_hz=200.0, shift_bounds_semitones=(-12.0, 12.0))
-    y = converted(DspVoice("any", "", preset, core_frames=400), x, 16000, VoiceParams())
+    y = converted(DspVoice("any", "", preset, core_frames=384), x, 16000, VoiceParams())
     start = median_f0(y[:16000], 16000)
     just_after, later = (median_f0(y[16000 * a : 16000 * b], 16000) / 200.0 for a, b in ((2, 3), (3, 4)))
     assert start == pytest.approx(200.0, rel=0.07)

@@ -20,7 +20,7 @@ from altervox.models.retrieval import FeatureIndex
 from altervox.models.rmvpe import RMVPE
 from altervox.models.rvc_voice import RvcVoice
 from altervox.models.synthesizer import Synthesizer
-from altervox.models.voice import VoiceParams, rescaled_length
+from altervox.models.voice import F0_METHODS, VoiceParams, rescaled_length
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -148,7 +148,7 @@ def test_loudness_follows_the_source(voice: RvcVoice, speech: np.ndarray) -> Non
     assert 5.0 < ratio[1] / ratio[0] < 20.0
 
 
-@pytest.mark.parametrize("method", ["auto", "rmvpe", "harvest", "dio"])
+@pytest.mark.parametrize("method", F0_METHODS)
 def test_every_f0_method_works(voice: RvcVoice, speech: np.ndarray, method: str) -> None:
     out = convert(voice, speech[:RATE], replace(PARAMS, f0_method=method))
     assert len(out) == 40000
@@ -172,6 +172,25 @@ def test_a_voice_without_pitch_needs_no_f0(speech: np.ndarray) -> None:
 def test_an_unknown_speaker_is_refused(voice: RvcVoice, speech: np.ndarray) -> None:
     with pytest.raises(ParameterError, match="speaker is 3; made up has 3, counted from 0"):
         convert(voice, speech[:RATE], replace(PARAMS, speaker=3))
+
+
+def test_without_the_full_pitch_network_the_small_one_finds_pitch(
+    voice: RvcVoice,
+    speech: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Without a download and without a word."""
+    small = convert(voice, speech[:RATE], replace(PARAMS, f0_method="rmvpe-small"))
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "hubert_base.pt").hardlink_to(base_models.CONTENT_ENCODER.fetch())
+    monkeypatch.setenv("ALTERVOX_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    np.testing.assert_array_equal(convert(voice, speech[:RATE], replace(PARAMS, f0_method="auto")), small)
+    assert not caplog.records
+    with pytest.raises(BaseModelError, match=r"rmvpe\.pt .* and put it into"):
+        convert(voice, speech[:RATE], replace(PARAMS, f0_method="rmvpe"))
 
 
 def test_without_a_content_encoder_it_says_where_to_put_one(

@@ -137,8 +137,8 @@ def test_the_pitch_network_follows_its_block_through_the_window(build: Build, tm
     """One graph, every offset: what the stream does from step to step."""
     torch.manual_seed(3)
     model = RMVPE(base_channels=4, blocks=1, intermediate_layers=1, gru_size=16)
-    step = RmvpeStep(model, block_frames=3, right_frames=2)
-    runner = build(step.spec(64), step, tmp_path)
+    step = RmvpeStep(model)
+    runner = build(step.spec(5, 64), step, tmp_path)
     device = runner.inputs["mel"].device
     mel, h = torch.randn(1, 128, 64).to(device), torch.zeros(1, 1, 16, device=device)
     offsets, steps = [0, 32, 59, 17], []
@@ -147,10 +147,11 @@ def test_the_pitch_network_follows_its_block_through_the_window(build: Build, tm
         for offset in offsets:
             y, states = model.gru(whole[:, offset : offset + 5], h)
             h = states[:, 2:3]
-            steps.append((torch.sigmoid(model.fc[1](y[:, :3])), h))
+            steps.append((torch.sigmoid(model.fc[1](y)), h))
     runner.inputs["mel"].copy_(mel)
+    runner.inputs["last_row"].fill_(2)
     for offset, (salience, h) in zip(offsets, steps, strict=True):
-        runner.inputs["row_offset"].fill_(offset)
+        runner.inputs["rows"].copy_(torch.arange(offset, offset + 5))
         runner.run()
         torch.testing.assert_close(runner.outputs["salience"], salience, atol=1e-4, rtol=1e-3)
         torch.testing.assert_close(runner.inputs["h_in"], h, atol=1e-4, rtol=1e-3)
@@ -221,6 +222,29 @@ def test_a_graph_of_other_shapes_is_refused(tmp_path: Path) -> None:
         make_runner(other, path, "onnx")
 
 
+class Doubled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2.0 * x
+
+
+def test_a_graph_with_free_dimensions_takes_any_size_in_these_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "free.onnx"
+    names = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": {"x": {1: "n"}, "y": {1: "n"}}}
+    torch.onnx.export(Doubled(), (torch.zeros(2, 3),), str(path), dynamo=False, **names)  # type: ignore[arg-type]
+
+    def spec(*shape: int) -> GraphSpec:
+        return GraphSpec("doubled", {"x": TensorSpec(shape)}, {"y": TensorSpec(shape)})
+
+    for length in (1, 3, 20):
+        runner = make_runner(spec(2, length), path, "onnx", threads=1)
+        runner.inputs["x"].fill_(1.5)
+        runner.run()
+        assert torch.equal(runner.outputs["y"], torch.full((2, length), 3.0))
+    for shape in ((3, 3), (2, 3, 1), (2,)):
+        with pytest.raises(CheckpointError, match="is not doubled"):
+            make_runner(spec(*shape), path, "onnx")
+
+
 @pytest.mark.parametrize("carries", [{"x": "nothing"}, {"nothing": "y"}, {"x": "y"}, {"last": "h_out"}])
 def test_a_state_must_fit_its_successor(carries: dict[str, str]) -> None:
     with pytest.raises(ParameterError, match="stateful carries"):
@@ -281,6 +305,6 @@ def test_an_operation_without_half_precision_falls_back(caplog: pytest.LogCaptur
 def test_the_pitch_network_agrees_with_itself_in_bfloat16() -> None:
     """Recurrent state and integer offsets go through the check as in a stream."""
     torch.manual_seed(5)
-    step = RmvpeStep(RMVPE(base_channels=4, blocks=1, intermediate_layers=1, gru_size=16), 3, 2)
-    inputs = [torch.randn(1, 128, 64), torch.tensor([20]), torch.zeros(1, 1, 16)]
+    step = RmvpeStep(RMVPE(base_channels=4, blocks=1, intermediate_layers=1, gru_size=16))
+    inputs = [torch.randn(1, 128, 64), torch.arange(20, 25), torch.tensor([2]), torch.zeros(1, 1, 16)]
     assert precision_for(step, inputs, 0.05, [torch.bfloat16]) is torch.bfloat16

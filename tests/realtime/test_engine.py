@@ -198,6 +198,22 @@ def test_silence_stays_silence(name: str) -> None:
     assert np.abs(out).max() < 1e-4
 
 
+@pytest.mark.parametrize("method", ["harvest", "dio"])
+def test_f0_methods_that_need_whole_files_are_refused(method: str) -> None:
+    with pytest.raises(ParameterError, match="'" + method + "'; a stream takes auto, rmvpe-small, rmvpe"):
+        Engine(load_voice("woman"), params=VoiceParams(f0_method=method))
+    Engine(load_voice("off"), params=VoiceParams(f0_method=method))  # finds no pitch at all
+
+
+@pytest.mark.parametrize("backend", ["eager", "onnx", "auto", "cuda-graph", "onnx-cuda"])
+def test_dsp_voices_run_with_any_backend(backend: str) -> None:
+    """One that needs a GPU is for RVC voices; a DSP voice beside them runs on the CPU all the same."""
+    audio = speech(48000)[:48000]
+    expected = run(Engine(load_voice("woman"), StreamConfig(block_ms=20, backend="eager")), audio)
+    out = run(Engine(load_voice("woman"), StreamConfig(block_ms=20, backend=backend)), audio)
+    np.testing.assert_allclose(out, expected, atol=1e-3)
+
+
 def test_wrong_block_lengths_are_refused() -> None:
     engine = Engine(load_voice("off"), StreamConfig(block_ms=20))
     with pytest.raises(ValueError, match="this engine takes 960"):

@@ -30,7 +30,7 @@ def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("talk.wav")
 
 
-@pytest.mark.parametrize(("quality", "method"), [("live", "dio"), ("offline", "harvest")])
+@pytest.mark.parametrize(("quality", "method"), [("live", "rmvpe-small"), ("offline", "harvest")])
 def test_options_reach_the_voice(quality: str, method: str, talk: Path) -> None:
     options = ["--pitch", 4, "--formant", -2.5, "--f0-method", method, "--seed", 5]
     options += ["--quality", quality] if quality == "offline" else []

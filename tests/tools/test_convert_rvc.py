@@ -14,7 +14,7 @@ import torch
 from altervox.kernels.level import soft_limit
 from altervox.models import base_models
 from altervox.models.library import load_voice
-from altervox.models.voice import VoiceParams
+from altervox.models.voice import F0_METHODS, STREAMING_F0_METHODS, VoiceParams
 from altervox.realtime import StreamConfig
 from altervox.realtime.offline import StreamedVoice
 
@@ -84,6 +84,7 @@ def test_a_file_is_what_a_live_listener_hears(options: str, config: StreamConfig
         ("alice.pth", "--quality offline --lookahead-ms 90 --context-ms 400", "--lookahead-ms, --context-ms cannot be"),
         ("alice.pth", "--engine reference --lookahead-ms 90", "--lookahead-ms cannot be used with --engine reference"),
         ("alice.pth", "--engine reference --f0-method dio", "--f0-method dio needs --quality offline: live, alice"),
+        ("alice.pth", "--engine reference --f0-method rmvpe-small", "--engine reference, which finds pitch by rmvpe"),
         ("alice.pth", "--f0-method harvest", "--f0-method harvest needs --quality offline: live, alice"),
         ("woman", "--f0-method harvest", "--f0-method harvest needs --quality offline: live, woman"),
         ("alice.pth", "--block-ms 30", "block_ms is 30; it must be a multiple of 20"),
@@ -117,13 +118,30 @@ def test_options_without_effect_are_mentioned(voice: str, options: str, said: st
     assert done.complaints == [f"altervox: {said}"]
 
 
-@pytest.mark.parametrize("method", ["harvest", "dio"])
-def test_other_ways_to_find_pitch_work_offline(method: str, place: Path, library: Path) -> None:
-    options = ["--voice", library / "alice.pth", "--quality", "offline", "--f0-method", method]
-    assert altervox("convert", "talk.wav", "-o", "out.wav", *options).code == 0
+@pytest.mark.parametrize("voice", ["alice.pth", "robot"])
+@pytest.mark.parametrize(
+    ("quality", "method"),
+    [("offline", name) for name in F0_METHODS] + [("live", name) for name in STREAMING_F0_METHODS],
+)
+def test_every_way_to_find_pitch_works(quality: str, method: str, voice: str, place: Path, library: Path) -> None:
+    path = library / voice if voice.endswith(".pth") else voice
+    options = ["--voice", path, "--quality", quality, "--f0-method", method]
+    done = altervox("convert", "talk.wav", "-o", "out.wav", *options)
+    assert (done.code, done.err) == (0, "")
 
 
-def test_without_the_pitch_network_it_names_the_quality_that_works(
+@pytest.mark.parametrize("voice", ["alice.pth", "robot"])
+def test_the_full_pitch_network_is_heard(voice: str, place: Path, library: Path) -> None:
+    path = library / voice if voice.endswith(".pth") else voice
+    for method in ("auto", "rmvpe-small", "rmvpe"):
+        done = altervox("convert", "talk.wav", "-o", f"{method}.wav", "--voice", path, "--f0-method", method)
+        assert done.code == 0
+    auto, small, full = (soundfile.read(f"{method}.wav")[0] for method in ("auto", "rmvpe-small", "rmvpe"))
+    np.testing.assert_array_equal(auto, small)
+    assert np.abs(full - small).max() > 1e-3
+
+
+def test_without_the_full_pitch_network_only_what_needs_it_fails(
     place: Path, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (place / "home" / "base").mkdir(parents=True)
@@ -132,11 +150,16 @@ def test_without_the_pitch_network_it_names_the_quality_that_works(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     command = ["convert", "talk.wav", "-o", "out.wav", "--voice", library / "alice.pth"]
-    done = altervox(*command)
+    done = altervox(*command, "--f0-method", "rmvpe")
     assert done.code == 1
-    assert re.search(r"rmvpe\.pt .*; or use --quality offline", done.complaints[-1])
+    assert re.search(r"rmvpe\.pt .*; or leave --f0-method at auto", done.complaints[-1])
+    done = altervox(*command, "--engine", "reference")
+    assert done.code == 1
+    assert re.search(r"rmvpe\.pt .* and put it into", done.complaints[-1])
     assert not Path("out.wav").exists()
-    assert altervox(*command, "--quality", "offline").code == 0
+    for quality in ("live", "offline"):
+        done = altervox(*command, "--quality", quality)
+        assert (done.code, done.err) == (0, "")
 
 
 @pytest.mark.parametrize("options", ["", "--engine reference", "--quality offline"])
