@@ -48,6 +48,11 @@ class DeviceClock:
         self.state[:] = 0.0
         self.state[_PERIOD] = 1.0 / self.nominal_rate
 
+    def restart(self) -> None:
+        """Smooth anew from the next callback on, for devices open with bursts. Samples stay counted."""
+        self.state[_STARTED] = 0.0
+        self.state[_PERIOD] = 1.0 / self.nominal_rate
+
     def tick(self, now_s: float, frames: int) -> None:
         """Note a callback of some frames; called by it."""
         _tick(self.state, now_s, frames)

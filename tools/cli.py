@@ -324,6 +324,20 @@ def bench_stream(
     return run(seconds, voices, list(blocks_ms) or list(BLOCKS_MS), context_ms, device, as_json)
 
 
+@bench.command("live")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=20.0, show_default=True, help="Speech per row.")
+@click.option("--voice", default="woman", show_default=True, help="Name in `altervox voices`, or path of a .pth.")
+@click.option("--block-ms", "blocks_ms", type=click.IntRange(20, 500), multiple=True, help="Else 20, 40 and 100.")
+@click.option("--load", type=click.IntRange(0, 256), default=0, help="Busy processes beside it, as a game would be.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def bench_live(seconds: float, voice: str, blocks_ms: tuple[int, ...], load: int, as_json: bool) -> int:
+    """Speak into a virtual microphone, listen at a virtual cable: delay, losses, block times (Linux)."""
+    from .bench_live import BLOCKS_MS
+    from .bench_live import bench_live as run
+
+    return run(seconds, voice, list(blocks_ms) or list(BLOCKS_MS), load, as_json)
+
+
 @bench.command("accuracy")
 @click.argument("recording", type=click.Path(path_type=Path))
 @click.option(

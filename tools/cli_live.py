@@ -72,17 +72,24 @@ def _within(name: str) -> click.FloatRange:
 @click.option("--denoise", is_flag=True, help="Suppress the microphone's noise with RNNoise; 20 ms more delay.")
 @click.option("--input-gain-db", type=click.FloatRange(-60, 60), default=0.0, help="Of the microphone.")
 @click.option("--record", type=click.Path(path_type=Path, file_okay=False), help="Record input and output here.")
+@click.option("--measure", is_flag=True, help="Measure the delay of the devices instead: see below.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), help="Stop after so long.")
 @click.option("--json", "as_json", is_flag=True, help="Print statistics as JSON at the end, for programs.")
-def live(seconds: float | None, as_json: bool, **options: Any) -> int:
+def live(measure: bool, seconds: float | None, as_json: bool, **options: Any) -> int:
     """Change your voice while you speak: from the microphone into a virtual cable, until Ctrl-C.
 
     \b
       altervox live                                      default microphone, the one virtual cable
       altervox live --voice robot --monitor headphones   hear yourself too
+      altervox live --measure --output speakers          play sweeps, find them in the microphone, tell the delay
+
+    With --measure the input has to hear the output: a wire, a loudspeaker beside the microphone, or the other end of a
+    cable. What is found is remembered, and shown as part of the delay whenever these two devices are used with the same
+    rate and --callback-ms.
     """
     from .live_command import LiveOptions
     from .live_command import live as run
+    from .live_command import measure as run_measure
 
     params = VoiceParams(
         pitch_semitones=options.pop("pitch"),
@@ -92,4 +99,6 @@ def live(seconds: float | None, as_json: bool, **options: Any) -> int:
             for name in ("index_rate", "protect", "rms_mix", "gain_db", "gate_db", "speaker", "f0_method")
         },
     )
+    if measure:
+        return run_measure(LiveOptions(**options), as_json)
     return run(LiveOptions(**options), params, seconds, as_json)

@@ -22,6 +22,7 @@ from ..realtime.live.control import LiveControl
 from ..realtime.live.settings import LiveSettings, SetBypass, SetMuted, SetParams, SetVoice
 from ..realtime.live.streams import StreamSpec
 from .devices import choose_input, choose_output, list_devices, listening_name, recall, remember
+from .live_measure import measure_devices, measured_delay_ms
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -76,6 +77,20 @@ class LiveOptions:
     record: Path | None
 
 
+def measure(options: LiveOptions, as_json: bool) -> int:
+    """Measure the delay of an output and of the input that hears it, and remember it for these two.
+
+    Raises:
+        AltervoxError: a device is not there or does not work, or the input does not hear the output.
+    """
+    devices = list_devices()
+    source = choose_input(devices, options.source or _remembered("input", devices))
+    output = choose_output(devices, options.output or _remembered("output", devices))
+    specs = (_stream_spec(options, source, "input"), _stream_spec(options, output, "output"))
+    with _awake(output):
+        return measure_devices(*specs, as_json)
+
+
 def live(options: LiveOptions, params: VoiceParams, seconds: float | None, as_json: bool) -> int:
     """Run a session, and print its statistics at the end.
 
@@ -86,7 +101,7 @@ def live(options: LiveOptions, params: VoiceParams, seconds: float | None, as_js
     source = choose_input(devices, options.source or _remembered("input", devices))
     output = choose_output(devices, options.output or _remembered("output", devices), source)
     monitor = choose_output(devices, options.monitor, source) if options.monitor else None
-    settings = _settings(options, params, source, output, monitor)
+    settings = live_settings(options, params, source, output, monitor)
     if not as_json:
         click.echo(f"microphone: {source.name}\noutput:     {output.name}", err=True)
         if heard := listening_name(output):
@@ -166,18 +181,16 @@ def _remembered(role: str, devices: list[AudioDevice]) -> str | None:
     return device.stable_name if device is not None else None
 
 
-def _settings(
-    options: LiveOptions, params: VoiceParams, source: AudioDevice, output: AudioDevice, monitor: AudioDevice | None
+def live_settings(
+    options: LiveOptions,
+    params: VoiceParams,
+    source: AudioDevice,
+    output: AudioDevice,
+    monitor: AudioDevice | None = None,
 ) -> LiveSettings:
-    specs = []
-    wanted: list[tuple[AudioDevice | None, Direction]] = [(source, "input"), (output, "output"), (monitor, "output")]
-    for device, direction in wanted:
-        if device is None:
-            continue
-        rates = supported_rates(device, direction, [PREFERRED_RATE])
-        rate = PREFERRED_RATE if rates else round(device.default_rate)
-        frames = round(rate * options.callback_ms / 1000.0)
-        specs.append(StreamSpec(device, direction, rate, frames, exclusive=options.exclusive))
+    """What a session between these devices is asked for."""
+    spec_in = _stream_spec(options, source, "input")
+    specs_out = [_stream_spec(options, device, "output") for device in (output, monitor) if device is not None]
     lengths = {
         name: value
         for name in ("block_ms", "lookahead_ms", "context_ms")
@@ -186,16 +199,25 @@ def _settings(
     return LiveSettings(
         voice=options.voice,
         device=options.device,
-        config=StreamConfig(sample_rate=specs[1].rate, **lengths),
+        config=StreamConfig(sample_rate=specs_out[0].rate, **lengths),
         params=params,
-        source=replace(specs[0], channel=options.channel),
-        outputs=tuple(specs[1:]),
+        source=spec_in,
+        outputs=tuple(specs_out),
         environment={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
         record_folder=options.record,
         suppress_noise=options.denoise,
         input_gain_db=options.input_gain_db,
         prefill_ms=options.prefill_ms,
+        device_delay_ms=measured_delay_ms(spec_in, specs_out[0]),
     )
+
+
+def _stream_spec(options: LiveOptions, device: AudioDevice, direction: Direction) -> StreamSpec:
+    rates = supported_rates(device, direction, [PREFERRED_RATE])
+    rate = PREFERRED_RATE if rates else round(device.default_rate)
+    frames = round(rate * options.callback_ms / 1000.0)
+    channel = options.channel if direction == "input" else 0
+    return StreamSpec(device, direction, rate, frames, channel, options.exclusive)
 
 
 def _stop_signals() -> list[int]:

@@ -15,14 +15,14 @@ _FLOOR_DB = -60.0
 _METER_CELLS = 40
 _LOUD_DB, _CLIPPING_DB = -12.0, -1.0
 _STATE_STYLES = {"running": "bold green", "reconnecting": "bold yellow", "failed": "bold red"}
-_DELAY_PARTS = (
-    ("device in", "device_in_ms"),
+_OWN_PARTS = (
     ("block", "block_ms"),
     ("voice", "engine_ms"),
     ("resamplers", "resampler_ms"),
     ("prefill", "prefill_ms"),
-    ("device out", "device_out_ms"),
 )
+_REPORTED = (("device in", "device_in_ms"), *_OWN_PARTS, ("device out", "device_out_ms"))
+_MEASURED = (("devices, measured", "device_ms"), *_OWN_PARTS)
 
 
 def live_view(status: Mapping[str, Any], pitch_semitones: float, formant_semitones: float) -> RenderableType:
@@ -81,7 +81,8 @@ def _voice(status: Mapping[str, Any], pitch_semitones: float, formant_semitones:
 
 
 def _delay(status: Mapping[str, Any]) -> Text:
-    parts = " + ".join(f"{name} {status[key]:.0f}" for name, key in _DELAY_PARTS)
+    shown = _MEASURED if status["device_delay_is_measured"] else _REPORTED
+    parts = " + ".join(f"{name} {status[key]:.0f}" for name, key in shown)
     grown = status["prefill_grown_ms"]
     more = f" (grown by {grown:.0f} after shortages)" if grown >= 1.0 else ""
     return Text.assemble((f"{status['total_ms']:.0f} ms", "bold"), f" = {parts}{more}")

@@ -68,6 +68,12 @@ class LiveControl:
                 "`altervox -v live` to see why"
             )
 
+    @property
+    def process_id(self) -> int:
+        """Of the audio process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def send(self, command: Command) -> None:
         """Give the session a command; it is carried out within 20 ms."""
         self._commands.send(command)

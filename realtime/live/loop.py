@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...kernels.clock import DeviceClock
 from ...kernels.drift import DELAY_SAMPLES, DriftState, resample_near_one
 from ...kernels.errors import AltervoxError
-from ...kernels.playout import GROWN, LOST, PLAYED, STARVATIONS, CaptureState, PlayoutState
+from ...kernels.playout import CUT, GROWN, LOST, PLAYED, STARVATIONS, CaptureState, PlayoutState
 from ...kernels.polyphase import ResamplerState, resample_block
 from ...kernels.ring import RingBuffer
 from .chain import Chain
@@ -33,7 +33,10 @@ _CUT_ABOVE_MS = 120.0  # over the target: a device has paused, and nobody wants 
 _OWING_S = 0.3  # after which what is owed will not come: the input device itself has lost it
 _FAILURES_TOLERATED = 3  # blocks in a row that an engine may fail before it is left alone
 _SILENT_S = 3.0
+_OPENING_S = 0.5  # in which a device that has just opened takes audio in bursts: a pause would stay as delay
 _SETTLE_S = 10.0  # until the clocks are smooth enough to hold on to
+_ROUGHLY_SMOOTH_S = 3.0  # until they are right within some milliseconds
+_TOO_LATE_MS = 20.0  # until they have settled: a device paused while it opened, and that would stay as delay
 
 
 class LiveEngine(Protocol):
@@ -108,6 +111,7 @@ class OutputLane:
         is_started: Whether the device plays what is written.
         shortages_seen: That the prefill knows of.
         grown_seen: Samples of delay that came from shortages and that the lock knows of.
+        opened_s: When both devices were first seen to run.
         started_s: When it began to play.
         updated_s: When the lock was last updated.
         settled_s: When nothing was owed last.
@@ -124,6 +128,7 @@ class OutputLane:
     is_started: bool = False
     shortages_seen: int = 0
     grown_seen: int = 0
+    opened_s: float = 0.0
     started_s: float = 0.0
     updated_s: float = 0.0
     settled_s: float = 0.0
@@ -245,7 +250,8 @@ class LiveLoop:
         source, playout = self.source, lane.playout
         underway = lane.clock.total_at(now_s) - float(playout.counters[PLAYED])
         pending = (source.clock.total_at(now_s) - source.taken) * lane.rate / source.clock.nominal_rate
-        return playout.ring.available - playout.owed - underway + pending
+        to_drop = playout.owed + int(playout.cut[0]) - int(playout.counters[CUT])
+        return playout.ring.available - to_drop - underway + pending
 
     def retry(self) -> None:
         """Try the engine again after it was left alone."""
@@ -308,9 +314,14 @@ class LiveLoop:
         playout, lock = lane.playout, lane.lock
         resample_block(self._rendered, lane.resampler, lane.samples)
         if not lane.is_started:
+            if not (lane.clock.is_running and self.source.clock.is_running):
+                return
+            lane.opened_s = lane.opened_s or now_s
             waiting = self.source.capture.ring.available >= self.source.device_block
-            if waiting or not (lane.clock.is_running and self.source.clock.is_running):
+            if waiting or now_s - lane.opened_s < _OPENING_S:
                 return  # what has come while the devices opened would stay as delay
+            lane.clock.restart()
+            self.source.clock.restart()
             silence = int(lane.prefill.ms * lane.rate / 1000.0)
             playout.ring.write(np.zeros(silence, dtype=np.float32))
         else:
@@ -345,6 +356,10 @@ class LiveLoop:
             self._send_silence(lane, lock.target - level)
             lane.settled_s = now_s
         elif now_s - lane.started_s < _SETTLE_S:
+            excess = level - lane.prefill.ms * per_ms - len(lane.samples)
+            if now_s - lane.started_s > _ROUGHLY_SMOOTH_S and excess > _TOO_LATE_MS * per_ms:
+                lane.playout.cut[0] += int(min(excess, lane.playout.ring.available))
+                level -= excess
             lock.start(level)
         elif level - lock.target > _CUT_ABOVE_MS * per_ms:
             lane.playout.cut[0] += int(min(level - lock.target, lane.playout.ring.available))

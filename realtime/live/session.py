@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from types import FrameType
@@ -37,6 +38,7 @@ _LONGEST_SLEEP_S = 0.004
 _SHORTEST_SLEEP_S = 0.0003
 _COMMANDS_EVERY_S = 0.02
 _STATUS_EVERY_S = 0.1
+_SHOWN_OVER = 50  # levels whose median is shown: jitter of callbacks moves single ones by some milliseconds
 _RECONNECT_EVERY_S = 1.0
 _DEFAULT_CALLBACK_MS = 10.0
 
@@ -89,6 +91,7 @@ class Session:
         self._status = status
         self._stopping = stopping
         self._streams: list[OpenStream] = []
+        self._levels_ms: deque[float] = deque(maxlen=_SHOWN_OVER)
         self._cause = ""
         log.info("priority: %s", raise_priority())
         import torch
@@ -184,6 +187,7 @@ class Session:
         self._status.put(state=STATES.index("running"), cause="")
 
     def _close(self) -> None:
+        self._levels_ms.clear()
         while self._streams:
             self._streams.pop().close()
 
@@ -253,9 +257,13 @@ class Session:
         source, lane = loop.source, loop.outputs[0]
         counters = lane.playout.counters
         device_in, device_out = self._streams[0].latency_ms, self._streams[1].latency_ms
+        measured_ms = self.settings.device_delay_ms
+        device_ms = device_in + device_out if measured_ms is None else measured_ms
         engine_ms = 1000.0 * (engine.latency_samples + self._chain.latency_samples) / engine.sample_rate
         resampler_ms = lane.delay_ms + 1000.0 * source.resampler.delay_samples_out / engine.sample_rate
-        rings_ms = 1000.0 * loop.level(lane, now) / lane.rate if lane.is_started else 0.0
+        if lane.is_started:
+            self._levels_ms.append(1000.0 * loop.level(lane, now) / lane.rate)
+        rings_ms = float(np.median(self._levels_ms)) if self._levels_ms else 0.0
         block_ms = float(self.settings.config.block_ms)
         status.put(
             cause=loop.cause or self._cause or (loop.recorder.error if loop.recorder is not None else ""),
@@ -288,7 +296,9 @@ class Session:
             prefill_ms=max(rings_ms - block_ms, 0.0),
             prefill_grown_ms=lane.prefill.ms - self._prefill_ms,
             device_out_ms=device_out,
-            total_ms=device_in + rings_ms + engine_ms + resampler_ms + device_out,
+            device_ms=device_ms,
+            device_delay_is_measured=measured_ms is not None,
+            total_ms=device_ms + rings_ms + engine_ms + resampler_ms,
         )
 
 

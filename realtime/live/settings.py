@@ -27,6 +27,7 @@ class LiveSettings:
         suppress_noise: Whether RNNoise cleans the microphone.
         input_gain_db: Of the microphone.
         prefill_ms: Instead of what is measured; None to measure.
+        device_delay_ms: Of microphone and first output together, as measured; None for what PortAudio reports.
     """
 
     voice: str
@@ -40,6 +41,7 @@ class LiveSettings:
     suppress_noise: bool = False
     input_gain_db: float = 0.0
     prefill_ms: float | None = None
+    device_delay_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

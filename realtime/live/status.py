@@ -45,6 +45,8 @@ STATUS = np.dtype(
         ("prefill_ms", "f8"),
         ("prefill_grown_ms", "f8"),
         ("device_out_ms", "f8"),
+        ("device_ms", "f8"),
+        ("device_delay_is_measured", "i8"),
         ("total_ms", "f8"),
     ],
     align=True,

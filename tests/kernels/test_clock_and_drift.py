@@ -34,6 +34,17 @@ def test_a_clock_is_linear_between_callbacks() -> None:
     assert clock.total_at(31.0) - clock.total_at(30.0) == pytest.approx(RATE, rel=1e-3)
 
 
+def test_a_restarted_clock_forgets_a_burst_and_keeps_the_count() -> None:
+    clock = DeviceClock.allocate(RATE)
+    for k in range(50):  # half a second 15 ms early, which is no outlier
+        clock.tick(0.01 * k - 0.015 * (k < 3), 480)
+    clock.restart()
+    for k in range(50, 60):
+        clock.tick(0.01 * k, 480)
+    assert clock.total_at(0.59) == pytest.approx(60 * 480, abs=1)
+    assert clock.deviation_ppm == pytest.approx(0.0, abs=1.0)
+
+
 def test_a_pause_starts_the_clock_anew_and_keeps_the_count() -> None:
     clock, total = run_clock(0.0, 10.0, 0.0)
     for k in range(200):

@@ -146,6 +146,16 @@ def test_input_that_came_before_the_output_opened_adds_no_delay() -> None:
     assert late.loop.level(late.lane, 5.0) == pytest.approx(prompt.loop.level(prompt.lane, 5.0), abs=500)
 
 
+def test_a_pause_while_the_output_opens_does_not_stay_as_delay() -> None:
+    sim = Simulation()
+    sim.signal = ramp
+    sim.paused_out = (0.7, 1.7)
+    sim.run(12.0)
+    delay = sim.sent - sim.output[-1] * (1 << 22)
+    assert delay < (20 + sim.lane.prefill.ms + 20 + 10 + 5) * RATE / 1000
+    assert sim.output[-5 * RATE :].min() > 0
+
+
 def test_devices_with_a_common_clock_change_no_sample() -> None:
     sim = Simulation()
     sim.signal = ramp
@@ -175,7 +185,7 @@ def test_an_hour_of_drift(ppm: float) -> None:
         ratios.append(sim.lane.lock.ratio)
     counters = sim.lane.playout.counters
     assert counters[STARVATIONS] == counters[DROPPED] == sim.source.capture.counters[LOST] == 0
-    levels = np.array([level for at, level in sim.levels if at > 30.0])
+    levels = np.array([level for at, level in sim.levels if at > 45.0])  # the drift is found
     assert np.ptp(levels) < 0.003 * RATE
     cents = 1200 * np.log2(np.array(ratios))
     assert np.abs(cents).max() < 2.0
