@@ -1,5 +1,7 @@
 """High-pass and limiter: as a reference has it, whatever the blocks, and within their bounds."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -9,7 +11,7 @@ from altervox.kernels.limiter import LimiterState, limit_into
 RATE = 48000
 
 
-def in_blocks(process, x: np.ndarray, sizes: list[int]) -> np.ndarray:
+def in_blocks(process: Callable[[np.ndarray, np.ndarray], None], x: np.ndarray, sizes: list[int]) -> np.ndarray:
     parts, at, k = [], 0, 0
     while at < len(x):
         block = x[at : at + sizes[k % len(sizes)]]

@@ -31,13 +31,13 @@ TRIES = 3
 def speech() -> np.ndarray:
     audio, rate = soundfile.read(SPEECH, dtype="float32")
     assert rate == RATE
-    return audio
+    return np.asarray(audio)
 
 
 def through_highpass(x: np.ndarray) -> np.ndarray:
     """What altervox does to a microphone whatever the voice."""
     b, a = scipy.signal.butter(2, 60.0, "highpass", fs=RATE)
-    return scipy.signal.lfilter(b, a, x)
+    return np.asarray(scipy.signal.lfilter(b, a, x))
 
 
 def command(*options: str) -> list[str]:
@@ -81,7 +81,8 @@ def ended(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> dict[
     process.send_signal(number)
     out, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
-    return json.loads(out)
+    statistics: dict[str, Any] = json.loads(out)
+    return statistics
 
 
 def test_every_frame_that_is_said_is_heard(pulse_rig: PulseServer, tmp_path: Path) -> None:

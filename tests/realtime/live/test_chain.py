@@ -1,6 +1,7 @@
 """Effects around the voice, and recording."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,10 @@ SPEECH = Path(__file__).parents[2] / "data" / "alsa_female.wav"
 def speech() -> np.ndarray:
     audio, rate = soundfile.read(SPEECH, dtype="float32")
     assert rate == RATE
-    return audio[: len(audio) // 960 * 960]
+    return np.asarray(audio[: len(audio) // 960 * 960])
 
 
-def through(process, x: np.ndarray) -> np.ndarray:
+def through(process: Callable[[np.ndarray], None], x: np.ndarray) -> np.ndarray:
     parts = []
     for at in range(0, len(x), 960):
         block = x[at : at + 960].copy()

@@ -1,5 +1,6 @@
 """The loop between two simulated devices: delay, shortages, pauses, drift, failures."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,7 +58,7 @@ class Simulation:
         self.next_out = 0.0037
         self.busy_until = 0.0
         self.sent = 0
-        self.signal = lambda n: np.sin(2 * np.pi * 440.0 * n / self.in_rate)
+        self.signal: Callable[[np.ndarray], np.ndarray] = lambda n: np.sin(2 * np.pi * 440.0 * n / self.in_rate)
         self.keep = True
         self.paused_out: tuple[float, float] = (0.0, 0.0)
         self.slow: tuple[float, float, float] = (0.0, 0.0, 0.0)  # from, to, seconds of a block

@@ -15,13 +15,13 @@ def shifted(x: np.ndarray, samples: float) -> np.ndarray:
     """In 0.7 s, later by any number of samples."""
     size = int(EVERY_S * RATE)
     spectrum = np.fft.rfft(x, 4 * size) * np.exp(-2j * np.pi * np.fft.rfftfreq(4 * size) * samples)
-    return np.fft.irfft(spectrum, 4 * size)[:size]
+    return np.fft.irfft(spectrum, 4 * size)[:size].astype(np.float32)
 
 
 @pytest.mark.parametrize("delay", [0.0, 1.0, 479.5, 12345.37, 28799.0])
 @pytest.mark.parametrize("gain", [1.0, -0.01])
 def test_awkward_delays(delay: float, gain: float) -> None:
-    found = find_probe(gain * shifted(probe(RATE), delay), probe(RATE))
+    found = find_probe(np.float32(gain) * shifted(probe(RATE), delay), probe(RATE))
     assert found is not None
     assert found.position == pytest.approx(delay, abs=0.1)
     assert found.gain == pytest.approx(abs(gain), rel=0.02)
@@ -60,14 +60,14 @@ def test_nothing_is_found_where_there_is_nothing(kind: str) -> None:
             heard[:] = 0.0
         elif kind == "short":
             heard = heard[:100]
-        assert find_probe(heard, probe(RATE)) is None
+        assert find_probe(heard.astype(np.float32), probe(RATE)) is None
 
 
 def test_a_room_is_no_hindrance() -> None:
     """An echo at -6 dB, 9 ms later, and a microphone that hears little below 200 Hz."""
     heard = shifted(probe(RATE), 5000.0) + 0.5 * shifted(probe(RATE), 5432.0)
     heard = scipy.signal.lfilter(*scipy.signal.butter(1, 200.0, "highpass", fs=RATE), heard)
-    found = find_probe(heard, probe(RATE))
+    found = find_probe(heard.astype(np.float32), probe(RATE))
     assert found is not None
     assert found.position == pytest.approx(5000.0, abs=24)
 

@@ -105,7 +105,7 @@ def test_percentages_of_sums() -> None:
 def test_best_threshold_is_the_best_of_all() -> None:
     rng = np.random.default_rng(3)
     for _ in range(30):
-        confidence = rng.integers(0, 8, 25).astype(np.float32) / 8  # with ties
+        confidence = (rng.integers(0, 8, 25) / 8).astype(np.float32)  # with ties
         voiced = rng.random(25) < confidence
         chosen = evaluation.best_threshold(confidence, voiced)
         errors = [((confidence > t) != voiced).sum() for t in np.arange(-1, 9) / 8]

@@ -1,5 +1,7 @@
 """Labels: what is known of measured F0, and that what was put into speech is where the label says."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from altervox.tools.pitch_recipe import contours
@@ -26,7 +28,7 @@ def buzz(f0_hz: np.ndarray) -> np.ndarray:
     """Thirty harmonics of an F0 every 5 ms."""
     per_sample = np.interp(np.arange(len(f0_hz) * FRAME) / FRAME, np.arange(len(f0_hz)), f0_hz)
     phase = 2 * np.pi * np.cumsum(per_sample) / RATE
-    return (sum(np.cos(k * phase) / k for k in range(1, 30)) * 0.2).astype(np.float32)
+    return np.asarray(0.2 * np.sum([np.cos(k * phase) / k for k in range(1, 30)], axis=0), dtype=np.float32)
 
 
 def lag_ms(audio: np.ndarray, f0_hz: np.ndarray) -> float:
@@ -119,7 +121,7 @@ def test_contours_stay_within_the_trained_range(seed: int) -> None:
         assert contour.max() <= contours.HIGHEST_HZ
 
 
-def test_clips_come_back_as_they_were(tmp_path) -> None:
+def test_clips_come_back_as_they_were(tmp_path: Path) -> None:
     audio = (np.random.default_rng(0).uniform(-0.5, 0.5, 1000)).astype(np.float32)
     clip = Clip("a", audio, np.arange(7, dtype=np.float32), np.arange(7) % 2 == 0, "heart", "raw")
     write_clip(tmp_path, "train", clip)
@@ -131,7 +133,7 @@ def test_clips_come_back_as_they_were(tmp_path) -> None:
     assert [p.name for p in (tmp_path / "train").iterdir()] == ["a.npz"]
 
 
-def test_singers_are_remade_only_where_missing(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_singers_are_remade_only_where_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SINGERS, "train", 2)
     monkeypatch.setitem(SINGERS, "tune", 0)
     monkeypatch.setitem(SINGERS, "test", 0)

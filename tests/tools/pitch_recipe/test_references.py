@@ -17,7 +17,7 @@ from altervox.tools.pitch_recipe.references import FloatArray, SmallRmvpe, Track
 def tone(f0_hz: float, seconds: float) -> FloatArray:
     time = np.arange(round(16000 * seconds)) / 16000
     harmonics = [np.sin(2 * np.pi * k * f0_hz * time + k * k) / k for k in range(1, 16)]
-    return (0.1 * np.sum(harmonics, axis=0)).astype(np.float32)
+    return np.asarray(0.1 * np.sum(harmonics, axis=0), dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_silence_is_unvoiced_for_world() -> None:
 
 
 def test_on_frames_interpolates_but_not_across_a_leap() -> None:
-    times = np.arange(64) * 0.016
+    times = (np.arange(64) * 0.016).astype(np.float64)
     rising = (100.0 * 2.0**times).astype(np.float32)
     f0_hz, confidence = references.on_frames(times, rising, times.astype(np.float32), 100)
     np.testing.assert_allclose(f0_hz, 100.0 * 2.0 ** (np.arange(100) * 0.01), rtol=1e-5)
@@ -71,7 +71,8 @@ def test_on_frames_interpolates_but_not_across_a_leap() -> None:
 
 
 def test_on_frames_holds_beyond_the_ends() -> None:
-    f0_hz, _ = references.on_frames(np.array([0.05, 0.06]), *[np.array([100.0, 101.0], dtype=np.float32)] * 2, 12)
+    two = np.array([100.0, 101.0], dtype=np.float32)
+    f0_hz, _ = references.on_frames(np.array([0.05, 0.06]), two, two, 12)
     np.testing.assert_allclose(f0_hz[[0, 5, 6, 11]], [100.0, 100.0, 101.0, 101.0], rtol=1e-6)
 
 

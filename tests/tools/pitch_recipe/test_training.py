@@ -1,5 +1,6 @@
 """Disturbances keep time, batches are what they say, and a run can be stopped and taken up again."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_noise_is_added_at_the_level_asked_for(snr_db: float) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda n, r: coloured_noise(n, r, 6.0), mains_hum, clicks])
-def test_noises_have_rms_one(make) -> None:
+def test_noises_have_rms_one(make: Callable[[int, np.random.Generator], np.ndarray]) -> None:
     noise = make(16000, np.random.default_rng(1))
     assert noise.shape == (16000,)
     assert np.sqrt(np.mean(noise**2)) == pytest.approx(1.0, rel=1e-3)
@@ -148,10 +149,8 @@ def test_stopped_and_taken_up_again_it_learns_the_same(tmp_path: Path) -> None:
     whole = training(tmp_path / "whole")
     list(whole.run(report_every=2))
     stopped = training(tmp_path / "parts")
-    run = stopped.run(report_every=2)
-    for done in run:
+    for done in stopped.run(report_every=2):
         if done == 3:  # one step after the state was kept: it is lost
-            run.close()
             break
     resumed = training(tmp_path / "parts")
     assert resumed.step == 2
