@@ -348,7 +348,8 @@ class LiveLoop:
         elif lane.playout.owed == 0:  # the shortage is over: the next one may take another step
             lane.playout.allowed[0] = int(counters[GROWN]) + int(lane.prefill.may_grow_ms * per_ms)
         if lane.prefill.is_calm(now_s):
-            lock.target -= lane.prefill.release_ms(self.times.quantile_ms(0.999), now_s) * per_ms
+            (slow_block_ms,) = self.times.quantiles_ms(0.999)
+            lock.target -= lane.prefill.release_ms(slow_block_ms, now_s) * per_ms
         level = self.level(lane, now_s)
         if lane.playout.owed == 0:
             lane.settled_s = now_s

@@ -33,10 +33,10 @@ class BlockTimes:
         self.seconds[self.count % len(self.seconds)] = seconds
         self.count += 1
 
-    def quantile_ms(self, q: float) -> float:
-        """A quantile over the last blocks, 0 before the first."""
+    def quantiles_ms(self, *q: float) -> list[float]:
+        """Quantiles over the last blocks, 0 before the first."""
         known = self.seconds[: min(self.count, len(self.seconds))]
-        return float(np.quantile(known, q)) * 1000.0 if len(known) else 0.0
+        return [float(t) * 1000.0 for t in np.quantile(known, q)] if len(known) else [0.0] * len(q)
 
 
 def callbacks_need_ms(callback_in_ms: float, callback_out_ms: float) -> float:

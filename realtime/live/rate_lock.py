@@ -57,14 +57,17 @@ class RateLock:
         if self.followed != self.target:
             step = _SHRINK_PPM * 1e-6 * self.rate * elapsed_s
             self.followed += min(max(self.target - self.followed, -step), step)
-        error = min(max((level - self.followed) / self.rate, -_LARGEST_ERROR_S), _LARGEST_ERROR_S)
+        off = (level - self.followed) / self.rate
+        error = min(max(off, -_LARGEST_ERROR_S), _LARGEST_ERROR_S)
         self.smoothed_error += (error - self.smoothed_error) * min(elapsed_s / _SMOOTHED_S, 1.0)
         self.is_engaged = self.is_engaged or abs(self.smoothed_error) > _ENGAGED_FROM_S
         if not self.is_engaged:
             return self.ratio
-        self.integral += _BANDWIDTH_RAD_PER_S**2 * error * elapsed_s
-        self.integral = min(max(self.integral, -MAX_CORRECTION), MAX_CORRECTION)
         correction = 2.0 * _BANDWIDTH_RAD_PER_S * error + self.integral
+        # What is off by much, or by more than can be corrected at once, says nothing of the clocks: summed up, it would
+        # go on correcting long after the level is right.
+        if abs(off) < _LARGEST_ERROR_S and abs(correction) < MAX_CORRECTION:
+            self.integral += _BANDWIDTH_RAD_PER_S**2 * error * elapsed_s
         self.ratio = 1.0 - min(max(correction, -MAX_CORRECTION), MAX_CORRECTION)
         return self.ratio
 

@@ -265,6 +265,7 @@ class Session:
             self._levels_ms.append(1000.0 * loop.level(lane, now) / lane.rate)
         rings_ms = float(np.median(self._levels_ms)) if self._levels_ms else 0.0
         block_ms = float(self.settings.config.block_ms)
+        block_p50_ms, block_p99_ms, block_max_ms = loop.times.quantiles_ms(0.5, 0.99, 1.0)
         status.put(
             cause=loop.cause or self._cause or (loop.recorder.error if loop.recorder is not None else ""),
             voice=self._voice_name,
@@ -284,9 +285,9 @@ class Session:
             shortages=int(counters[STARVATIONS]),
             starved_samples=int(counters[STARVED]),
             lost_samples=int(source.capture.counters[LOST]),
-            block_p50_ms=loop.times.quantile_ms(0.5),
-            block_p99_ms=loop.times.quantile_ms(0.99),
-            block_max_ms=loop.times.quantile_ms(1.0),
+            block_p50_ms=block_p50_ms,
+            block_p99_ms=block_p99_ms,
+            block_max_ms=block_max_ms,
             deadline_ms=block_ms,
             drift_ppm=lane.lock.drift_ppm,
             device_in_ms=device_in,
