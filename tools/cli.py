@@ -16,11 +16,11 @@ from click.core import ParameterSource
 from ..kernels.errors import AltervoxError
 from ..models.voice import F0_METHODS, VoiceParams
 from .cli_live import live
+from .voice_options import voice_options
 
 log = logging.getLogger("altervox")
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
-_DEFAULTS = VoiceParams()
 _F0_HELP = "How pitch is found. " + " ".join(f"{name}: {what}." for name, what in F0_METHODS.items())
 
 
@@ -30,11 +30,6 @@ def _f0_method(context: click.Context, parameter: click.Parameter, value: str) -
         known = "\n".join(f"  {name}: {what}" for name, what in F0_METHODS.items())
         raise click.BadParameter(f"{value!r} is none of these:\n{known}", context, parameter)
     return value
-
-
-def _within(name: str) -> click.FloatRange:
-    low, high = VoiceParams.RANGES[name]
-    return click.FloatRange(low, high)
 
 
 class _StderrHandler(logging.Handler):
@@ -71,37 +66,7 @@ cli.add_command(live)
 @click.option(
     "-o", "--output", type=str, help="File, or folder (for several, or ending in /); else IN.VOICE.wav beside IN."
 )
-@click.option("--voice", default="woman", show_default=True, help="Name in `altervox voices`, or path of a .pth.")
-@click.option("--pitch", type=_within("pitch_semitones"), default=0.0, help="Semitones up or down.")
-@click.option("--formant", type=_within("formant_semitones"), default=0.0, help="Moves resonances; semitones.")
-@click.option(
-    "--index-rate",
-    type=_within("index_rate"),
-    default=_DEFAULTS.index_rate,
-    show_default=True,
-    help="Share of retrieved features (voices with an .index).",
-)
-@click.option(
-    "--protect",
-    type=_within("protect"),
-    default=_DEFAULTS.protect,
-    show_default=True,
-    help="Keeps consonants crisp with an index; 0.5 is off.",
-)
-@click.option(
-    "--rms-mix",
-    type=_within("rms_mix"),
-    default=_DEFAULTS.rms_mix,
-    show_default=True,
-    help="Loudness: 0 follows the source, 1 is the voice's own.",
-)
-@click.option(
-    "--gate-db",
-    type=_within("gate_db"),
-    default=_DEFAULTS.gate_db,
-    show_default=True,
-    help="Of --quality live: silence where the input is quieter than this; -60 is off.",
-)
+@voice_options
 @click.option(
     "--f0-method",
     metavar=f"[{'|'.join(F0_METHODS)}]",
@@ -110,8 +75,6 @@ cli.add_command(live)
     show_default=True,
     help=_F0_HELP,
 )
-@click.option("--speaker", type=click.IntRange(min=0), default=0, help="Number of the speaker, in voices of several.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, help="Of the noise in the voice.")
 @click.option(
     "--quality",

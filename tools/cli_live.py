@@ -8,52 +8,15 @@ from typing import Any
 import click
 
 from ..models.voice import STREAMING_F0_METHODS, VoiceParams
-
-_DEFAULTS = VoiceParams()
-
-
-def _within(name: str) -> click.FloatRange:
-    low, high = VoiceParams.RANGES[name]
-    return click.FloatRange(low, high)
+from .voice_options import voice_options, within
 
 
 @click.command()
 @click.option("--input", "source", help="Microphone: name, part of it, or number in `altervox devices`.")
 @click.option("--output", help="Where the voice goes; else the one virtual cable.")
 @click.option("--monitor", help="An output to hear yourself on, beside the cable.")
-@click.option("--voice", default="woman", show_default=True, help="Name in `altervox voices`, or path of a .pth.")
-@click.option("--pitch", type=_within("pitch_semitones"), default=0.0, help="Semitones up or down.")
-@click.option("--formant", type=_within("formant_semitones"), default=0.0, help="Moves resonances; semitones.")
-@click.option(
-    "--index-rate",
-    type=_within("index_rate"),
-    default=_DEFAULTS.index_rate,
-    show_default=True,
-    help="Share of retrieved features (voices with an .index).",
-)
-@click.option(
-    "--protect",
-    type=_within("protect"),
-    default=_DEFAULTS.protect,
-    show_default=True,
-    help="Keeps consonants crisp with an index; 0.5 is off.",
-)
-@click.option(
-    "--rms-mix",
-    type=_within("rms_mix"),
-    default=_DEFAULTS.rms_mix,
-    show_default=True,
-    help="Loudness: 0 follows the speaker, 1 is the voice's own.",
-)
-@click.option("--gain-db", type=_within("gain_db"), default=_DEFAULTS.gain_db, show_default=True, help="Of the output.")
-@click.option(
-    "--gate-db",
-    type=_within("gate_db"),
-    default=_DEFAULTS.gate_db,
-    show_default=True,
-    help="Silence where the input is quieter than this; -60 is off.",
-)
-@click.option("--speaker", type=click.IntRange(min=0), default=0, help="Number of the speaker, in voices of several.")
+@voice_options
+@click.option("--gain-db", type=within("gain_db"), default=0.0, show_default=True, help="Of the output.")
 @click.option(
     "--f0-method",
     type=click.Choice(STREAMING_F0_METHODS),
@@ -61,7 +24,6 @@ def _within(name: str) -> click.FloatRange:
     show_default=True,
     help="How pitch is found: rmvpe is the published network, fetched once; the others are the one that ships.",
 )
-@click.option("--device", default="auto", show_default=True, help="Where networks run: auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--block-ms", type=int, help="Audio per step, a multiple of 20; 40 unless told.")
 @click.option("--lookahead-ms", type=int, help="How long an RVC voice waits for what follows.")
 @click.option("--context-ms", type=int, help="The past that an RVC voice looks at.")
