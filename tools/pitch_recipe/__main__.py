@@ -77,12 +77,31 @@ def synthesise(corpus_folder: Path) -> None:
 @_folder
 @_run
 @click.option("--steps", type=click.IntRange(1), default=4000, show_default=True, help="Of the first part.")
+@click.option(
+    "--learning-rate", type=click.FloatRange(1e-5, 1e-1), default=3e-3, show_default=True, help="At its peak."
+)
+@click.option(
+    "--from",
+    "first_weights",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Weights (safetensors) to begin with in place of random ones: another round.",
+)
 @click.option("--threads", type=click.IntRange(1), default=None, help="Of torch.")
-def train(corpus_folder: Path, run_folder: Path, steps: int, threads: int | None) -> None:
+def train(
+    corpus_folder: Path,
+    run_folder: Path,
+    steps: int,
+    learning_rate: float,
+    first_weights: Path | None,
+    threads: int | None,
+) -> None:
     """Train, or take training up again where it was stopped.
 
     About 0.9 s a step on one core.
     """
+    from safetensors.torch import load_file
+
+    from ...models.rmvpe import RMVPE
     from .corpus import read_clips
     from .noises import read_noises
     from .training import Training, TrainingConfig
@@ -92,9 +111,10 @@ def train(corpus_folder: Path, run_folder: Path, steps: int, threads: int | None
     clips = read_clips(corpus_folder, "train")
     if not clips:
         raise click.ClickException(f"{corpus_folder} holds no training clips: run `synthesise` first")
-    config = TrainingConfig(steps=steps)
+    config = TrainingConfig(steps=steps, learning_rate=learning_rate)
     noises = read_noises(corpus_folder / "noises")
-    training = Training(run_folder, config, clips, noises, read_clips(corpus_folder, "tune")[::3])
+    first = RMVPE.from_state(load_file(first_weights)) if first_weights is not None else None
+    training = Training(run_folder, config, clips, noises, read_clips(corpus_folder, "tune")[::3], first)
     with Progress() as progress:
         task = progress.add_task("training", total=config.all_steps, completed=training.step)
         for done in training.run():

@@ -114,14 +114,14 @@ def some_noise(
         rng: Draws all.
     """
     draw = rng.random()
-    if draw < 0.35:
+    if draw < 0.3:
         return coloured_noise(samples, rng, max(float(rng.uniform(-3.0, 7.0)), 0.0))  # white in three of ten
-    if draw < 0.65 and noises:
+    if draw < 0.58 and noises:
         return _piece(noises[int(rng.integers(len(noises)))], samples, rng)
-    if draw < 0.78 and voices:
+    if draw < 0.82 and voices:
         chosen = rng.integers(len(voices), size=int(rng.integers(3, 7)))
         return np.asarray(np.sum([_piece(voices[int(i)], samples, rng) for i in chosen], axis=0), dtype=np.float32)
-    if draw < 0.88:
+    if draw < 0.9:
         return clicks(samples, rng) + 0.1 * coloured_noise(samples, rng, 3.0)
     return mains_hum(samples, rng) + 0.2 * coloured_noise(samples, rng, 3.0)
 
@@ -133,8 +133,8 @@ def disturbed(
     x = equalised(voice, rng) if rng.random() < 0.5 else voice
     if rng.random() < 0.25:
         x = reverberated(x, rng)
-    if rng.random() < 0.65:
-        x = add_noise(x, some_noise(len(x), noises, voices, rng), float(rng.uniform(-3.0, 35.0)))
+    if rng.random() < 0.75:
+        x = add_noise(x, some_noise(len(x), noises, voices, rng), float(rng.uniform(-6.0, 28.0)))
     if rng.random() < 0.1:
         x = telephone(x, rng)
     elif rng.random() < 0.08:

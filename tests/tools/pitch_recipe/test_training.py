@@ -160,6 +160,17 @@ def test_stopped_and_taken_up_again_it_learns_the_same(tmp_path: Path) -> None:
     assert len((tmp_path / "whole" / "log.jsonl").read_text().splitlines()) == 2
 
 
+def test_another_round_begins_with_the_weights_given(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    first = RMVPE(**NETWORK)
+    before = {name: value.clone() for name, value in first.state_dict().items()}
+    config = TrainingConfig(steps=1, edge_steps=0, batch_size=2, frames=64, learning_rate=1e-6)
+    training = Training(tmp_path, config, CLIPS, [], CLIPS[:1], first)
+    list(training.run())
+    for name, value in training.averaged.named_parameters():
+        torch.testing.assert_close(value, before[name], atol=1e-5, rtol=0.0)
+
+
 def test_a_few_steps_learn_a_pitch() -> None:
     """The loss falls and two tones are told apart: labels, crops and mel frames belong together."""
     import tempfile
