@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 RECORDING = ROOT / "tests" / "data" / "librivox_male.wav"
 # What the tests use beyond Python packages, as Debian and Ubuntu call it.
-SYSTEM_PACKAGES = ["libasound2-plugins", "libportaudio2", "pulseaudio", "pulseaudio-utils"]
+SYSTEM_PACKAGES = ["libasound2-plugins", "libportaudio2", "pulseaudio", "pulseaudio-utils", "xvfb"]
 
 TORCH_CPU = "https://download.pytorch.org/whl/cpu"
 TORCH_CUDA = "https://download.pytorch.org/whl/cu130"

@@ -88,9 +88,11 @@ def test_confined_packages_stay_confined(path: Path) -> None:
 def test_third_party_imports_are_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    requirements = [*project["dependencies"], *extras["cpu"], *extras["gpu"], *extras["index"], *extras["plots"]]
+    names = ("cpu", "gpu", "hotkeys", "index", "plots")
+    requirements = [*project["dependencies"], *(text for name in names for text in extras[name])]
     declared = {normal(re.split(r"[^\w.-]", requirement, maxsplit=1)[0]) for requirement in requirements}
-    providers = metadata.packages_distributions()
+    on_some_systems = {"Xlib": ["python-xlib"], "pynput": ["pynput"]}
+    providers = {**on_some_systems, **metadata.packages_distributions()}
     for path in MODULES:
         for name, _ in imports(path):
             package = name.split(".")[0]
