@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 from numpy.typing import NDArray
 
 from .errors import ParameterError
+from .ring import _SAMPLES
 
 FloatArray = NDArray[np.float32]
 
@@ -21,6 +22,7 @@ DELAY_SAMPLES = HALF_TAPS
 _PHASES = 256
 _KAISER_BETA = 9.0
 MAX_DEVIATION = 0.01  # of the ratio from 1
+_TABLE = types.Array(types.float64, 2, "C")
 
 
 @dataclass(slots=True)
@@ -81,7 +83,14 @@ def resample_near_one(x: FloatArray, state: DriftState, ratio: float, out: Float
     return int(count)
 
 
-@njit(cache=True, nogil=True)
+# With its types named it is compiled when imported, not by the first block of a session.
+@njit(
+    types.Tuple((types.int64, types.float64))(  # type: ignore[no-untyped-call]
+        _SAMPLES, _TABLE, _SAMPLES, types.float64, types.float64, _SAMPLES
+    ),
+    cache=True,
+    nogil=True,
+)
 def _resample(
     x: FloatArray, table: NDArray[np.float64], memory: FloatArray, position: float, step: float, out: FloatArray
 ) -> tuple[int, float]:

@@ -86,6 +86,7 @@ def measure(voice_name: str, seconds: str, device: str) -> None:
 
     from ..models.library import load_voice
     from ..models.voice import VoiceParams
+    from ..realtime.live.warm_up import speech_like
     from .convert import peak_mib
 
     rate = 16000
@@ -100,16 +101,3 @@ def measure(voice_name: str, seconds: str, device: str) -> None:
         assert np.isfinite(block).all()
     rtf = (time.perf_counter() - started) / float(seconds)
     print(json.dumps({"rtf": round(rtf, 4), "loaded_mib": loaded, "peak_mib": peak_mib()}))
-
-
-def speech_like(seconds: float, rate: int) -> Any:
-    """Buzz with a gliding pitch in syllables, breath in between: what costs the voices as much as speech."""
-    import numpy as np
-
-    t = np.arange(int(seconds * rate)) / rate
-    f0 = 140.0 + 40.0 * np.sin(2 * np.pi * 0.7 * t)
-    phase = np.cumsum(f0) / rate
-    buzz = sum(np.sin(2 * np.pi * k * phase) / k for k in range(1, 20))
-    syllables = np.clip(np.sin(2 * np.pi * 2.5 * t) * 3, 0, 1)
-    noise = np.random.default_rng(0).standard_normal(len(t))
-    return (0.1 * buzz * syllables + 0.01 * noise).astype(np.float32)

@@ -26,7 +26,8 @@ from ..models.voice import VoiceParams
 from ..realtime.live.control import LiveControl
 from ..realtime.live.probe import EVERY_S, TRIES, agreed_ms, find_probe, probe, sweeps
 from ..realtime.live.settings import SetBypass
-from .bench import machine, speech_like
+from ..realtime.live.warm_up import speech_like
+from .bench import machine
 from .bench_sinks import RATE, BenchSinks, bench_sinks, started
 from .devices import choose_input, choose_output, list_devices
 from .live_command import LiveOptions, live_settings

@@ -16,7 +16,8 @@ import click
 import numpy as np
 
 from ..kernels.errors import ParameterError
-from .bench import machine, speech_like
+from ..realtime.live.warm_up import speech_like
+from .bench import machine
 from .convert import peak_mib
 
 BLOCKS_MS = (20, 40, 100, 240)
