@@ -41,6 +41,22 @@ class DelayState:
         self.position = 0
         self.sample_mem[:] = value
 
+    def resized(self, samples: int) -> DelayState:
+        """A line of another delay that goes on from this one's newest samples.
+
+        A longer one holds the oldest, or zero if there is none, for as long as the delay grows; a shorter one leaves
+        the oldest out.
+
+        Raises:
+            ParameterError: the delay is negative.
+        """
+        line = DelayState.allocate(samples)
+        held = np.roll(self.sample_mem, -self.position)[-samples:] if samples else self.sample_mem[:0]
+        if len(held):
+            line.sample_mem[: samples - len(held)] = held[0]
+            line.sample_mem[samples - len(held) :] = held
+        return line
+
 
 def delay_into(x: FloatArray, state: DelayState, out: FloatArray) -> None:
     """Put the next samples of a stream in, and take out as many that went in earlier.

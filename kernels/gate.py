@@ -3,6 +3,9 @@
 The level is the RMS of the last 10 ms. The gate opens as soon as the level reaches the threshold, and closes once the
 level has stayed more than 6 dB below it for 200 ms. The delay is 0: when a sound sets in, what comes before its level
 is reached is lost, and the next 5 ms fade in.
+
+A speech gate has the same ramps, but listens to a detector's probability of speech in place of the level: it opens as
+soon as the threshold is reached, and closes once the probability has stayed below half of it for 300 ms.
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ ATTACK_MS = 5
 RELEASE_MS = 50
 HOLD_MS = 200
 HYSTERESIS_DB = 6.0
+SPEECH_FRAME_MS = 10
+SPEECH_HOLD_MS = 300  # pauses within words, and what a gate that looks back takes off the end
+SPEECH_HYSTERESIS = 0.5
 
 
 @dataclass(slots=True)
@@ -69,6 +75,27 @@ class GateState:
         self.square_mem[:] = 0.0
 
 
+@dataclass(slots=True)
+class SpeechGateState:
+    """Memory of `speech_gate_gain_into`.
+
+    Attributes:
+        sample_rate: Hz.
+        gain: Of the last sample, 0..1.
+        is_open: Whether the gain rises, or falls.
+        hold_left: Samples below the closing probability until it falls.
+    """
+
+    sample_rate: int
+    gain: float = 0.0
+    is_open: bool = False
+    hold_left: int = 0
+
+    def reset(self) -> None:
+        """Return to the start of a stream, closed."""
+        self.gain, self.is_open, self.hold_left = 0.0, False, 0
+
+
 def gate_into(x: FloatArray, state: GateState, threshold_db: float, out: FloatArray) -> None:
     """Gate the next samples of a stream. How it is cut into blocks changes nothing, to the last bit.
 
@@ -99,6 +126,41 @@ def gate_gain_into(x: FloatArray, state: GateState, threshold_db: float, gain_ou
     _run(x, state, threshold_db, gain_out, True)
 
 
+def speech_gate_gain_into(
+    probability: FloatArray, state: SpeechGateState, threshold: float, gain_out: FloatArray
+) -> None:
+    """The factors by which to multiply the next frames of a stream, so that only speech is heard.
+
+    Args:
+        probability: Of speech in each frame of 10 ms, 0..1 [k].
+        state: Advanced in place.
+        threshold: Probability from which on the gate opens.
+        gain_out: Filled [k * 10 ms], contiguous; 0..1.
+
+    Raises:
+        ParameterError: `gain_out` does not have the length of the frames.
+    """
+    frame = state.sample_rate * SPEECH_FRAME_MS // 1000
+    if len(gain_out) != len(probability) * frame:
+        raise ParameterError(
+            f"{len(probability)} frames have {len(probability) * frame} gains, but there is room for {len(gain_out)}."
+        )
+    ms = state.sample_rate / 1000
+    state.gain, state.is_open, state.hold_left = _speech_gate(
+        probability,
+        gain_out,
+        frame,
+        float(threshold),
+        float(threshold) * SPEECH_HYSTERESIS,
+        1.0 / (ATTACK_MS * ms),
+        1.0 / (RELEASE_MS * ms),
+        int(SPEECH_HOLD_MS * ms),
+        state.gain,
+        state.is_open,
+        state.hold_left,
+    )
+
+
 def _run(x: FloatArray, state: GateState, threshold_db: float, out: FloatArray, gain_only: bool) -> None:
     if len(out) != len(x):
         raise ParameterError(f"a gate turns {len(x)} samples into as many, but there is room for {len(out)}.")
@@ -122,6 +184,21 @@ def _run(x: FloatArray, state: GateState, threshold_db: float, out: FloatArray, 
         state.power_sum_fresh,
         state.position,
     )
+
+
+@njit(nogil=True, cache=True)
+def _follow(
+    is_wanted: bool, rise: float, fall: float, hold: int, gain: float, is_open: bool, hold_left: int
+) -> tuple[float, bool, int]:
+    """The next sample's gain, state and hold."""
+    if is_wanted:
+        is_open = True
+        hold_left = hold
+    elif hold_left > 0:
+        hold_left -= 1
+    else:
+        is_open = False
+    return min(gain + rise, 1.0) if is_open else max(gain - fall, 0.0), is_open, hold_left
 
 
 @njit(nogil=True, cache=True)
@@ -153,13 +230,29 @@ def _gate(
             position = 0
             power_sum = power_sum_fresh
             power_sum_fresh = 0.0
-        if power_sum >= opening_sum or (is_open and power_sum >= closing_sum):
-            is_open = True
-            hold_left = hold
-        elif hold_left > 0:
-            hold_left -= 1
-        else:
-            is_open = False
-        gain = min(gain + rise, 1.0) if is_open else max(gain - fall, 0.0)
+        is_loud = power_sum >= opening_sum or (is_open and power_sum >= closing_sum)
+        gain, is_open, hold_left = _follow(is_loud, rise, fall, hold, gain, is_open, hold_left)
         out[i] = gain if gain_only else x[i] * gain
     return gain, is_open, hold_left, power_sum, power_sum_fresh, position
+
+
+@njit(nogil=True, cache=True)
+def _speech_gate(
+    probability: FloatArray,
+    gain_out: FloatArray,
+    frame: int,
+    opening: float,
+    closing: float,
+    rise: float,
+    fall: float,
+    hold: int,
+    gain: float,
+    is_open: bool,
+    hold_left: int,
+) -> tuple[float, bool, int]:
+    for k in range(len(probability)):
+        is_speech = probability[k] >= opening or (is_open and probability[k] >= closing)
+        for i in range(k * frame, (k + 1) * frame):
+            gain, is_open, hold_left = _follow(is_speech, rise, fall, hold, gain, is_open, hold_left)
+            gain_out[i] = gain
+    return gain, is_open, hold_left

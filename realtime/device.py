@@ -46,7 +46,8 @@ class AudioDevice:
         is_primary: On the host API that serves this system best, and no monitor of an output: what is listed to people.
         is_monitor: Records what is played to an output.
         cable: Kind of virtual cable that it is an end of, such as "VB-CABLE"; empty if none.
-        loop: Inputs and outputs with the same one are connected: what is played to the one comes out of the other.
+        loops: An input and an output that have one in common are connected: what is played to the one comes out of the
+            other.
         listening_name: What to choose in Discord or OBS to hear what is played to this cable; empty if unknown.
         portaudio_name: PortAudio's own name.
         portaudio_host_api: PortAudio's name of the host API.
@@ -66,7 +67,7 @@ class AudioDevice:
     is_primary: bool
     is_monitor: bool
     cable: str
-    loop: str
+    loops: tuple[str, ...]
     listening_name: str
     portaudio_name: str
     portaudio_host_api: str
@@ -171,7 +172,7 @@ def portaudio_devices() -> list[AudioDevice]:
                 is_primary=False,
                 is_monitor=False,
                 cable="",
-                loop="",
+                loops=(),
                 listening_name="",
                 portaudio_name=row["name"],
                 portaudio_host_api=host_api["name"],

@@ -102,6 +102,11 @@ class DspStage:
         self._low_scratch = np.zeros(block * mel.HOP, dtype=np.float32)
         self._unheard_scratch = np.zeros(self.block_frames * HOP, dtype=np.float32)
 
+    @property
+    def f0_hz(self) -> float:
+        """See `VoiceStage`."""
+        return self.state.f0_mem
+
     def process(self, block: NDArray[np.float32], params: VoiceParams, out: NDArray[np.float32]) -> None:
         """See `VoiceStage.process`."""
         f0 = self.take(block)

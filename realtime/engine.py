@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..kernels.delay import DelayState, delay_into
 from ..kernels.errors import ParameterError, VoiceError
 from ..kernels.finite import silence_nonfinite
+from ..kernels.gain import GainState, decibels, gain_into, linear
 from ..kernels.gate import GateState, gate_gain_into
 from ..kernels.level import GATE_OFF_DB
 from ..kernels.polyphase import ResamplerState, resample_block
@@ -44,7 +45,7 @@ class EngineState:
         from_stage: Resampler to the device's rate.
         gate: The gate, which listens to the input.
         gate_delay: Holds its gains back until the output shows the input they were made for.
-        gain: Output gain at the end of the last block.
+        gain: Of the output.
         is_cut: Whether the last block was skipped, so that the next fades in.
         muted_blocks: Blocks in which the voice produced something that is no number.
     """
@@ -54,7 +55,7 @@ class EngineState:
     from_stage: ResamplerState | None
     gate: GateState
     gate_delay: DelayState
-    gain: float
+    gain: GainState
     is_cut: bool
     muted_blocks: int
 
@@ -93,8 +94,7 @@ class Engine:
             self._stage_out = np.zeros(outside, dtype=np.float32)
             to_stage = ResamplerState.allocate(self.sample_rate, self.stage.input_rate, self.block_size, HALF_PERIODS)
             from_stage = ResamplerState.allocate(self.stage.output_rate, self.sample_rate, outside, HALF_PERIODS)
-        self._block, self._gate_gain, self._scratch, self._rendered = np.zeros((4, self.block_size), dtype=np.float32)
-        self._ramp = np.linspace(0.0, 1.0, self.block_size + 1, dtype=np.float32)[1:]
+        self._block, self._gate_gain, self._rendered = np.zeros((3, self.block_size), dtype=np.float32)
         self._fade_in = fade_in_curve(self.sample_rate * FADE_IN_MS // 1000)
         self.latency_samples = _latency(self.stage, to_stage, from_stage, self.sample_rate)
         self._state = EngineState(
@@ -103,7 +103,7 @@ class Engine:
             from_stage=from_stage,
             gate=GateState.allocate(self.sample_rate),
             gate_delay=DelayState.allocate(self.latency_samples),
-            gain=0.0,
+            gain=GainState(),
             is_cut=False,
             muted_blocks=0,
         )
@@ -113,6 +113,16 @@ class Engine:
     def muted_blocks(self) -> int:
         """Blocks that were silenced because the voice produced something that is no number."""
         return self._state.muted_blocks
+
+    @property
+    def f0_hz(self) -> float:
+        """The speaker's F0 now, as far as it is known; 0 where unvoiced, and with a voice that does not ask for it."""
+        return self.stage.f0_hz if self.stage is not None else 0.0
+
+    @property
+    def gate_gain_db(self) -> float:
+        """What the gate does to the newest input: 0 is open, -100 closed."""
+        return decibels(self._state.gate.gain)
 
     def process(self, block: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """Convert the next block.
@@ -141,7 +151,8 @@ class Engine:
                 stage.reset()
             resample_block(self._stage_out, state.from_stage, self._rendered)
         self._rendered *= self._gate_gain
-        self._apply_gain(_gain(params))
+        state.gain.target = linear(params.gain_db)
+        gain_into(self._rendered, state.gain, self._rendered)
         if state.is_cut:
             state.is_cut = False
             self._rendered[: len(self._fade_in)] *= self._fade_in
@@ -171,7 +182,7 @@ class Engine:
             # Silence in place of the rendering: the filter must not hold what was heard before.
             self._stage_out[:] = 0.0
             resample_block(self._stage_out, state.from_stage, self._rendered)
-        state.gain = _gain(params)
+        state.gain.reset(linear(params.gain_db))
         state.is_cut = True
 
     def reset(self) -> None:
@@ -196,7 +207,7 @@ class Engine:
         is_open = params.gate_db <= GATE_OFF_DB
         state.gate.reset(is_open)
         state.gate_delay.reset(float(is_open))
-        state.gain = _gain(params)
+        state.gain.reset(linear(params.gain_db))
         state.is_cut = False
 
     def _take(self, block: NDArray[np.float32], params: VoiceParams) -> None:
@@ -206,17 +217,6 @@ class Engine:
         silence_nonfinite(self._block)
         gate_gain_into(self._block, state.gate, params.gate_db, self._gate_gain)
         delay_into(self._gate_gain, state.gate_delay, self._gate_gain)
-
-    def _apply_gain(self, gain: float) -> None:
-        """Glide from the last block's gain over this block."""
-        before = self._state.gain
-        if gain != before:
-            np.multiply(self._ramp, np.float32(gain - before), out=self._scratch)
-            self._scratch += np.float32(before)
-            self._rendered *= self._scratch
-            self._state.gain = gain
-        elif gain != 1.0:
-            self._rendered *= np.float32(gain)
 
 
 def make_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage | None:
@@ -260,10 +260,6 @@ def _full_pitch_network(f0_method: str, device: torch.device) -> RMVPE | None:
     if f0_method not in STREAMING_F0_METHODS:
         raise ParameterError(f"f0_method is {f0_method!r}; a stream takes {', '.join(STREAMING_F0_METHODS)}")
     return base_models.f0_network(f0_method, device) if f0_method == "rmvpe" else None
-
-
-def _gain(params: VoiceParams) -> float:
-    return float(10.0 ** (params.gain_db / 20.0))
 
 
 def _latency(

@@ -107,6 +107,11 @@ class RvcStage:
             frames_in=0,
         )
 
+    @property
+    def f0_hz(self) -> float:
+        """See `VoiceStage`."""
+        return float(self.state.f0_mem[-1])
+
     def reset(self) -> None:
         """See `VoiceStage.reset`."""
         self.state.reset()

@@ -20,6 +20,7 @@ class VoiceStage(Protocol):
         output_rate: Hz.
         latency_samples: How much later than the input the output is, in samples at the output rate.
         state: All that is carried from block to block: a dataclass.
+        f0_hz: The speaker's newest F0, before any shift; 0 where unvoiced or not asked for.
     """
 
     @property
@@ -30,6 +31,8 @@ class VoiceStage(Protocol):
     def latency_samples(self) -> int: ...
     @property
     def state(self) -> Any: ...
+    @property
+    def f0_hz(self) -> float: ...
 
     def process(self, block: FloatArray, params: VoiceParams, out: FloatArray) -> None:
         """Render the next block.

@@ -107,6 +107,16 @@ class SwappableEngine:
         return self._current.latency
 
     @property
+    def f0_hz(self) -> float:
+        """See `Engine.f0_hz`; of the engine that is heard."""
+        return self._current.engine.f0_hz
+
+    @property
+    def gate_gain_db(self) -> float:
+        """See `Engine.gate_gain_db`; of the engine that is heard."""
+        return self._current.engine.gate_gain_db
+
+    @property
     def params(self) -> VoiceParams:
         """How to render. Assigned to the engine that is heard and to the one that comes."""
         return (self._incoming or self._current).engine.params

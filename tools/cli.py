@@ -319,6 +319,15 @@ def bench_accuracy(recording: Path, parts: tuple[str, ...], plots: Path | None) 
     return run(recording, parts or PARTS, plots)
 
 
+@bench.command("noise")
+@click.argument("recordings", type=click.Path(path_type=Path), nargs=-1, required=True)
+def bench_noise(recordings: tuple[Path, ...]) -> int:
+    """Add noise to clean recordings of speech: what RNNoise takes and leaves, and what the gates of `live` pass."""
+    from .bench_noise import bench_noise as run
+
+    return run(recordings)
+
+
 def main() -> NoReturn:
     """Run, and turn every outcome into one line and an exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):

@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from ..models.voice import STREAMING_F0_METHODS, VoiceParams
-from .voice_options import voice_options, within
+from .voice_options import INPUT_GAIN_RANGE_DB, voice_options, within
 
 
 @click.command()
 @click.option("--input", "source", help="Microphone: name, part of it, or number in `altervox devices`.")
 @click.option("--output", help="Where the voice goes; else the one virtual cable.")
 @click.option("--monitor", help="An output to hear yourself on, beside the cable.")
+@click.option("--monitor-gain-db", type=within("gain_db"), default=0.0, help="Of the monitor.")
 @voice_options
 @click.option("--gain-db", type=within("gain_db"), default=0.0, show_default=True, help="Of the output.")
 @click.option(
@@ -32,12 +33,43 @@ from .voice_options import voice_options, within
 @click.option("--exclusive", is_flag=True, help="Keep other programs off the devices (WASAPI, Core Audio).")
 @click.option("--channel", type=click.IntRange(min=0), default=0, help="Of the microphone, from 0.")
 @click.option("--denoise", is_flag=True, help="Suppress the microphone's noise with RNNoise; 20 ms more delay.")
-@click.option("--input-gain-db", type=click.FloatRange(-60, 60), default=0.0, help="Of the microphone.")
+@click.option("--input-gain-db", type=click.FloatRange(*INPUT_GAIN_RANGE_DB), default=0.0, help="Of the microphone.")
+@click.option(
+    "--speech-level-db",
+    type=click.FloatRange(-40, -10),
+    help="Bring the microphone's speech slowly to this RMS level, such as -23, by 18 dB at most.",
+)
+@click.option(
+    "--speech-gate",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    is_flag=False,
+    flag_value=0.8,
+    metavar="[P]",
+    help="Silence unless RNNoise hears speech, with a probability of P (0.8 unless told): typing does not open it.",
+)
+@click.option("--allow-loop", is_flag=True, help="Take a microphone that hears the output.")
 @click.option("--record", type=click.Path(path_type=Path, file_okay=False), help="Record input and output here.")
 @click.option("--measure", is_flag=True, help="Measure the delay of the devices instead: see below.")
+@click.option("--hot-keys", is_flag=True, help="Keys that act while a game has the focus: Ctrl+Alt+B, M, V.")
+@click.option(
+    "--hot-key",
+    "hot_key",
+    multiple=True,
+    metavar="ACTION=KEYS",
+    help="One of your own, such as mute=ctrl+alt+m; talk=f8 is push-to-talk. Others: bypass, next-voice.",
+)
+@click.option("--screenshot", type=click.Path(path_type=Path, dir_okay=False), help="Save the last view as SVG.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), help="Stop after so long.")
 @click.option("--json", "as_json", is_flag=True, help="Print statistics as JSON at the end, for programs.")
-def live(measure: bool, seconds: float | None, as_json: bool, **options: Any) -> int:
+def live(
+    measure: bool,
+    hot_keys: bool,
+    hot_key: tuple[str, ...],
+    screenshot: Path | None,
+    seconds: float | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
     """Change your voice while you speak: from the microphone into a virtual cable, until Ctrl-C.
 
     \b
@@ -49,6 +81,7 @@ def live(measure: bool, seconds: float | None, as_json: bool, **options: Any) ->
     cable. What is found is remembered, and shown as part of the delay whenever these two devices are used with the same
     rate and --callback-ms.
     """
+    from .hotkeys import DEFAULT_BINDINGS, parse_bindings
     from .live_command import LiveOptions
     from .live_command import live as run
     from .live_command import measure as run_measure
@@ -63,4 +96,5 @@ def live(measure: bool, seconds: float | None, as_json: bool, **options: Any) ->
     )
     if measure:
         return run_measure(LiveOptions(**options), as_json)
-    return run(LiveOptions(**options), params, seconds, as_json)
+    bindings = (DEFAULT_BINDINGS if hot_keys else {}) | parse_bindings(hot_key)
+    return run(LiveOptions(**options), params, seconds, as_json, screenshot, bindings)

@@ -101,7 +101,7 @@ def _from_pulse(device: AudioDevice, pulse: PulseDevice, served: list[PulseDevic
         is_default_output=pulse.is_default and plays,
         is_monitor=pulse.is_monitor,
         cable=cable,
-        loop=pulse.sink,
+        loops=pulse.loops,
         listening_name=listening_name,
     )
 
@@ -178,10 +178,10 @@ def refuse_feedback(source: AudioDevice, output: AudioDevice) -> None:
     Raises:
         AudioDeviceError: It does.
     """
-    if source.loop and source.loop == output.loop:
+    if not set(source.loops).isdisjoint(output.loops):
         raise AudioDeviceError(
             f"the input {source.name!r} hears what is played to the output {output.name!r}, so the voice would be "
-            "changed again and again: choose another input or another output"
+            "changed again and again: choose another input or output, or allow it with --allow-loop"
         )
 
 

@@ -68,7 +68,9 @@ def with_cables(devices: list[AudioDevice]) -> list[AudioDevice]:
             if other.inputs and other.host_api == device.host_api and cable_of(other.name) == cable
         ]
         listening_name = ends[0] if len(ends) == 1 else cable.listening_name
-        marked.append(replace(device, cable=cable.kind, loop=cable.loop, listening_name=listening_name))
+        marked.append(
+            replace(device, cable=cable.kind, loops=(cable.loop,) if cable.loop else (), listening_name=listening_name)
+        )
     return marked
 
 

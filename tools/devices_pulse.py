@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..kernels.errors import AudioDeviceError
 
@@ -44,6 +44,7 @@ class PulseDevice:
         channels: How many.
         module: Number of the module that made it; -1 if none did.
         sink: Name of the sink that it is, or whose sound it records; empty if neither.
+        loops: What its sound reaches, names of sinks and of sources; of a source, its own name.
         is_monitor: Whether it is the monitor that every sink has.
         is_null: Whether the sink leads to no hardware.
         is_default: The server's choice.
@@ -56,6 +57,7 @@ class PulseDevice:
     channels: int
     module: int
     sink: str
+    loops: tuple[str, ...]
     is_monitor: bool
     is_null: bool
     is_default: bool
@@ -118,44 +120,121 @@ def server_name() -> str:
     return f"{told.get('Server Name', 'unknown')} {told.get('Server Version', '')}".strip()
 
 
+def device_numbers() -> dict[str, str]:
+    """Names of sinks and sources, and the server's number of each: one that was made anew has another number."""
+    listed = "".join(pactl("list", "short", kind) for kind in ("sinks", "sources"))
+    rows = (line.split("\t") for line in listed.splitlines())
+    return {row[1]: row[0] for row in rows if len(row) > 1}
+
+
+def default_devices() -> tuple[str, str]:
+    """Names of the sink and of the source that the server gives to programs that ask for none."""
+    told = _fields(pactl("info").splitlines())
+    return told.get("Default Sink", ""), told.get("Default Source", "")
+
+
+@contextmanager
+def subscribe() -> Iterator[subprocess.Popen[str]]:
+    """A process that prints a line for every event of the server, and ends with it."""
+    command = [shutil.which("pactl") or "pactl", "subscribe"]
+    nowhere = subprocess.DEVNULL
+    environment = {**os.environ, "LC_ALL": "C"}
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=nowhere,
+        stdout=subprocess.PIPE,
+        stderr=nowhere,
+        encoding="utf-8",
+        start_new_session=True,  # Ctrl-C is not the server's end
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
 def pulse_devices() -> list[PulseDevice]:
     """Every sink and source of the server."""
     told = _fields(pactl("info").splitlines())
     loaded = modules()
     null_modules = {module.number for module in loaded if module.name == "module-null-sink"}
-    masters = {
-        module.arguments.get("source_name", ""): module.arguments.get("master", "")
-        for module in loaded
-        if module.name == "module-remap-source"
-    }
+    sinks, sources = (
+        {fields["Name"]: fields for fields in map(_fields, _blocks(kind))} for kind in ("sinks", "sources")
+    )
+    masters = _masters(loaded, {**sinks, **sources})
+    feeds = _feeds(loaded, sinks, sources, masters)
     found = []
-    for block in _blocks("sinks"):
-        fields = _fields(block)
-        name = fields["Name"]
+    for name, fields in sinks.items():
         is_null = name != _STOPGAP and (
             _number(fields.get("Owner Module", "")) in null_modules
             or fields.get("factory.name") == "support.null-audio-sink"
         )
-        found.append(_device("sink", fields, name, False, is_null, name == told.get("Default Sink")))
-    sources = {}
-    for block in _blocks("sources"):
-        fields = _fields(block)
-        sources[fields["Name"]] = fields
+        loops = tuple(sorted(_reached(name, feeds)))
+        found.append(_device("sink", fields, name, loops, False, is_null, name == told.get("Default Sink")))
     for name, fields in sources.items():
         is_monitor = _is_named(fields.get("Monitor of Sink", ""))
         sink = _recorded_sink(name, sources, masters)
-        found.append(_device("source", fields, sink, is_monitor, False, name == told.get("Default Source")))
+        found.append(_device("source", fields, sink, (name,), is_monitor, False, name == told.get("Default Source")))
     return found
 
 
+def _masters(loaded: list[Module], devices: dict[str, dict[str, str]]) -> dict[str, str]:
+    """Of each device that is made from another one, by remapping or filtering, the other one's name."""
+    masters = {
+        name: fields["device.master_device"] for name, fields in devices.items() if "device.master_device" in fields
+    }
+    for arguments in (module.arguments for module in loaded):  # PipeWire has no such property
+        name = arguments.get("sink_name") or arguments.get("source_name")
+        if name and "master" in arguments:
+            masters.setdefault(name, arguments["master"])
+    return masters
+
+
+def _feeds(
+    loaded: list[Module], sinks: dict[str, dict[str, str]], sources: dict[str, dict[str, str]], masters: dict[str, str]
+) -> list[tuple[str, str]]:
+    """Pairs of devices of which the first one's sound goes on to the second one."""
+    monitors = [(fields.get("Monitor of Sink", ""), name) for name, fields in sources.items()]
+    remapped = [(name, master) if name in sinks else (master, name) for name, master in masters.items()]
+    wired = [
+        (module.arguments.get("source", ""), module.arguments.get("sink", ""))
+        for module in loaded
+        if module.name == "module-loopback"
+    ]
+    combined = [
+        (module.arguments.get("sink_name", "combined"), slave)
+        for module in loaded
+        if module.name == "module-combine-sink"
+        for slave in module.arguments.get("slaves", "").split(",")
+    ]
+    return [(first, second) for first, second in (*monitors, *remapped, *wired, *combined) if first and second]
+
+
+def _reached(name: str, feeds: list[tuple[str, str]]) -> set[str]:
+    """Every device that hears the sound of this one, itself included."""
+    reached, before = {name}, 0
+    while len(reached) > before:
+        before = len(reached)
+        reached |= {second for first, second in feeds if first in reached}
+    return reached
+
+
 def _device(
-    kind: Literal["sink", "source"], fields: dict[str, str], sink: str, is_monitor: bool, is_null: bool, default: bool
+    kind: Literal["sink", "source"],
+    fields: dict[str, str],
+    sink: str,
+    loops: tuple[str, ...],
+    is_monitor: bool,
+    is_null: bool,
+    default: bool,
 ) -> PulseDevice:
     form = re.search(r"(\d+)ch (\d+)Hz", fields.get("Sample Specification", ""))
     channels, rate = (int(form[1]), int(form[2])) if form else (2, 48_000)
     module = _number(fields.get("Owner Module", ""))
     description = fields.get("Description") or fields["Name"]
-    return PulseDevice(kind, fields["Name"], description, rate, channels, module, sink, is_monitor, is_null, default)
+    name = fields["Name"]
+    return PulseDevice(kind, name, description, rate, channels, module, sink, loops, is_monitor, is_null, default)
 
 
 def _recorded_sink(name: str, sources: dict[str, dict[str, str]], masters: dict[str, str]) -> str:
@@ -164,7 +243,7 @@ def _recorded_sink(name: str, sources: dict[str, dict[str, str]], masters: dict[
         fields = sources.get(name, {})
         if _is_named(fields.get("Monitor of Sink", "")):
             return fields["Monitor of Sink"]
-        name = fields.get("device.master_device") or masters.get(name, "")
+        name = masters.get(name, "")
         if not name:
             break
     return ""
@@ -301,12 +380,16 @@ def awake(sink: str) -> Iterator[None]:
             time.sleep(0.05)
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(2)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    process.terminate()
+    try:
+        process.wait(2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _works_ahead_s(sink: str) -> float:

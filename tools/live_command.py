@@ -7,34 +7,32 @@ import os
 import signal
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import click
 
+from ..kernels.errors import AudioDeviceError
+from ..models.library import list_voices
 from ..models.voice import VoiceParams
 from ..realtime.config import StreamConfig
 from ..realtime.device import AudioDevice, Direction, supported_rates
 from ..realtime.live.control import LiveControl
-from ..realtime.live.settings import LiveSettings, SetBypass, SetMuted, SetParams, SetVoice
+from ..realtime.live.settings import LiveSettings, SetSource
 from ..realtime.live.streams import StreamSpec
 from .devices import choose_input, choose_output, list_devices, listening_name, recall, remember
+from .devices_watch import DeviceWatch, kept_awake
+from .hotkeys import global_hot_keys
+from .keys import key_actions
+from .live_actions import LiveActions
 from .live_measure import measure_devices, measured_delay_ms
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
 PREFERRED_RATE = 48000
-_POLL_S = 0.1
-_KEY_STEPS = {
-    "up": ("pitch_semitones", 1.0),
-    "down": ("pitch_semitones", -1.0),
-    "right": ("formant_semitones", 0.5),
-    "left": ("formant_semitones", -0.5),
-}
+_KEYS_EVERY_S = 0.02
+_STATUS_EVERY_S = 0.1
 _ENVIRONMENT = ("ALSA_CONFIG_PATH", "PULSE_SERVER", "XDG_RUNTIME_DIR")
 
 
@@ -58,6 +56,10 @@ class LiveOptions:
         denoise: Suppress the microphone's noise.
         input_gain_db: Of the microphone.
         record: Folder to record input and output to.
+        monitor_gain_db: Of the monitor.
+        allow_loop: Take devices although the microphone hears the output.
+        speech_level_db: RMS that the microphone's speech is brought to.
+        speech_gate: Probability of speech below which silence is sent.
     """
 
     source: str | None
@@ -75,6 +77,10 @@ class LiveOptions:
     denoise: bool
     input_gain_db: float
     record: Path | None
+    monitor_gain_db: float = 0.0
+    allow_loop: bool = False
+    speech_level_db: float | None = None
+    speech_gate: float | None = None
 
 
 def measure(options: LiveOptions, as_json: bool) -> int:
@@ -87,20 +93,39 @@ def measure(options: LiveOptions, as_json: bool) -> int:
     source = choose_input(devices, options.source or _remembered("input", devices))
     output = choose_output(devices, options.output or _remembered("output", devices))
     specs = (_stream_spec(options, source, "input"), _stream_spec(options, output, "output"))
-    with _awake(output):
+    with kept_awake(output):
         return measure_devices(*specs, as_json)
 
 
-def live(options: LiveOptions, params: VoiceParams, seconds: float | None, as_json: bool) -> int:
+def live(
+    options: LiveOptions,
+    params: VoiceParams,
+    seconds: float | None,
+    as_json: bool,
+    screenshot: Path | None = None,
+    hot_keys: Mapping[str, str] | None = None,
+) -> int:
     """Run a session, and print its statistics at the end.
+
+    Args:
+        options: What is asked for.
+        params: The first parameters.
+        seconds: To run; None for until it is told to end.
+        as_json: Whether statistics are for programs.
+        screenshot: An SVG file for the last view.
+        hot_keys: Bindings for `global_hot_keys`; none where nothing is bound.
 
     Raises:
         AltervoxError: a device or the voice is not there, or does not work; the message says what to do.
     """
     devices = list_devices()
-    source = choose_input(devices, options.source or _remembered("input", devices))
-    output = choose_output(devices, options.output or _remembered("output", devices), source)
-    monitor = choose_output(devices, options.monitor, source) if options.monitor else None
+    wanted = options.source or _remembered("input", devices)
+    source = choose_input(devices, wanted)
+    heard_by = None if options.allow_loop else source
+    output = choose_output(devices, options.output or _remembered("output", devices), heard_by)
+    monitor = choose_output(devices, options.monitor, heard_by) if options.monitor else None
+    if monitor == output:
+        raise AudioDeviceError(f"--monitor is the output {output.name!r} itself: name headphones to hear yourself on")
     settings = live_settings(options, params, source, output, monitor)
     if not as_json:
         click.echo(f"microphone: {source.name}\noutput:     {output.name}", err=True)
@@ -108,72 +133,73 @@ def live(options: LiveOptions, params: VoiceParams, seconds: float | None, as_js
             click.echo(f"in Discord or OBS choose the input device: {heard}", err=True)
         click.echo(f"preparing the voice {options.voice} ...", err=True)
     stopping = _stop_signals()
-    with _awake(output), LiveControl(settings) as control:
+    outputs = [device for device in (output, monitor) if device is not None]
+
+    def set_source(device: AudioDevice) -> SetSource:
+        spec = _stream_spec(options, device, "input")
+        return SetSource(spec, measured_delay_ms(spec, settings.outputs[0]))
+
+    with (
+        global_hot_keys(hot_keys) if hot_keys else nullcontext(lambda: "") as next_hot_key,
+        DeviceWatch(source, outputs, None if wanted else set_source) as watch,
+        LiveControl(settings) as control,
+    ):
+        watch.start(control.send)
         control.wait_until_running()
         for role, given, device in (("input", options.source, source), ("output", options.output, output)):
             if given:
                 remember(role, device)
         end = time.monotonic() + (seconds if seconds is not None else float("inf"))
-        if sys.stderr.isatty() and not as_json:
-            _show(control, params, options.voice, stopping, end)
-        else:
-            if not as_json:
-                click.echo("running; Ctrl-C ends it", err=True)
-            while time.monotonic() < end and not stopping:
-                control.check(control.status())
-                time.sleep(_POLL_S)
+        is_shown = sys.stderr.isatty() and not as_json
+        if not (is_shown or as_json):
+            click.echo("running; Ctrl-C ends it", err=True)
+        names = [info.name for info in list_voices()]
+        actions = LiveActions(control.send, params, options.voice, names, options.input_gain_db)
+        if hot_keys and "talk" in hot_keys:
+            actions.do("hush")  # until the key is pressed
+        _follow(control, actions, next_hot_key, is_shown, stopping, end)
         status = control.status()
     if as_json:
         click.echo(json.dumps(status))
     else:
         click.echo(_summary(status), err=True)
+    if screenshot is not None:
+        from .live_view import save_view
+
+        save_view(status, screenshot)
     return 0
 
 
-def _awake(output: AudioDevice) -> AbstractContextManager[object]:
-    """Keeps a cable of PulseAudio from sleeping: an idle null sink wakes every 2 s only."""
-    from .devices import PULSE
-    from .devices_pulse import awake
+def _follow(
+    control: LiveControl,
+    actions: LiveActions,
+    next_hot_key: Callable[[], str],
+    is_shown: bool,
+    stopping: list[int],
+    end: float,
+) -> None:
+    """Show what the session tells of itself, and do what keys ask for, until it is over."""
+    with ExitStack() as stack:
+        action_sources = [next_hot_key]  # each gives the next action, or "" if there is none
+        show = None
+        if is_shown:
+            from .live_view import terminal_view
 
-    return awake(output.system_name) if output.host_api == PULSE and output.cable else nullcontext()
-
-
-def _show(control: LiveControl, params: VoiceParams, voice: str, stopping: list[int], end: float) -> None:
-    """The terminal view, and what its keys do."""
-    from rich.console import Console
-    from rich.live import Live
-
-    from ..models.library import list_voices
-    from .keys import key_presses
-    from .live_view import live_view
-
-    def view() -> RenderableType:
-        return live_view(control.status(), params.pitch_semitones, params.formant_semitones)
-
-    names = [info.name for info in list_voices()]
-    with key_presses() as pressed, Live(view(), console=Console(stderr=True), auto_refresh=False) as live_display:
-        while time.monotonic() < end and not stopping:
-            status = control.status()
-            control.check(status)
-            match key := pressed():
-                case "":
-                    time.sleep(_POLL_S)
-                case "q":
-                    return
-                case "b":
-                    control.send(SetBypass(not status["bypass"]))
-                case "m":
-                    control.send(SetMuted(not status["muted"]))
-                case "v":
-                    voice = names[(names.index(voice) + 1) % len(names)] if voice in names else names[0]
-                    control.send(SetVoice(voice))
-                case _ if key in _KEY_STEPS:
-                    name, step = _KEY_STEPS[key]
-                    low, high = VoiceParams.RANGES[name]
-                    value = min(max(getattr(params, name) + step, low), high)
-                    params = replace(params, **{name: value})
-                    control.send(SetParams(params))
-            live_display.update(view(), refresh=True)
+            action_sources.append(stack.enter_context(key_actions()))
+            show = stack.enter_context(terminal_view())
+        next_status_s = 0.0
+        while (now_s := time.monotonic()) < end and not stopping:
+            if now_s >= next_status_s:
+                next_status_s = now_s + _STATUS_EVERY_S
+                status = control.status()
+                control.check(status)
+                if show is not None:
+                    show(status)
+            asked = [action for next_action in action_sources if (action := next_action())]
+            if not all(map(actions.do, asked)):
+                return
+            if not asked:
+                time.sleep(_KEYS_EVERY_S)
 
 
 def _remembered(role: str, devices: list[AudioDevice]) -> str | None:
@@ -207,16 +233,23 @@ def live_settings(
         record_folder=options.record,
         suppress_noise=options.denoise,
         input_gain_db=options.input_gain_db,
+        speech_level_db=options.speech_level_db,
+        speech_gate=options.speech_gate,
+        monitor=monitor is not None,
+        monitor_gain_db=options.monitor_gain_db,
         prefill_ms=options.prefill_ms,
         device_delay_ms=measured_delay_ms(spec_in, specs_out[0]),
     )
 
 
 def _stream_spec(options: LiveOptions, device: AudioDevice, direction: Direction) -> StreamSpec:
+    channel = options.channel if direction == "input" else 0
+    if channel >= (count := device.channels(direction)):
+        channels = "one channel, 0: leave out --channel" if count == 1 else f"the channels 0 to {count - 1}"
+        raise AudioDeviceError(f"{device.name!r} has no channel {channel}, it has {channels}")
     rates = supported_rates(device, direction, [PREFERRED_RATE])
     rate = PREFERRED_RATE if rates else round(device.default_rate)
     frames = round(rate * options.callback_ms / 1000.0)
-    channel = options.channel if direction == "input" else 0
     return StreamSpec(device, direction, rate, frames, channel, options.exclusive)
 
 

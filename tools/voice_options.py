@@ -11,6 +11,7 @@ from ..models.voice import VoiceParams
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+INPUT_GAIN_RANGE_DB = (-60.0, 60.0)  # of a microphone: some need far more than an output does
 _DEFAULTS = VoiceParams()
 
 

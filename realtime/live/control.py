@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import threading
 import time
 from types import TracebackType
 from typing import Any, Self
@@ -29,6 +30,7 @@ class LiveControl:
         context = multiprocessing.get_context("spawn")
         self._status = LiveStatus.create()
         self._commands, other_end = context.Pipe()
+        self._sending = threading.Lock()
         self._process = context.Process(
             target=run_audio_process, args=(settings, other_end, self._status.memory.name), name="altervox-audio"
         )
@@ -75,8 +77,9 @@ class LiveControl:
         return self._process.pid
 
     def send(self, command: Command) -> None:
-        """Give the session a command; it is carried out within 20 ms."""
-        self._commands.send(command)
+        """Give the session a command, from any thread; it is carried out within 20 ms, unless the session is gone."""
+        with self._sending, contextlib.suppress(OSError):  # `check` tells that it is gone
+            self._commands.send(command)
 
     def status(self) -> dict[str, Any]:
         """What the session tells of itself."""
@@ -84,8 +87,7 @@ class LiveControl:
 
     def stop(self) -> None:
         """End the session and free the devices."""
-        with contextlib.suppress(OSError):  # it is gone already
-            self._commands.send(Stop())
+        self.send(Stop())
         self._process.join(_STOP_TIMEOUT_S)
         if self._process.is_alive():
             self._process.kill()

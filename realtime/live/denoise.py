@@ -1,4 +1,4 @@
-"""Noise suppression by RNNoise (Valin 2018, arXiv:1709.08243), from the library in the package pyrnnoise."""
+"""RNNoise (Valin 2018, arXiv:1709.08243), from the library in the package pyrnnoise: takes noise, and tells speech."""
 
 from __future__ import annotations
 
@@ -24,9 +24,6 @@ class NoiseSuppressor:
 
     Only the package's compiled library is used: its Python part would bring plotting and file libraries along.
 
-    Attributes:
-        speech_probability: Of the last frame of 10 ms, 0..1.
-
     Args:
         sample_rate: Hz; RNNoise knows 48000 only.
 
@@ -37,19 +34,35 @@ class NoiseSuppressor:
 
     def __init__(self, sample_rate: int = SAMPLE_RATE) -> None:
         if sample_rate != SAMPLE_RATE:
-            raise ParameterError(f"noise suppression works at 48000 Hz, and the output is at {sample_rate} Hz")
+            raise ParameterError(
+                f"noise suppression and speech detection work at 48000 Hz, and the output is at {sample_rate} Hz: "
+                "choose another output, or go without them"
+            )
         self._library = _load()
         self._state = self._library.rnnoise_create(None)
-        self.speech_probability = 0.0
 
-    def process(self, block: NDArray[np.float32]) -> None:
-        """Suppress noise in a block of whole frames [k * 480], in place; the output is 20 ms late."""
+    def process(self, block: NDArray[np.float32], probability: NDArray[np.float32]) -> None:
+        """Suppress noise in whole frames of 10 ms.
+
+        Args:
+            block: [k * 480]; changed in place, into output that is 20 ms late.
+            probability: Filled [k]: of speech in each frame of the input, 0..1. There is no delay in it.
+
+        Raises:
+            ParameterError: the lengths do not fit, which the library would not notice.
+        """
+        if len(block) != len(probability) * FRAME:
+            raise ParameterError(f"{len(block)} samples are not {len(probability)} frames of {FRAME}")
         block *= np.float32(_FULL_SCALE)
         address = block.ctypes.data
-        for at in range(0, len(block), FRAME):
-            frame = ctypes.c_void_p(address + at * block.itemsize)
-            self.speech_probability = self._library.rnnoise_process_frame(self._state, frame, frame)
+        for k in range(len(probability)):
+            frame = ctypes.c_void_p(address + k * FRAME * block.itemsize)
+            probability[k] = self._library.rnnoise_process_frame(self._state, frame, frame)
         block *= np.float32(1.0 / _FULL_SCALE)
+
+    def reset(self) -> None:
+        """Return to the start of a stream."""
+        self._library.rnnoise_init(self._state, None)
 
     def close(self) -> None:
         """Free its memory; it must not be used afterwards."""
@@ -59,7 +72,9 @@ class NoiseSuppressor:
 def _load() -> ctypes.CDLL:
     spec = importlib.util.find_spec("pyrnnoise")
     if spec is None or not spec.submodule_search_locations:
-        raise MissingDependencyError("noise suppression needs RNNoise: pip install 'altervox[denoise]'")
+        raise MissingDependencyError(
+            "noise suppression and speech detection need RNNoise: pip install 'altervox[denoise]'"
+        )
     path = Path(spec.submodule_search_locations[0]) / _LIBRARIES.get(sys.platform, "librnnoise.so")
     try:
         library = ctypes.CDLL(str(path))
@@ -67,6 +82,7 @@ def _load() -> ctypes.CDLL:
         raise MissingDependencyError(f"RNNoise does not load ({error}): reinstall pyrnnoise") from error
     library.rnnoise_create.argtypes = [ctypes.c_void_p]
     library.rnnoise_create.restype = ctypes.c_void_p
+    library.rnnoise_init.argtypes = [ctypes.c_void_p] * 2
     library.rnnoise_destroy.argtypes = [ctypes.c_void_p]
     library.rnnoise_process_frame.argtypes = [ctypes.c_void_p] * 3
     library.rnnoise_process_frame.restype = ctypes.c_float

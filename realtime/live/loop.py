@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ...kernels.clock import DeviceClock
 from ...kernels.drift import DELAY_SAMPLES, DriftState, resample_near_one
 from ...kernels.errors import AltervoxError
+from ...kernels.gain import GainState, gain_into
 from ...kernels.playout import CUT, GROWN, LOST, PLAYED, STARVATIONS, CaptureState, PlayoutState
 from ...kernels.polyphase import ResamplerState, resample_block
 from ...kernels.ring import RingBuffer
@@ -106,6 +107,7 @@ class OutputLane:
         drift: Holds the device's clock to the input's.
         lock: Steers it.
         prefill: What is aimed at.
+        gain: Of this output alone.
         samples: Of a block at the device's nominal rate.
         stretched: The same, as many as the device's clock wants.
         is_started: Whether the device plays what is written.
@@ -123,6 +125,7 @@ class OutputLane:
     drift: DriftState
     lock: RateLock
     prefill: PrefillTarget
+    gain: GainState
     samples: FloatArray = field(repr=False)
     stretched: FloatArray = field(repr=False)
     is_started: bool = False
@@ -155,6 +158,7 @@ class OutputLane:
             drift=DriftState.allocate(block),
             lock=RateLock(device_rate),
             prefill=PrefillTarget(prefill_ms, least_prefill_ms, 0.0),
+            gain=GainState(),
             samples=np.zeros(block, dtype=np.float32),
             stretched=np.zeros(int(block * (1.0 + 2.0 * MAX_CORRECTION)) + 2, dtype=np.float32),
         )
@@ -181,7 +185,7 @@ class LiveLoop:
 
     Attributes:
         recorder: Takes what comes in and goes out while it is set.
-        muted: Whether silence goes out.
+        muted: Whether silence goes out; it fades there and back.
         blocks: Blocks so far.
         late_blocks: Of them, those that were not rendered because their time was over.
         failed_blocks: Of them, those that the engine failed.
@@ -205,6 +209,7 @@ class LiveLoop:
         self.input_peak = self.output_peak = 0.0
         self._failures = 0
         self._silent_samples = 0
+        self._mute_gain = GainState()
         self._block, self._heard, self._rendered = np.zeros((3, engine.block_size), dtype=np.float32)
         self._zeros = np.zeros(engine.block_size * 4, dtype=np.float32)
 
@@ -235,7 +240,7 @@ class LiveLoop:
             self.chain.before(self._block)
         self._convert(self._is_stale())
         if self.chain is not None:
-            self.chain.after(self._rendered)
+            self.chain.after(self._rendered, self.engine.latency_samples)
         self.output_peak = max(float(self._rendered.max()), -float(self._rendered.min()))
         if recorder is not None:
             recorder.take(self._heard, self._rendered)
@@ -306,13 +311,14 @@ class LiveLoop:
                 self.cause = str(error).splitlines()[0] if str(error) else type(error).__name__
                 log.warning("the voice failed: %s", self.cause, exc_info=self._failures == 1)
                 self._rendered[:] = 0.0
-        if self.muted:
-            self._rendered[:] = 0.0
+        self._mute_gain.target = 0.0 if self.muted else 1.0
+        gain_into(self._rendered, self._mute_gain, self._rendered)
 
     def _send(self, lane: OutputLane, now_s: float) -> None:
         """Give the block to an output, as many samples as its clock wants."""
         playout, lock = lane.playout, lane.lock
         resample_block(self._rendered, lane.resampler, lane.samples)
+        gain_into(lane.samples, lane.gain, lane.samples)
         if not lane.is_started:
             if not (lane.clock.is_running and self.source.clock.is_running):
                 return

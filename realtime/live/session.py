@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...kernels.errors import AltervoxError, AudioDeviceError
+from ...kernels.gain import decibels, linear
 from ...kernels.playout import LOST, STARVATIONS, STARVED
 from ..device import rescan
 from .chain import Chain
@@ -23,23 +24,37 @@ from .loop import InputLane, LiveLoop, OutputLane
 from .prefill import callbacks_need_ms, check_block_time
 from .priority import raise_priority, raise_thread_priority, settle_memory
 from .recorder import Recorder
-from .settings import Command, LiveSettings, SetBypass, SetMuted, SetParams, SetVoice, Stop
+from .settings import (
+    Command,
+    LiveSettings,
+    SetAbsent,
+    SetBypass,
+    SetInputGain,
+    SetMonitor,
+    SetMuted,
+    SetParams,
+    SetSource,
+    SetVoice,
+    Stop,
+)
 from .status import STATES, LiveStatus
-from .streams import OpenStream, StreamSpec
+from .streams import OpenStream, StreamSpec, clock_through_sleep_s
+from .warm_up import slowest_block_ms
 
 if TYPE_CHECKING:
     from ..engine import Engine
 
 log = logging.getLogger(__name__)
 
-_WARM_UP_BLOCKS = 40
-_COLD_BLOCKS = 5  # the first ones compile and allocate
 _LONGEST_SLEEP_S = 0.004
 _SHORTEST_SLEEP_S = 0.0003
 _COMMANDS_EVERY_S = 0.02
 _STATUS_EVERY_S = 0.1
 _SHOWN_OVER = 50  # levels whose median is shown: jitter of callbacks moves single ones by some milliseconds
 _RECONNECT_EVERY_S = 1.0
+_BUFFERS_FILL_S = 0.2  # an output that sleeps calls back at first all the same, until its buffers are full
+_BEGINS_WITHIN_S = 3.0  # after it was opened again, else the device sleeps: Bluetooth takes its time
+_PAUSED_S = 1.0  # without a turn of the loop: what devices and server hold by then is old, and would stay as delay
 _DEFAULT_CALLBACK_MS = 10.0
 
 
@@ -93,6 +108,8 @@ class Session:
         self._streams: list[OpenStream] = []
         self._levels_ms: deque[float] = deque(maxlen=_SHOWN_OVER)
         self._cause = ""
+        self._absent: frozenset[str] = frozenset()
+        self._reopen_because = ""
         log.info("priority: %s", raise_priority())
         import torch
 
@@ -102,8 +119,17 @@ class Session:
         torch.set_flush_denormal(True)
         self._engine = SwappableEngine(self._build_engine(settings.voice))
         self._voice_name = settings.voice
-        self._chain = Chain.allocate(self._engine.sample_rate, settings.suppress_noise, settings.input_gain_db)
-        worst_ms = self._warm_up()
+        self._chain = Chain.allocate(
+            self._engine.sample_rate,
+            self._engine.block_size,
+            suppress_noise=settings.suppress_noise,
+            input_gain_db=settings.input_gain_db,
+            speech_level_db=settings.speech_level_db,
+            speech_gate=settings.speech_gate,
+        )
+        worst_ms = slowest_block_ms(self._engine, self._chain)
+        self._engine.reset()
+        self._chain.reset()
         check_block_time(worst_ms, settings.config.block_ms)
         need_ms = callbacks_need_ms(*(_callback_ms(spec) for spec in (settings.source, settings.outputs[0])))
         self._least_prefill_ms = need_ms
@@ -116,11 +142,20 @@ class Session:
     def run(self) -> None:
         """Convert until it is over."""
         self._open()
+        self._status.put(state=STATES.index("running"), cause="")
         settle_memory()
         log.info("the rendering thread: %s", raise_thread_priority() or "as the process")
         next_commands = next_status = 0.0
+        last_turn_s = clock_through_sleep_s()
         try:
             while not self._stopping.is_set():
+                if clock_through_sleep_s() - last_turn_s > _PAUSED_S:
+                    self._reopen_because = "the computer slept, or this program was stopped"
+                if self._reopen_because:
+                    self._reconnect()
+                    last_turn_s = clock_through_sleep_s()
+                    continue  # it may have ended because all is to end
+                last_turn_s = clock_through_sleep_s()
                 now = time.perf_counter()
                 worked = self._loop.step(now)
                 if now >= next_commands:
@@ -129,8 +164,9 @@ class Session:
                 if now >= next_status:
                     next_status = now + _STATUS_EVERY_S
                     self._report(now)
-                    if not all(stream.is_alive(now) for stream in self._streams):
-                        self._reconnect()
+                    for stream in self._streams:
+                        if not stream.is_alive(now):
+                            self._reopen_because = f"{stream.spec.device.name!r} has stopped; waiting"
                 if not worked:
                     time.sleep(self._until_next_block(now))
         finally:
@@ -144,21 +180,6 @@ class Session:
 
         return Engine(load_voice(voice, self.settings.device), self.settings.config, self.settings.params)
 
-    def _warm_up(self) -> float:
-        """Run blocks of noise through the engine; returns the slowest one's milliseconds once it is warm."""
-        engine = self._engine
-        block, out = np.zeros((2, engine.block_size), dtype=np.float32)
-        rng, times = np.random.default_rng(0), []
-        for _ in range(_WARM_UP_BLOCKS + _COLD_BLOCKS):
-            block[:] = 0.05 * rng.standard_normal(len(block))
-            started = time.perf_counter()
-            self._chain.before(block)
-            engine.process(block, out)
-            self._chain.after(out)
-            times.append(time.perf_counter() - started)
-        engine.reset()
-        return 1000.0 * max(times[_COLD_BLOCKS:])
-
     def _new_loop(self) -> LiveLoop:
         """Fresh lanes between the devices; the engine goes on."""
         settings, rate = self.settings, self._engine.sample_rate
@@ -168,7 +189,13 @@ class Session:
             OutputLane.allocate(rate, spec.rate, block_ms, self._prefill_ms, self._least_prefill_ms)
             for spec in settings.outputs
         ]
+        for monitor in outputs[1:]:
+            monitor.gain.reset(self._monitor_gain)
         return LiveLoop(self._engine, source, outputs, self._chain)
+
+    @property
+    def _monitor_gain(self) -> float:
+        return linear(self.settings.monitor_gain_db) if self.settings.monitor else 0.0
 
     def _open(self) -> None:
         """Open all devices, or none.
@@ -184,7 +211,6 @@ class Session:
             self._close()
             raise
         self._cause = ""
-        self._status.put(state=STATES.index("running"), cause="")
 
     def _close(self) -> None:
         self._levels_ms.clear()
@@ -192,25 +218,45 @@ class Session:
             self._streams.pop().close()
 
     def _reconnect(self) -> None:
-        """Devices are gone: be silent, and open them again when they are back."""
-        before = self._loop
-        self._status.put(state=STATES.index("reconnecting"), cause="a device has stopped; waiting for it to come back")
-        log.warning("a device has stopped; waiting for it to come back")
+        """Let go of all devices, be silent, and open them when they are there."""
         self._close()
+        next_try = 0.0
         while not self._stopping.is_set():
-            self._loop = self._new_loop()
-            for kept in ("recorder", "muted", "times", "blocks", "late_blocks", "failed_blocks"):
-                setattr(self._loop, kept, getattr(before, kept))
-            try:
-                rescan()
-                self._open()
-            except AudioDeviceError as error:
-                log.debug("not yet: %s", error)
-                self._obey()
-                self._stopping.wait(_RECONNECT_EVERY_S)
-            else:
-                log.info("the devices are back")
-                return
+            if self._reopen_because:
+                self._status.put(state=STATES.index("reconnecting"), cause=self._reopen_because)
+                log.warning("%s", self._reopen_because)
+                self._reopen_because = ""
+            now = time.perf_counter()
+            if not self._absent and now >= next_try:
+                if self._open_again():
+                    log.info("the devices are back")
+                    return
+                next_try = now + _RECONNECT_EVERY_S
+            self._stopping.wait(_COMMANDS_EVERY_S)
+            self._obey()
+
+    def _open_again(self) -> bool:
+        """Open all devices afresh; returns whether all of them run."""
+        before, self._loop = self._loop, self._new_loop()
+        for kept in ("recorder", "muted", "times", "blocks", "late_blocks", "failed_blocks"):
+            setattr(self._loop, kept, getattr(before, kept))
+        try:
+            rescan()
+            self._open()
+        except AudioDeviceError as error:
+            log.debug("not yet: %s", error)
+            return False
+        end = time.perf_counter() + _BEGINS_WITHIN_S
+        self._stopping.wait(_BUFFERS_FILL_S)
+        filled = [stream.callbacks for stream in self._streams]
+        while not self._reopen_because and time.perf_counter() < end:
+            if all(stream.callbacks > count for stream, count in zip(self._streams, filled, strict=True)):
+                self._status.put(state=STATES.index("running"), cause="")
+                return True
+            self._stopping.wait(_COMMANDS_EVERY_S)
+            self._obey()
+        self._close()
+        return False
 
     def _obey(self) -> None:
         """Carry out the commands that have come."""
@@ -231,6 +277,21 @@ class Session:
                 self._engine.bypass = bypass
             case SetMuted(muted):
                 self._loop.muted = muted
+            case SetMonitor(monitor):
+                self.settings = replace(self.settings, monitor=monitor)
+                for lane in self._loop.outputs[1:]:
+                    lane.gain.target = self._monitor_gain
+            case SetInputGain(gain_db):
+                self.settings = replace(self.settings, input_gain_db=gain_db)
+                self._chain.input_gain.target = linear(gain_db)
+            case SetSource(source, device_delay_ms):
+                self.settings = replace(self.settings, source=source, device_delay_ms=device_delay_ms)
+                self._reopen_because = f"going over to the microphone {source.device.name!r}"
+            case SetAbsent(names):
+                self._absent = names
+                ours = (spec.device for spec in (self.settings.source, *self.settings.outputs))
+                if lost := [repr(device.name) for device in ours if device.stable_name in names]:
+                    self._reopen_because = f"lost {' and '.join(lost)}; waiting"
             case Stop():
                 self._stopping.set()
 
@@ -238,6 +299,7 @@ class Session:
         """Build another voice while this one sounds; on another thread."""
         try:
             self._engine.prepare(self._build_engine(voice))
+            self._engine.params = self.settings.params  # which may have changed meanwhile
             self._voice_name = voice
             self._loop.retry()
             self._cause = ""
@@ -257,6 +319,7 @@ class Session:
         source, lane = loop.source, loop.outputs[0]
         counters = lane.playout.counters
         device_in, device_out = self._streams[0].latency_ms, self._streams[1].latency_ms
+        monitors = self.settings.outputs[1:]
         measured_ms = self.settings.device_delay_ms
         device_ms = device_in + device_out if measured_ms is None else measured_ms
         engine_ms = 1000.0 * (engine.latency_samples + self._chain.latency_samples) / engine.sample_rate
@@ -269,15 +332,23 @@ class Session:
         status.put(
             cause=loop.cause or self._cause or (loop.recorder.error if loop.recorder is not None else ""),
             voice=self._voice_name,
+            pitch_semitones=engine.params.pitch_semitones,
+            formant_semitones=engine.params.formant_semitones,
             input_device=self.settings.source.device.name,
             output_device=self.settings.outputs[0].device.name,
+            monitor_device=monitors[0].device.name if monitors else "",
             sample_rate=engine.sample_rate,
             seconds=now - self._started_s,
-            input_peak_db=_db(loop.input_peak),
-            output_peak_db=_db(loop.output_peak),
+            input_peak_db=decibels(loop.input_peak),
+            output_peak_db=decibels(loop.output_peak),
+            input_gain_db=self.settings.input_gain_db,
+            gain_db=engine.params.gain_db,
+            gate_gain_db=min(engine.gate_gain_db, self._chain.gate_gain_db),
+            f0_hz=engine.f0_hz,
             input_is_silent=loop.input_is_silent,
             bypass=engine.bypass,
             muted=loop.muted,
+            monitor=bool(monitors) and self.settings.monitor,
             blocks=loop.blocks,
             late_blocks=loop.late_blocks,
             muted_blocks=engine.engine.muted_blocks,
@@ -305,7 +376,3 @@ class Session:
 
 def _callback_ms(spec: StreamSpec) -> float:
     return 1000.0 * spec.frames / spec.rate if spec.frames else _DEFAULT_CALLBACK_MS
-
-
-def _db(peak: float) -> float:
-    return float(20.0 * np.log10(max(peak, 1e-5)))

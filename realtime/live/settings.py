@@ -26,6 +26,10 @@ class LiveSettings:
         record_folder: Where input and output are recorded; None for not at all.
         suppress_noise: Whether RNNoise cleans the microphone.
         input_gain_db: Of the microphone.
+        speech_level_db: RMS that the microphone's speech is slowly brought to; None to leave it.
+        speech_gate: Probability of speech below which silence is sent; None for no gate.
+        monitor: Whether the monitor is to be heard.
+        monitor_gain_db: Its level.
         prefill_ms: Instead of what is measured; None to measure.
         device_delay_ms: Of microphone and first output together, as measured; None for what PortAudio reports.
     """
@@ -40,6 +44,10 @@ class LiveSettings:
     record_folder: Path | None = None
     suppress_noise: bool = False
     input_gain_db: float = 0.0
+    speech_level_db: float | None = None
+    speech_gate: float | None = None
+    monitor: bool = True
+    monitor_gain_db: float = 0.0
     prefill_ms: float | None = None
     device_delay_ms: float | None = None
 
@@ -73,8 +81,46 @@ class SetMuted:
 
 
 @dataclass(frozen=True, slots=True)
+class SetMonitor:
+    """Let the monitor be heard, or be silent; its device stays open."""
+
+    monitor: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetInputGain:
+    """Amplify the microphone by so much."""
+
+    gain_db: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetSource:
+    """Open another microphone in place of this one.
+
+    Attributes:
+        source: How to open it.
+        device_delay_ms: See `LiveSettings`.
+    """
+
+    source: StreamSpec
+    device_delay_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetAbsent:
+    """Let go of devices that are gone: the system would move the streams to others, which nobody chose.
+
+    Attributes:
+        names: Stable names of those that are gone now; all are opened again once none is.
+    """
+
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """End the session."""
 
 
-Command = SetParams | SetVoice | SetBypass | SetMuted | Stop
+Command = SetParams | SetVoice | SetBypass | SetMuted | SetMonitor | SetInputGain | SetSource | SetAbsent | Stop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,15 @@ from .loop import InputLane, OutputLane
 log = logging.getLogger(__name__)
 
 STALLED_S = 1.5  # without a callback a device counts as gone
+
+
+def clock_through_sleep_s() -> float:
+    """Seconds on a clock that goes on while the machine sleeps; `perf_counter` stands still then on some systems."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    if sys.platform == "darwin":
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+    return time.perf_counter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +99,16 @@ class OpenStream:
         """Of the device, as PortAudio reports it."""
         return float(self._stream.latency) * 1000.0
 
+    @property
+    def callbacks(self) -> int:
+        """How often its callback was called."""
+        if isinstance(self._lane, InputLane):
+            return int(self._lane.capture.counters[CAPTURE_CALLBACKS])
+        return int(self._lane.playout.counters[CALLBACKS])
+
     def is_alive(self, now_s: float) -> bool:
         """Whether its callback was called lately."""
-        if isinstance(self._lane, InputLane):
-            callbacks = int(self._lane.capture.counters[CAPTURE_CALLBACKS])
-        else:
-            callbacks = int(self._lane.playout.counters[CALLBACKS])
+        callbacks = self.callbacks
         if callbacks != self._callbacks:
             self._callbacks, self._seen_s = callbacks, now_s
         return now_s - self._seen_s < STALLED_S
@@ -136,7 +150,8 @@ def _why(spec: StreamSpec, message: str) -> str:
         rates = supported_rates(spec.device, spec.direction)
         open_at = ", ".join(str(rate) for rate in rates) or "none of the usual ones"
         return (
-            f"{name!r} refuses {spec.rate} Hz; it opens at {open_at}: choose one of these with --{spec.direction}-rate"
+            f"{name!r} refuses {spec.rate} Hz, and opens at {open_at}: set it to one of these in the system's sound "
+            "settings, or close the program that holds it at another rate"
         )
     if "unavailable" in lower or "busy" in lower or "in use" in lower:
         return f"{name!r} is in use by another program that keeps it to itself: close that program, or choose another"

@@ -33,6 +33,24 @@ def test_before_the_stream_it_can_hold_any_value() -> None:
     np.testing.assert_array_equal(out, [1, 1, 1, 0, 0])
 
 
+@pytest.mark.parametrize(
+    ("delay", "wanted"), [(3, [3, 4, 5, 6]), (5, [3, 3, 3, 4]), (1, [5, 6, 7, 8]), (0, [6, 7, 8, 9])]
+)
+def test_another_delay_goes_on_from_the_newest_samples(delay: int, wanted: list[int]) -> None:
+    state = DelayState.allocate(3)
+    for sample in range(1, 6):  # the ring has wrapped
+        delay_into(np.array([sample], dtype=np.float32), state, np.zeros(1, dtype=np.float32))
+    out = np.arange(6, 10, dtype=np.float32)
+    delay_into(out, state.resized(delay), out)
+    np.testing.assert_array_equal(out, wanted)
+
+
+def test_a_line_without_delay_grows_with_zeros() -> None:
+    out = np.arange(1, 5, dtype=np.float32)
+    delay_into(out, DelayState.allocate(0).resized(2), out)
+    np.testing.assert_array_equal(out, [0, 0, 1, 2])
+
+
 def test_lengths_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ParameterError, match="cannot delay by -1"):
         DelayState.allocate(-1)

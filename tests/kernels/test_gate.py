@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from altervox.kernels.errors import ParameterError
-from altervox.kernels.gate import ATTACK_MS, HOLD_MS, LEVEL_MS, RELEASE_MS, GateState, gate_gain_into, gate_into
+from altervox.kernels.gate import (
+    ATTACK_MS,
+    HOLD_MS,
+    LEVEL_MS,
+    RELEASE_MS,
+    SPEECH_FRAME_MS,
+    SPEECH_HOLD_MS,
+    GateState,
+    SpeechGateState,
+    gate_gain_into,
+    gate_into,
+    speech_gate_gain_into,
+)
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
@@ -184,3 +196,57 @@ def test_a_gate_that_has_always_been_open_begins_without_a_fade() -> None:
     state.reset(is_open=True)
     x = speech()
     np.testing.assert_array_equal(gate(x, -60.0, state), x)
+
+
+def speech_gains(probability: FloatArray, block_frames: int = 1000, state: SpeechGateState | None = None) -> FloatArray:
+    state = state or SpeechGateState(RATE)
+    parts = []
+    for start in range(0, len(probability), block_frames):
+        block = probability[start : start + block_frames]
+        parts.append(np.full(len(block) * SPEECH_FRAME_MS * MS, np.nan, dtype=np.float32))
+        speech_gate_gain_into(block, state, 0.8, parts[-1])
+    return np.concatenate(parts)
+
+
+def likely(*stretches: tuple[float, int]) -> FloatArray:
+    """Probabilities that stay for so many frames."""
+    return np.concatenate([np.full(frames, value, dtype=np.float32) for value, frames in stretches])
+
+
+def test_the_speech_gate_opens_with_the_frame_holds_and_closes() -> None:
+    gain = speech_gains(likely((0.79, 5), (0.8, 1), (0.0, 60)))
+    opens, closes = 5 * SPEECH_FRAME_MS * MS, (6 * SPEECH_FRAME_MS + SPEECH_HOLD_MS) * MS
+    assert not gain[:opens].any()
+    assert gain[opens] > 0
+    assert (gain[opens + ATTACK_MS * MS : closes] == 1).all()
+    assert gain[closes] < 1
+    assert not gain[closes + RELEASE_MS * MS :].any()
+    assert np.abs(np.diff(gain)).max() == pytest.approx(1 / (ATTACK_MS * MS), abs=1e-6)
+
+
+@pytest.mark.parametrize(("probability", "stays"), [(0.41, True), (0.39, False)])
+def test_the_speech_gate_stays_open_down_to_half_its_threshold(probability: float, stays: bool) -> None:
+    assert speech_gains(likely((0.9, 1), (probability, 100)))[-1] == stays
+
+
+def test_a_flapping_detector_does_not_make_the_speech_gate_flap() -> None:
+    gain = speech_gains(np.tile(likely((0.95, 1), (0.0, SPEECH_HOLD_MS // SPEECH_FRAME_MS)), 20))
+    assert (gain[ATTACK_MS * MS :] == 1).all()
+
+
+@pytest.mark.parametrize("block_frames", [1, 2, 7])
+def test_blocks_change_nothing_for_the_speech_gate(block_frames: int) -> None:
+    probability = (np.random.default_rng(3).uniform(0, 1, 400) ** 12).astype(np.float32)
+    whole = speech_gains(probability)
+    np.testing.assert_array_equal(speech_gains(probability, block_frames), whole)
+    assert whole.min() == 0
+    assert whole.max() == 1
+
+
+def test_the_speech_gate_is_closed_after_a_reset_and_refuses_other_lengths() -> None:
+    state = SpeechGateState(RATE)
+    speech_gains(likely((1.0, 3)), state=state)
+    state.reset()
+    assert not speech_gains(likely((0.7, 3)), state=state).any()
+    with pytest.raises(ParameterError, match="960 gains, but there is room for 959"):
+        speech_gate_gain_into(likely((1.0, 2)), state, 0.8, np.zeros(959, dtype=np.float32))

@@ -18,6 +18,7 @@ from altervox.kernels.world import synthesize
 from altervox.models import load_voice
 from altervox.models.dsp import DSP_VOICES
 from altervox.realtime import Engine, StreamConfig, VoiceParams
+from altervox.realtime.swap import SwappableEngine
 
 DATA = Path(__file__).parents[1] / "data"
 CHANGING = [name for name in DSP_VOICES if name != "off"]
@@ -280,6 +281,21 @@ def test_the_gate_opens_hot_and_blocks_do_not_matter_to_it() -> None:
     np.testing.assert_array_equal(outputs[0][settled:], audio[settled:])
     engine.reset()
     np.testing.assert_array_equal(run(engine, audio), audio)
+
+
+@pytest.mark.parametrize(("name", "f0_hz"), [("giant", 125.0), ("off", 0.0)])
+def test_it_tells_the_speakers_f0_and_the_gate(name: str, f0_hz: float) -> None:
+    """The speaker's own F0, and not the voice's."""
+    rate = 48000
+    engine = Engine(load_voice(name), StreamConfig(block_ms=20), VoiceParams(gate_db=-40.0))
+    swappable = SwappableEngine(engine)
+    audio, out = bursts(rate), np.zeros(engine.block_size, dtype=np.float32)
+    told = []
+    for start in range(0, rate, engine.block_size):
+        swappable.process(audio[start : start + engine.block_size], out)
+        told.append((swappable.f0_hz, swappable.gate_gain_db))
+    assert told[29] == pytest.approx((f0_hz, 0.0), rel=0.03)
+    assert told[-1] == (0.0, -100.0)
 
 
 @pytest.mark.parametrize("rate", [16000, 48000])

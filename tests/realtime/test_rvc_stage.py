@@ -155,6 +155,7 @@ def test_the_melody_lags_by_the_stated_delay(
     stage.generator = StreamingGenerator(loud_source, stage.block, stage.generator.tail_frames)
     stage.state.generator = stage.generator.state
     out = run(stage, np.zeros(3 * RATE, dtype=np.float32))
+    assert stage.f0_hz == pytest.approx(known.melody(0.01 * (known.state.committed - 1)))
     found = world_f0(out, 40000, "harvest", 5.0)
     times = np.arange(len(found)) * 0.005
     good = (found > 0) & (times > 0.5) & (times < times[-1] - 0.1)

@@ -111,6 +111,11 @@ class Recording:
         assert not self._thread.is_alive(), "the recording still runs"
         return np.frombuffer(b"".join(self._parts), np.float32)
 
+    def newest(self, seconds: float) -> NDArray[np.float32]:
+        """The last of it so far, while it goes on."""
+        heard = b"".join(self._parts)
+        return np.frombuffer(heard, np.float32, len(heard) // 4)[-round(seconds * RATE) :]
+
     def wait_for(self, seconds: float, timeout: float = 10.0) -> None:
         """Until that much more has been recorded."""
         goal, end = self.length + round(seconds * RATE), time.monotonic() + timeout

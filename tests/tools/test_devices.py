@@ -235,6 +235,8 @@ def test_what_pipewire_answers_is_read(tmp_path: Path, monkeypatch: pytest.Monke
     assert (found["made_elsewhere"].is_null, found["made_elsewhere"].rate) == (True, 44100)
     assert found["altervox_microphone"].sink == "altervox_cable"
     assert not found["altervox_microphone"].is_monitor
+    assert "altervox_microphone" in found["altervox_cable"].loops
+    assert "altervox_microphone" not in found["made_elsewhere"].loops
     assert found["altervox_cable.monitor"].is_monitor
 
 
@@ -262,6 +264,44 @@ def test_the_monitor_of_headphones_is_feedback_too(desk: PulseServer) -> None:
     devices = list_devices(again=True)
     with pytest.raises(AudioDeviceError, match="changed again and again"):
         choose_output(devices, "Headphones", choose_input(devices, "Monitor of Headphones"))
+
+
+LOOPS = {  # how what is played to the sink `out` comes to the source `heard`
+    "remapped sink": (
+        "module-remap-sink master=headphones sink_name=out",
+        "module-remap-source master=headphones.monitor source_name=heard",
+    ),
+    "remapped twice": (
+        "module-remap-sink master=headphones sink_name=first",
+        "module-remap-sink master=first sink_name=out",
+        "module-remap-source master=first.monitor source_name=second",
+        "module-remap-source master=second source_name=heard",
+    ),
+    "combined sinks": (
+        "module-null-sink sink_name=one",
+        "module-combine-sink sink_name=out slaves=headphones,one",
+        "module-remap-source master=one.monitor source_name=heard",
+    ),
+    "loopback": (
+        "module-null-sink sink_name=out",
+        "module-null-sink sink_name=one",
+        "module-loopback source=out.monitor sink=one",
+        "module-remap-source master=one.monitor source_name=heard",
+    ),
+}
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize("loop", LOOPS)
+def test_feedback_by_another_way_is_refused(desk: PulseServer, loop: str) -> None:
+    desk.pactl("load-module", "module-null-sink", "sink_name=apart")
+    for module in LOOPS[loop]:
+        desk.pactl("load-module", *module.split())
+    devices = list_devices(again=True)
+    with pytest.raises(AudioDeviceError, match=r"changed again and again.*--allow-loop"):
+        choose_output(devices, "out", choose_input(devices, "heard"))
+    assert choose_output(devices, "out", choose_input(devices, "sine")).system_name == "out"
+    assert choose_output(devices, "apart", choose_input(devices, "heard")).system_name == "apart"
 
 
 @pytest.mark.linux

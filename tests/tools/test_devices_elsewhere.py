@@ -30,7 +30,7 @@ def made_up(name: str, **changes: Any) -> AudioDevice:
         is_primary=True,
         is_monitor=False,
         cable="",
-        loop="",
+        loops=(),
         listening_name="",
         portaudio_name=name,
         portaudio_host_api="Windows WASAPI",

@@ -126,7 +126,7 @@ def test_nothing_to_record_from() -> None:
 def test_a_cable_is_neither_microphone_nor_output(server: PulseServer) -> None:
     server.pactl("load-module", "module-null-sink", "sink_name=one", "rate=48000")
     server.pactl("load-module", "module-remap-source", "master=one.monitor", "source_name=two")
-    ends: list[AudioDevice] = [device for device in list_devices(again=True) if device.loop == "one"]
+    ends: list[AudioDevice] = [device for device in list_devices(again=True) if device.cable]
     assert len(ends) == 3
     found = {check.check: check for check in content_checks(ends)}
     assert found["microphones"].status == "warning"

@@ -135,6 +135,21 @@ def test_a_voice_comes_out_of_the_cable(pulse_rig: PulseServer, tmp_path: Path) 
     assert names == ["input", "output"]
 
 
+def test_soft_speech_is_raised_and_noise_stays_behind_the_gate(pulse_rig: PulseServer, tmp_path: Path) -> None:
+    noise = 0.03 * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32)
+    said = np.concatenate([noise, 0.2 * speech(), noise])
+    wanted = ["--voice", "off", "--speech-gate", "--speech-level-db", "-23"]
+    with live(pulse_rig, tmp_path, "--block-ms", "100", *wanted) as process:
+        with pulse_rig.record("vcable_source") as cable:
+            pulse_rig.play(said, "vmic")
+            cable.wait_for(1.0)
+        status = ended(process)
+    sounding = np.flatnonzero(np.abs(cable.samples) > 1e-6)
+    assert sounding[-1] - sounding[0] < len(speech()) + RATE // 2
+    assert np.sqrt(np.mean(cable.samples[sounding[0] : sounding[-1]] ** 2)) > 0.3 * np.sqrt(np.mean(speech() ** 2))
+    assert status["gate_gain_db"] == -100.0
+
+
 def test_it_ends_at_once_and_lets_go_of_the_devices(pulse_rig: PulseServer, tmp_path: Path) -> None:
     with live(pulse_rig, tmp_path, "--voice", "off") as process:
         started = time.monotonic()
@@ -179,6 +194,8 @@ def test_it_comes_back_when_the_sound_server_does(tmp_path: Path) -> None:
         (["--input", "Virtual Microphone", "--output", "Virtual Cable", "--voice", "nobody"], "no voice"),
         ([*DEVICES, "--block-ms", "30"], "block_ms is 30"),
         ([*DEVICES, "--exclusive"], "has no exclusive mode"),
+        ([*DEVICES, "--channel", "1"], "'Virtual Microphone' has no channel 1, it has one channel, 0"),
+        ([*DEVICES, "--monitor", "vcable"], "name headphones to hear yourself on"),
     ],
 )
 def test_bad_input_is_one_sentence(pulse_rig: PulseServer, tmp_path: Path, options: list[str], said: str) -> None:

@@ -1,13 +1,36 @@
-"""The terminal view says where the devices' delay comes from."""
+"""What the terminal view says of a session, and its picture."""
 
 from __future__ import annotations
 
 import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from altervox.realtime.live.status import LiveStatus
-from altervox.tools.live_view import live_view
+from altervox.kernels.errors import OutputError
+from altervox.realtime.live.status import STATES, LiveStatus
+from altervox.tools.live_view import live_view, save_view
 from rich.console import Console
+
+
+@pytest.fixture
+def status() -> Iterator[LiveStatus]:
+    status = LiveStatus.create()
+    status.put(state=STATES.index("running"), input_device="Microphone", output_device="Cable", voice="woman")
+    status.put(f0_hz=200.0, gate_gain_db=-50.0)
+    try:
+        yield status
+    finally:
+        status.close(unlink=True)
+
+
+def shown(status: LiveStatus) -> str:
+    """The view's words, without frame and line breaks."""
+    text = io.StringIO()
+    Console(file=text, width=140).print(live_view(status.read()))
+    return " ".join(text.getvalue().replace("│", " ").split())
 
 
 @pytest.mark.parametrize(
@@ -17,14 +40,65 @@ from rich.console import Console
         (1, "112 ms = devices, measured 40 + block 40 + voice 2 + resamplers 0 + prefill 30"),
     ],
 )
-def test_a_measured_delay_takes_the_place_of_what_is_reported(is_measured: int, said: str) -> None:
-    status = LiveStatus.create()
-    try:
-        status.put(device_in_ms=20.0, device_out_ms=20.0, device_ms=40.0, device_delay_is_measured=is_measured)
-        status.put(block_ms=40.0, engine_ms=2.0, prefill_ms=30.0, total_ms=112.0)
-        shown = io.StringIO()
-        Console(file=shown, width=140).print(live_view(status.read(), 0.0, 0.0))
-    finally:
-        status.close(unlink=True)
-    assert said in " ".join(shown.getvalue().replace("│", " ").split())
-    assert ("device in" in shown.getvalue()) is not bool(is_measured)
+def test_a_measured_delay_takes_the_place_of_what_is_reported(status: LiveStatus, is_measured: int, said: str) -> None:
+    status.put(device_in_ms=20.0, device_out_ms=20.0, device_ms=40.0, device_delay_is_measured=is_measured)
+    status.put(block_ms=40.0, engine_ms=2.0, prefill_ms=30.0, total_ms=112.0)
+    assert said in shown(status)
+    assert ("device in" in shown(status)) is not bool(is_measured)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"f0_hz": 118.4}, "F0 118 Hz"),
+        ({"f0_hz": 0.0}, "F0 - gate"),
+        ({"gate_gain_db": 0.0}, "gate open (0 dB)"),
+        ({"gate_gain_db": -12.0}, "gate closed (-12 dB)"),
+        ({"gate_gain_db": -100.0}, "gate closed (silence)"),
+        ({"input_peak_db": -18.0, "input_gain_db": 3.0, "output_peak_db": -9.0}, "-18 dB gain +3 dB"),
+        ({"input_peak_db": -18.0, "output_peak_db": -9.0, "gain_db": -2.0}, "-9 dB gain -2 dB"),
+        ({"pitch_semitones": 3.0, "formant_semitones": -0.5}, "woman pitch +3, formants -0.5 semitones"),
+        ({"input_device": "Microphone [USB]"}, "microphone Microphone [USB]"),
+        ({"output_device": "Cable [/b]"}, "output Cable [/b]"),
+        ({"bypass": 1, "muted": 1}, "bypass muted"),
+        ({"monitor_device": "Headphones", "monitor": 1}, "monitor Headphones on"),
+        ({"monitor_device": "Headphones", "monitor": 0}, "monitor Headphones off"),
+        ({"state": STATES.index("reconnecting"), "cause": "a device has stopped"}, "reconnecting 0:00:00"),
+        ({"state": STATES.index("reconnecting"), "cause": "a device has stopped"}, " a device has stopped "),
+        ({"cause": "CUDA out of memory"}, " CUDA out of memory "),
+        ({"state": STATES.index("failed"), "cause": "no voice is called 'nobody'"}, " no voice is called 'nobody' "),
+    ],
+)
+def test_it_says_what_the_session_tells(status: LiveStatus, told: dict[str, Any], said: str) -> None:
+    assert said not in shown(status)
+    status.put(**told)
+    assert said in shown(status)
+
+
+@pytest.mark.parametrize(
+    ("platform", "said"),
+    [
+        ("win32", "Settings > Privacy & security > Microphone"),
+        ("darwin", "System Settings > Privacy & Security > Microphone"),
+        ("linux", "it may be muted: see the input in your sound settings"),
+    ],
+)
+def test_digital_silence_names_the_systems_permission(
+    status: LiveStatus, monkeypatch: pytest.MonkeyPatch, platform: str, said: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    assert "digital silence" not in shown(status)
+    status.put(input_is_silent=1)
+    assert f"digital silence: {said}" in shown(status)
+
+
+def test_a_picture_needs_nothing_from_elsewhere(status: LiveStatus, tmp_path: Path) -> None:
+    status.put(f0_hz=118.4)
+    path = tmp_path / "view.svg"
+    save_view(status.read(), path)
+    svg = path.read_text(encoding="utf-8").replace("&#160;", " ")
+    assert "118 Hz" in svg
+    assert "font-face" not in svg
+    assert svg.count("http") == svg.count("www.w3.org/2000/svg") + svg.count("www.textualize.io")
+    with pytest.raises(OutputError, match=r"cannot write .*nowhere"):
+        save_view(status.read(), tmp_path / "nowhere" / "view.svg")

@@ -299,6 +299,22 @@ def test_a_failing_engine_is_silenced_left_alone_and_tried_again() -> None:
     assert np.abs(sim.output[-4800:]).max() > 0.9
 
 
+@pytest.mark.parametrize("of_all", [False, True])
+def test_switching_an_output_off_and_on_makes_no_step(of_all: bool) -> None:
+    """By the gain of one output, as a monitor has, or muting all: over a block of 960 samples, and not faster."""
+    sim = Simulation()
+    sim.signal = lambda n: np.full(len(n), 0.5)
+    sim.run(2.0)
+    for is_on in (False, True):
+        if of_all:
+            sim.loop.muted = not is_on
+        else:
+            sim.lane.gain.target = float(is_on)
+        sim.run(2.5 + 0.5 * is_on)
+        np.testing.assert_array_equal(sim.output[-4800:], 0.5 * is_on)
+    assert np.abs(np.diff(sim.output[RATE:])).max() < 1.01 * 0.5 / 960
+
+
 def test_mute_and_digital_silence() -> None:
     sim = Simulation()
     sim.run(1.0)
