@@ -20,6 +20,8 @@ import scipy.signal
 from numba import njit
 from numpy.typing import NDArray
 
+from .d4c import d4c
+from .highpass import HighpassState, highpass_into
 from .noise import frame_noise
 
 FloatArray = NDArray[np.float64]
@@ -41,7 +43,7 @@ _POWER_FLOOR = 1e-20
 _DYNAMIC_RANGE = 1e-9  # of the envelope of one frame: a deeper cliff only makes the minimum-phase response long
 _FRAMES_AT_ONCE = 256  # bounds the memory of one pass
 _NOISE_STREAM = 0
-_HIGHPASS = scipy.signal.butter(2, 40.0, "highpass", fs=SAMPLE_RATE, output="sos")  # pulses of one sign add up to DC
+_HIGHPASS_HZ = 40.0  # pulses of one sign add up to DC
 _NOISE_WINDOW = scipy.signal.get_window("hann", 2 * HOP)  # shifted by HOP they add up to one
 _TAIL_FADE = np.concatenate(
     (np.ones(FFT_SIZE - FFT_SIZE // 4), 0.5 + 0.5 * np.cos(np.pi * np.arange(FFT_SIZE // 4) / (FFT_SIZE // 4)))
@@ -82,11 +84,11 @@ def analyse(audio: NDArray[np.floating[Any]], f0_hz: NDArray[np.floating[Any]], 
     x = np.ascontiguousarray(audio, dtype=np.float64)
     x = np.pad(x, (0, max((first_frame + frames) * HOP + FFT_SIZE - len(x), 0)))
     f0 = np.ascontiguousarray(f0_hz, dtype=np.float64)
-    times = (first_frame + np.arange(frames)) * (HOP / SAMPLE_RATE)
+    times = np.asarray((first_frame + np.arange(frames)) * (HOP / SAMPLE_RATE), dtype=np.float64)
     envelope_f0 = np.where(f0 > 0, np.maximum(f0, ENVELOPE_FLOOR_HZ), 0.0)
     power = pyworld.cheaptrick(x, envelope_f0, times, SAMPLE_RATE, fft_size=FFT_SIZE)
-    # D4C overflows on audio far beyond full scale, and knows no level of its own.
-    aperiodicity = pyworld.d4c(x / max(1.0, np.abs(x).max()), f0, times, SAMPLE_RATE, fft_size=FFT_SIZE)
+    # D4C overflows on audio far beyond full scale, and takes what is 120 dB below full scale for noise.
+    aperiodicity = d4c(x / max(1.0, np.abs(x).max()), f0, times, SAMPLE_RATE, BINS)
     # D4C finds some frames to be noise throughout although they were given an F0.
     return SpeechFrames(np.where(aperiodicity[:, 0] < 0.5, f0, 0.0), power, aperiodicity)
 
@@ -126,7 +128,7 @@ class SynthesisState:
         spectrum_mem: Complex logarithm of its minimum-phase spectrum [BINS].
         periodic_mem: Amplitude share of its pulses [BINS].
         overlap_mem: What earlier pulses and noise add to the samples to come [FFT_SIZE].
-        highpass_mem: Of the filter that removes DC [sections, 2].
+        highpass: Of the filter that removes DC.
     """
 
     frame: int = 0
@@ -135,15 +137,16 @@ class SynthesisState:
     spectrum_mem: ComplexArray = field(default_factory=lambda: np.full(BINS, 0.5 * np.log(_POWER_FLOOR), complex))
     periodic_mem: FloatArray = field(default_factory=lambda: np.zeros(BINS))
     overlap_mem: FloatArray = field(default_factory=lambda: np.zeros(FFT_SIZE))
-    highpass_mem: FloatArray = field(default_factory=lambda: np.zeros((len(_HIGHPASS), 2)))
+    highpass: HighpassState = field(default_factory=lambda: HighpassState.allocate(SAMPLE_RATE, _HIGHPASS_HZ))
 
     def reset(self) -> None:
         """Return to the start of a stream."""
         self.frame = 0
         self.phase = self.f0_mem = 0.0
         self.spectrum_mem[:] = 0.5 * np.log(_POWER_FLOOR)
-        for memory in (self.periodic_mem, self.overlap_mem, self.highpass_mem):
-            memory[:] = 0.0
+        self.periodic_mem[:] = 0.0
+        self.overlap_mem[:] = 0.0
+        self.highpass.reset()
 
 
 def synthesize(frames: SpeechFrames, state: SynthesisState, seed: int) -> NDArray[np.float32]:
@@ -185,29 +188,25 @@ def _synthesize_piece(frames: SpeechFrames, state: SynthesisState, seed: int) ->
     lateness = np.empty(len(sample))
     pulse_f0 = np.empty(len(sample))
     pulses, state.phase = _find_pulses(f0, state.phase, frame_before, sample, lateness, pulse_f0)
-    if pulses:
-        before, late = frame_before[:pulses], lateness[:pulses, None]
-        share = ((sample[:pulses, None] - late) / HOP - before[:, None]).clip(0.0, 1.0)
-        log_spectrum = spectrum[before] * (1.0 - share) + spectrum[before + 1] * share
-        log_spectrum -= (LEAD - late) * (2j * np.pi / FFT_SIZE * np.arange(BINS))
-        amplitude = pulse_share[before] * (1.0 - share) + pulse_share[before + 1] * share
-        amplitude *= np.sqrt(SAMPLE_RATE / pulse_f0[:pulses, None])  # keeps the power whatever the F0
-        responses = scipy.fft.irfft(np.exp(log_spectrum) * amplitude, FFT_SIZE, axis=1) * _TAIL_FADE
-        _add_rows(buffer, responses, sample[:pulses])
-
     # Noise is filtered frame by frame under windows that add up to one: between frames the filters are cross-faded.
-    noise = frame_noise(seed, _NOISE_STREAM, state.frame - 1, count + 1, HOP).astype(np.float64)
+    noise = frame_noise(seed, _NOISE_STREAM, state.frame - 1, count + 1, HOP)
     excitation = np.concatenate((noise[:-1], noise[1:]), axis=1) * _NOISE_WINDOW
-    noise_spectrum = scipy.fft.rfft(excitation, FFT_SIZE, axis=1) * np.exp(spectrum[1:]) * noise_share
-    _add_rows(buffer[LEAD:], scipy.fft.irfft(noise_spectrum, FFT_SIZE, axis=1)[:, :-LEAD], np.arange(count) * HOP)
+    spectra = np.empty((pulses + count, BINS), dtype=np.complex128)
+    _pulse_spectra(spectrum, pulse_share, frame_before, sample, lateness, pulse_f0, spectra[:pulses])
+    _noise_spectra(scipy.fft.rfft(excitation, FFT_SIZE, axis=1), spectrum[1:], noise_share, spectra[pulses:])
+    responses = scipy.fft.irfft(spectra, FFT_SIZE, axis=1)
+    responses[:pulses] *= _TAIL_FADE
+    _add_rows(buffer, responses[:pulses], sample)
+    _add_rows(buffer[LEAD:], responses[pulses:, :-LEAD], np.arange(count) * HOP)
 
-    out, state.highpass_mem[:] = scipy.signal.sosfilt(_HIGHPASS, buffer[: count * HOP], zi=state.highpass_mem)
+    out = np.empty(count * HOP, dtype=np.float32)
+    highpass_into(buffer[: count * HOP].astype(np.float32), state.highpass, out)
     state.overlap_mem[:] = buffer[count * HOP :]
     state.spectrum_mem[:] = spectrum[-1]
     state.periodic_mem[:] = pulse_share[-1]
     state.f0_mem = float(f0[-1])
     state.frame += count
-    return np.asarray(out, dtype=np.float32)
+    return out
 
 
 def minimum_phase(power: FloatArray) -> ComplexArray:
@@ -273,7 +272,51 @@ def _find_pulses(
 
 
 @njit(nogil=True, cache=True)
+def _pulse_spectra(
+    spectrum: ComplexArray,
+    pulse_share: FloatArray,
+    frame_before: NDArray[np.int64],
+    sample: NDArray[np.int64],
+    lateness: FloatArray,
+    pulse_f0: FloatArray,
+    out: ComplexArray,
+) -> None:
+    """Spectra of pulses, each between those of the frames on both sides of it.
+
+    Args:
+        spectrum: Complex logarithms of the frames' minimum-phase spectra [frames + 1, BINS].
+        pulse_share: Amplitude share of pulses [frames + 1, BINS].
+        frame_before: See `_find_pulses`, as for the next three.
+        sample: See there.
+        lateness: See there.
+        pulse_f0: See there.
+        out: Filled [pulses, BINS].
+    """
+    for i in range(len(out)):
+        before, late = frame_before[i], lateness[i]
+        share = min(max((sample[i] - late) / HOP - before, 0.0), 1.0)
+        gain = np.sqrt(SAMPLE_RATE / pulse_f0[i])  # keeps the power whatever the F0
+        delay = 2.0 * np.pi / FFT_SIZE * (LEAD - late)
+        for k in range(BINS):
+            logarithm = spectrum[before, k] * (1.0 - share) + spectrum[before + 1, k] * share
+            amplitude = gain * (pulse_share[before, k] * (1.0 - share) + pulse_share[before + 1, k] * share)
+            amplitude *= np.exp(logarithm.real)
+            angle = logarithm.imag - delay * k
+            out[i, k] = complex(amplitude * np.cos(angle), amplitude * np.sin(angle))
+
+
+@njit(nogil=True, cache=True)
+def _noise_spectra(noise: ComplexArray, spectrum: ComplexArray, share: FloatArray, out: ComplexArray) -> None:
+    """Noise [frames, BINS] filtered by the frames whose logarithms are given; only their share of it."""
+    for i in range(len(out)):
+        for k in range(BINS):
+            amplitude = share[i, k] * np.exp(spectrum[i, k].real)
+            angle = spectrum[i, k].imag
+            out[i, k] = noise[i, k] * complex(amplitude * np.cos(angle), amplitude * np.sin(angle))
+
+
+@njit(nogil=True, cache=True)
 def _add_rows(buffer: FloatArray, rows: FloatArray, starts: NDArray[np.int64]) -> None:
-    for i in range(len(starts)):
+    for i in range(len(rows)):
         for k in range(rows.shape[1]):
             buffer[starts[i] + k] += rows[i, k]

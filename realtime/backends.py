@@ -143,14 +143,22 @@ class OnnxRunner(_Buffers):
         providers: list[Any] = ["CPUExecutionProvider"]
         if device.type == "cuda":
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": index}))
+        unoptimised = onnxruntime.SessionOptions()
+        unoptimised.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
+            session = onnxruntime.InferenceSession(str(path), unoptimised, providers=["CPUExecutionProvider"])
+            for declared, found in ((spec.inputs, session.get_inputs()), (spec.outputs, session.get_outputs())):
+                _check_interface(spec.name, declared, {n.name: tuple(n.shape) for n in found}, path)
+            # What depends on the sizes alone is then computed once, while the graph is optimised.
+            for tensor in session.get_inputs():
+                for dimension, size in zip(tensor.shape, spec.inputs[tensor.name].shape, strict=True):
+                    if isinstance(dimension, str):
+                        options.add_free_dimension_override_by_name(dimension, size)
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except CheckpointError:
+            raise
         except Exception as error:  # its errors have no base class of their own
             raise CheckpointError(f"{path} cannot be run: {str(error).splitlines()[0]}") from error
-        for declared, found in ((spec.inputs, self._session.get_inputs()), (spec.outputs, self._session.get_outputs())):
-            expected, shapes = {n: t.shape for n, t in declared.items()}, {n.name: tuple(n.shape) for n in found}
-            if expected.keys() != shapes.keys() or not all(_fits(expected[n], shape) for n, shape in shapes.items()):
-                raise CheckpointError(f"{path} is not {spec.name}: it has {shapes} instead of {expected}")
         self._binding = self._session.io_binding()
         for buffers, bind in ((self.inputs, self._binding.bind_input), (self.outputs, self._binding.bind_output)):
             for name, buffer in buffers.items():
@@ -261,6 +269,15 @@ def precision_for(
         found.append(f"{label} differs by {error_rms:.1e}, more than {tolerance:.1e}")
     log.info("%s runs in float32: %s", name, "; ".join(found) or "nothing else is faster here")
     return torch.float32
+
+
+def _check_interface(
+    name: str, declared: Mapping[str, TensorSpec], found: Mapping[str, tuple[int | str | None, ...]], path: Path
+) -> None:
+    """Refuse a file whose inputs or outputs are not those declared."""
+    expected = {tensor: spec.shape for tensor, spec in declared.items()}
+    if expected.keys() != found.keys() or not all(_fits(expected[tensor], shape) for tensor, shape in found.items()):
+        raise CheckpointError(f"{path} is not {name}: it has {dict(found)} instead of {expected}")
 
 
 def _fits(shape: tuple[int, ...], declared: tuple[int | str | None, ...]) -> bool:

@@ -36,7 +36,7 @@ class PitchStreamState:
     Attributes:
         audio_mem: The newest audio at 16 kHz: half an FFT before the next mel frame, and what follows.
         audio_length: Samples of it that are filled.
-        mel_mem: The newest log-mel frames `[1, 128, frames]`; the last one is frame `mel_frames - 1`.
+        mel_mem: The newest log-mel frames `[128, frames]`; the last one is frame `mel_frames - 1`.
         mel_frames: Mel frames computed since the start of the stream.
         h_mem: Forward GRU output at the last frame given out `[1, 1, gru_size]`: the very buffer that the network reads
             and that each step updates.
@@ -46,7 +46,7 @@ class PitchStreamState:
 
     audio_mem: NDArray[np.float32]
     audio_length: int
-    mel_mem: Tensor
+    mel_mem: NDArray[np.float32]
     mel_frames: int
     h_mem: Tensor
     committed: int
@@ -56,7 +56,7 @@ class PitchStreamState:
         """Return to the start of a stream."""
         self.audio_length = self.mel_frames = self.committed = self.samples = 0
         self.audio_mem[:] = 0.0
-        self.mel_mem.zero_()
+        self.mel_mem[:] = 0.0
         self.h_mem.zero_()
 
 
@@ -114,10 +114,13 @@ class StreamingRMVPE:
             )
         self.runner.inputs["last_row"].fill_(block_frames - 1)
         self._row_numbers = torch.arange(self.window_frames, device=device)
+        # Small arrays are moved by NumPy, for which that is cheaper than it is for torch, and handed over once a step.
+        self._window_scratch = np.zeros((N_MELS, self.window_frames), dtype=np.float32)
+        self._window = torch.from_numpy(self._window_scratch)[None]
         self.state = PitchStreamState(
             audio_mem=np.zeros(2 * N_FFT + (block_frames + MEL_WAIT_FRAMES + 1) * HOP, dtype=np.float32),
             audio_length=0,
-            mel_mem=torch.zeros(1, N_MELS, self.window_frames, device=device),
+            mel_mem=np.zeros((N_MELS, self.window_frames), dtype=np.float32),
             mel_frames=0,
             h_mem=self.runner.inputs["h_in"],
             committed=0,
@@ -178,14 +181,14 @@ class StreamingRMVPE:
         if state.mel_frames == 0:
             held = np.pad(held, (_HALF, 0), mode="reflect")
         held = np.pad(held, (0, _HALF), mode="reflect")
-        left = self._mel(held)[..., : total - state.mel_frames]
+        left = self.model.mel.frames_on_cpu(held)[:, : total - state.mel_frames]
         parts = [_NO_SALIENCE]
         while state.committed < total:
             # The window begins on its grid, so this many frames are certain to lie in it.
             room = self.window_frames - FRAME_MULTIPLE + 1 - (state.mel_frames - state.committed)
-            self._append(left[..., :room])
-            left = left[..., room:]
-            right = self.right_frames if left.shape[2] else 0
+            self._append(left[:, :room])
+            left = left[:, room:]
+            right = self.right_frames if left.shape[1] else 0
             parts.append(self._step(state.mel_frames - right - state.committed))
         return decode_salience(np.concatenate(parts))
 
@@ -194,10 +197,6 @@ class StreamingRMVPE:
         state.audio_mem[state.audio_length : state.audio_length + len(audio)] = audio
         state.audio_length += len(audio)
         state.samples += len(audio)
-
-    def _mel(self, padded: NDArray[np.float32]) -> Tensor:
-        device = self.state.mel_mem.device
-        return self.model.mel.frames(torch.from_numpy(np.ascontiguousarray(padded)).to(device)[None])
 
     def _extend_mel(self) -> None:
         """Compute the mel frames whose audio is complete, each once."""
@@ -209,7 +208,7 @@ class StreamingRMVPE:
             mirrored = np.pad(state.audio_mem[: state.audio_length], (_HALF, 0), mode="reflect")
             state.audio_length = len(mirrored)
             state.audio_mem[: len(mirrored)] = mirrored
-        self._append(self._mel(state.audio_mem[: N_FFT + (due - 1) * HOP]))
+        self._append(self.model.mel.frames_on_cpu(state.audio_mem[: N_FFT + (due - 1) * HOP]))
         # Keep what the next frame needs: from half an FFT before its centre on.
         keep_from = state.mel_frames * HOP - _HALF - (state.samples - state.audio_length)
         if keep_from > 0:
@@ -217,14 +216,14 @@ class StreamingRMVPE:
             state.audio_mem[:kept] = state.audio_mem[keep_from : state.audio_length].copy()
             state.audio_length = kept
 
-    def _append(self, frames: Tensor) -> None:
-        state, count = self.state, frames.shape[2]
+    def _append(self, frames: NDArray[np.float32]) -> None:
+        state, count = self.state, frames.shape[1]
         state.mel_frames += count
         if count >= self.window_frames:
-            state.mel_mem.copy_(frames[..., -self.window_frames :])
+            state.mel_mem[:] = frames[:, -self.window_frames :]
         elif count:
-            state.mel_mem[..., :-count] = state.mel_mem[..., count:].clone()
-            state.mel_mem[..., -count:] = frames
+            state.mel_mem[:, :-count] = state.mel_mem[:, count:]
+            state.mel_mem[:, -count:] = frames
 
     def _step(self, frames: int) -> NDArray[np.float32]:
         """Salience of the next `frames` frames, advancing the carried state over them."""
@@ -233,9 +232,9 @@ class StreamingRMVPE:
             return _NO_SALIENCE
         start = max(-(-(state.mel_frames - self.window_frames) // FRAME_MULTIPLE) * FRAME_MULTIPLE, 0)
         known = state.mel_frames - start
-        mel = self.runner.inputs["mel"]
-        mel[..., :known] = state.mel_mem[..., self.window_frames - known :]
-        mel[..., known:] = state.mel_mem[..., -1:]
+        self._window_scratch[:, :known] = state.mel_mem[:, self.window_frames - known :]
+        self._window_scratch[:, known:] = state.mel_mem[:, -1:]
+        mel = self.runner.inputs["mel"].copy_(self._window)
         rows = self._row_numbers[state.committed - start : known]
         if (frames, len(rows)) == (self.block_frames, self.block_frames + self.right_frames):
             self.runner.inputs["rows"].copy_(rows)
@@ -246,7 +245,7 @@ class StreamingRMVPE:
             salience, h_out = self._step_module(mel, rows, last_row, state.h_mem)
             state.h_mem.copy_(h_out)
         state.committed += frames
-        return salience[0, :frames].cpu().numpy().copy()  # the next run overwrites the buffer
+        return salience.cpu().numpy()[0, :frames].copy()  # the next run overwrites the buffer
 
 
 def streaming_pitch(

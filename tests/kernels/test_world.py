@@ -113,11 +113,11 @@ def test_synthesis_in_any_portions_equals_the_plain_one(
 
 def test_reset_starts_over_in_place(utterance: SpeechFrames) -> None:
     state = SynthesisState()
-    memories = [state.spectrum_mem, state.periodic_mem, state.overlap_mem, state.highpass_mem]
+    memories = [state.spectrum_mem, state.periodic_mem, state.overlap_mem, state.highpass.memory]
     first = synthesize(utterance, state, seed=1)
     state.reset()
     np.testing.assert_array_equal(synthesize(utterance, state, seed=1), first)
-    after = [state.spectrum_mem, state.periodic_mem, state.overlap_mem, state.highpass_mem]
+    after = [state.spectrum_mem, state.periodic_mem, state.overlap_mem, state.highpass.memory]
     assert all(a is b for a, b in zip(memories, after, strict=True))
 
 
