@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -12,10 +13,11 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 
-from ..kernels.errors import AudioDeviceError
+from ..kernels.errors import AudioDeviceError, OutputError
 from ..models.library import list_voices
 from ..models.voice import VoiceParams
 from ..realtime.config import StreamConfig
@@ -23,7 +25,7 @@ from ..realtime.device import AudioDevice, Direction, supported_rates
 from ..realtime.live.control import LiveControl
 from ..realtime.live.settings import LiveSettings, SetSource
 from ..realtime.live.streams import StreamSpec
-from .devices import choose_input, choose_output, list_devices, listening_name, recall, remember
+from .devices import choose_input, choose_output, is_default, list_devices, listening_name, remember, wanted_name
 from .devices_watch import DeviceWatch, kept_awake
 from .hotkeys import global_hot_keys
 from .keys import key_actions
@@ -41,8 +43,8 @@ class LiveOptions:
     """What the command line asks for; None stands for a default.
 
     Attributes:
-        source: Name or number of the microphone.
-        output: Of the cable.
+        source: Name or number of the microphone; "default" for the system's, whatever is remembered.
+        output: Of the cable; "default" for the one that there is.
         monitor: Of an output to hear oneself on.
         voice: Name or file.
         device: Where networks run.
@@ -90,8 +92,8 @@ def measure(options: LiveOptions, as_json: bool) -> int:
         AltervoxError: a device is not there or does not work, or the input does not hear the output.
     """
     devices = list_devices()
-    source = choose_input(devices, options.source or _remembered("input", devices))
-    output = choose_output(devices, options.output or _remembered("output", devices))
+    source = choose_input(devices, wanted_name("input", options.source, devices))
+    output = choose_output(devices, wanted_name("output", options.output, devices))
     specs = (_stream_spec(options, source, "input"), _stream_spec(options, output, "output"))
     with kept_awake(output):
         return measure_devices(*specs, as_json)
@@ -118,11 +120,13 @@ def live(
     Raises:
         AltervoxError: a device or the voice is not there, or does not work; the message says what to do.
     """
+    if screenshot is not None and not screenshot.absolute().parent.is_dir():
+        raise OutputError(f"{screenshot} cannot be written: there is no folder {screenshot.parent}, make it first")
     devices = list_devices()
-    wanted = options.source or _remembered("input", devices)
+    wanted = wanted_name("input", options.source, devices)
     source = choose_input(devices, wanted)
     heard_by = None if options.allow_loop else source
-    output = choose_output(devices, options.output or _remembered("output", devices), heard_by)
+    output = choose_output(devices, wanted_name("output", options.output, devices), heard_by)
     monitor = choose_output(devices, options.monitor, heard_by) if options.monitor else None
     if monitor == output:
         raise AudioDeviceError(f"--monitor is the output {output.name!r} itself: name headphones to hear yourself on")
@@ -139,35 +143,43 @@ def live(
         spec = _stream_spec(options, device, "input")
         return SetSource(spec, measured_delay_ms(spec, settings.outputs[0]))
 
-    with (
-        global_hot_keys(hot_keys) if hot_keys else nullcontext(lambda: "") as next_hot_key,
-        DeviceWatch(source, outputs, None if wanted else set_source) as watch,
-        LiveControl(settings) as control,
-    ):
-        watch.start(control.send)
-        control.wait_until_running()
-        for role, given, device in (("input", options.source, source), ("output", options.output, output)):
-            if given:
-                remember(role, device)
-        end = time.monotonic() + (seconds if seconds is not None else float("inf"))
-        is_shown = sys.stderr.isatty() and not as_json
-        if not (is_shown or as_json):
-            click.echo("running; Ctrl-C ends it", err=True)
-        names = [info.name for info in list_voices()]
-        actions = LiveActions(control.send, params, options.voice, names, options.input_gain_db)
-        if hot_keys and "talk" in hot_keys:
-            actions.do("hush")  # until the key is pressed
-        _follow(control, actions, next_hot_key, is_shown, stopping, end)
-        status = control.status()
-    if as_json:
-        click.echo(json.dumps(status))
-    else:
-        click.echo(_summary(status), err=True)
+    names = [info.name for info in list_voices()]
+    status: dict[str, Any] | None = None
+    try:
+        with (
+            global_hot_keys(hot_keys) if hot_keys else nullcontext(lambda: "") as next_hot_key,
+            DeviceWatch(source, outputs, None if wanted else set_source, options.allow_loop) as watch,
+            LiveControl(settings) as control,
+        ):
+            watch.start(control.send)
+            actions = LiveActions(control.send, params, options.voice, names, options.input_gain_db)
+            if hot_keys and "talk" in hot_keys:
+                actions.do("hush")  # until the key is pressed: it waits in the pipe, and is obeyed before there is sound
+            control.wait_until_running(lambda: bool(stopping))
+            try:
+                for role, given, device in (("input", options.source, source), ("output", options.output, output)):
+                    if given:
+                        remember(role, None if is_default(given) else device)
+                end = time.monotonic() + (seconds if seconds is not None else float("inf"))
+                is_shown = sys.stderr.isatty() and not as_json
+                if not (is_shown or as_json):
+                    click.echo("running; Ctrl-C ends it", err=True)
+                _follow(control, actions, next_hot_key, is_shown, stopping, end)
+            finally:
+                status = control.status()
+    finally:
+        if status is not None:  # it has run
+            _tell_end(status, as_json, screenshot)
+    return 0
+
+
+def _tell_end(status: dict[str, Any], as_json: bool, screenshot: Path | None) -> None:
+    """Print statistics and save the view, also of a session that has failed."""
+    click.echo(json.dumps(status) if as_json else _summary(status), err=not as_json)
     if screenshot is not None:
         from .live_view import save_view
 
         save_view(status, screenshot)
-    return 0
 
 
 def _follow(
@@ -193,6 +205,8 @@ def _follow(
                 next_status_s = now_s + _STATUS_EVERY_S
                 status = control.status()
                 control.check(status)
+                if status["state"] == "stopped":  # it was told to, by somebody else
+                    return
                 if show is not None:
                     show(status)
             asked = [action for next_action in action_sources if (action := next_action())]
@@ -200,11 +214,6 @@ def _follow(
                 return
             if not asked:
                 time.sleep(_KEYS_EVERY_S)
-
-
-def _remembered(role: str, devices: list[AudioDevice]) -> str | None:
-    device = recall(role, devices)
-    return device.stable_name if device is not None else None
 
 
 def live_settings(
@@ -239,6 +248,7 @@ def live_settings(
         monitor_gain_db=options.monitor_gain_db,
         prefill_ms=options.prefill_ms,
         device_delay_ms=measured_delay_ms(spec_in, specs_out[0]),
+        log_level=level if (level := logging.getLogger().level) < logging.WARNING else logging.CRITICAL,
     )
 
 
@@ -262,15 +272,17 @@ def _stop_signals() -> list[int]:
 
     signal.signal(signal.SIGINT, note)
     if sys.platform != "win32":
-        signal.signal(signal.SIGTERM, note)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, note)
     return received
 
 
-def _summary(status: dict[str, object]) -> str:
+def _summary(status: dict[str, Any]) -> str:
+    cause = f"; {status['cause']}" if status["state"] != "failed" and status["cause"] else ""  # else it is the error
     return (
         f"{status['seconds']:.0f} s, {status['blocks']} blocks, {status['late_blocks']} late, "
         f"{status['shortages']} shortages ({status['starved_samples']} samples), "
         f"{status['lost_samples']} samples lost; "
         f"block p50 {status['block_p50_ms']:.1f} p99 {status['block_p99_ms']:.1f} of {status['deadline_ms']:.0f} ms; "
-        f"delay {status['total_ms']:.0f} ms"
+        f"delay {status['total_ms']:.0f} ms{cause}"
     )

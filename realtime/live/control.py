@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from .session import run_audio_process
 from .settings import Command, LiveSettings, Stop
 from .status import LiveStatus
 
-_START_TIMEOUT_S = 180.0  # a large voice on a slow disk
+_START_TIMEOUT_S = 1800.0  # networks that are fetched over a slow line
 _STOP_TIMEOUT_S = 5.0
 _POLL_S = 0.05
 
@@ -45,18 +46,26 @@ class LiveControl:
     ) -> None:
         self.stop()
 
-    def wait_until_running(self) -> None:
-        """Return once sound goes through.
+    def wait_until_running(self, is_given_up: Callable[[], bool] = lambda: False) -> None:
+        """Return once sound goes through, or nobody wants it any more.
+
+        Args:
+            is_given_up: Asked meanwhile.
 
         Raises:
             AltervoxError: it could not start; the message is the cause.
         """
         end = time.monotonic() + _START_TIMEOUT_S
         while (status := self.status())["state"] == "starting":
+            if is_given_up():
+                return
             if not self._process.is_alive():
                 break
             if time.monotonic() > end:
-                raise AudioDeviceError(f"the audio process did not start within {_START_TIMEOUT_S:.0f} s")
+                raise AudioDeviceError(
+                    f"the voice is not ready after {_START_TIMEOUT_S / 60.0:.0f} minutes: start again with "
+                    "`altervox -v live` to see what it waits for"
+                )
             time.sleep(_POLL_S)
         self.check(self.status() if status["state"] == "starting" else status)
 
@@ -88,7 +97,8 @@ class LiveControl:
     def stop(self) -> None:
         """End the session and free the devices."""
         self.send(Stop())
-        self._process.join(_STOP_TIMEOUT_S)
+        if self.status()["state"] != "starting":  # else it holds no device yet, and does not listen
+            self._process.join(_STOP_TIMEOUT_S)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()

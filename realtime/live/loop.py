@@ -259,7 +259,7 @@ class LiveLoop:
         return playout.ring.available - to_drop - underway + pending
 
     def retry(self) -> None:
-        """Try the engine again after it was left alone."""
+        """All is well with the engine, or to be tried again."""
         self._failures = 0
         self.cause = ""
 
@@ -304,7 +304,7 @@ class LiveLoop:
                     self._rendered[:] = 0.0
                 else:
                     self.engine.process(self._block, self._rendered)
-                self._failures = 0
+                self.retry()
             except (AltervoxError, RuntimeError, ValueError, ArithmeticError, LookupError, OSError) as error:
                 self._failures += 1
                 self.failed_blocks += 1

@@ -5,25 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 import time
-from collections import deque
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ...kernels.errors import AltervoxError, AudioDeviceError
-from ...kernels.gain import decibels, linear
-from ...kernels.playout import LOST, STARVATIONS, STARVED
+from ...kernels.gain import linear
 from ..device import rescan
 from .chain import Chain
 from .loop import InputLane, LiveLoop, OutputLane
 from .prefill import callbacks_need_ms, check_block_time
 from .priority import raise_priority, raise_thread_priority, settle_memory
 from .recorder import Recorder
+from .report import Report
 from .settings import (
     Command,
     LiveSettings,
@@ -37,9 +35,10 @@ from .settings import (
     SetVoice,
     Stop,
 )
-from .status import STATES, LiveStatus
+from .status import LiveStatus
 from .streams import OpenStream, StreamSpec, clock_through_sleep_s
-from .warm_up import slowest_block_ms
+from .voice_change import VoiceChange
+from .warm_up import slow_block_ms
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -50,12 +49,12 @@ _LONGEST_SLEEP_S = 0.004
 _SHORTEST_SLEEP_S = 0.0003
 _COMMANDS_EVERY_S = 0.02
 _STATUS_EVERY_S = 0.1
-_SHOWN_OVER = 50  # levels whose median is shown: jitter of callbacks moves single ones by some milliseconds
 _RECONNECT_EVERY_S = 1.0
 _BUFFERS_FILL_S = 0.2  # an output that sleeps calls back at first all the same, until its buffers are full
 _BEGINS_WITHIN_S = 3.0  # after it was opened again, else the device sleeps: Bluetooth takes its time
 _PAUSED_S = 1.0  # without a turn of the loop: what devices and server hold by then is old, and would stay as delay
 _DEFAULT_CALLBACK_MS = 10.0
+_MONITORS_FROM = 2  # among the streams: microphone and cable come first, and nothing goes without them
 
 
 def run_audio_process(settings: LiveSettings, commands: Connection, status_name: str) -> None:
@@ -67,6 +66,8 @@ def run_audio_process(settings: LiveSettings, commands: Connection, status_name:
         status_name: Of the shared `LiveStatus`.
     """
     os.environ.update(settings.environment)
+    logging.basicConfig(level=max(settings.log_level, logging.WARNING), format="altervox: audio: %(message)s")
+    logging.getLogger("altervox").setLevel(settings.log_level)
     status = LiveStatus.attach(status_name)
     stopping = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the other side says what to do
@@ -75,12 +76,14 @@ def run_audio_process(settings: LiveSettings, commands: Connection, status_name:
         stopping.set()
 
     signal.signal(signal.SIGTERM, stop)
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, stop)
     try:
         session = Session(settings, commands, status, stopping)
         session.run()
-        status.put(state=STATES.index("stopped"))
+        status.put(state="stopped")
     except AltervoxError as error:
-        status.put(cause=str(error), state=STATES.index("failed"))
+        status.put(cause=str(error), state="failed")
     finally:
         status.close()
 
@@ -103,13 +106,11 @@ class Session:
     ) -> None:
         self.settings = settings
         self._commands = commands
-        self._status = status
         self._stopping = stopping
-        self._streams: list[OpenStream] = []
-        self._levels_ms: deque[float] = deque(maxlen=_SHOWN_OVER)
-        self._cause = ""
+        self._streams: dict[int, OpenStream] = {}  # 0: the microphone, 1: the cable, then monitors
         self._absent: frozenset[str] = frozenset()
         self._reopen_because = ""
+        self._monitor_cause = ""
         log.info("priority: %s", raise_priority())
         import torch
 
@@ -127,22 +128,25 @@ class Session:
             speech_level_db=settings.speech_level_db,
             speech_gate=settings.speech_gate,
         )
-        worst_ms = slowest_block_ms(self._engine, self._chain)
+        slow_ms = slow_block_ms(self._engine, self._chain)
         self._engine.reset()
         self._chain.reset()
-        check_block_time(worst_ms, settings.config.block_ms)
+        check_block_time(slow_ms, settings.config.block_ms)
         need_ms = callbacks_need_ms(*(_callback_ms(spec) for spec in (settings.source, settings.outputs[0])))
         self._least_prefill_ms = need_ms
-        self._prefill_ms = settings.prefill_ms if settings.prefill_ms is not None else need_ms + worst_ms
+        self._prefill_ms = settings.prefill_ms if settings.prefill_ms is not None else need_ms + slow_ms
         self._loop = self._new_loop()
         if settings.record_folder is not None:
             self._loop.recorder = Recorder(settings.record_folder, self._engine.sample_rate)
-        self._started_s = time.perf_counter()
+        self._voice_change = VoiceChange(self._build_engine, self._take_over)
+        self._report = Report(status, settings, self._engine, self._chain)
 
     def run(self) -> None:
         """Convert until it is over."""
+        self._report.begin(self._loop)
         self._open()
-        self._status.put(state=STATES.index("running"), cause="")
+        self._tell_wishes()
+        self._report.state("running")
         settle_memory()
         log.info("the rendering thread: %s", raise_thread_priority() or "as the process")
         next_commands = next_status = 0.0
@@ -163,10 +167,8 @@ class Session:
                     self._obey()
                 if now >= next_status:
                     next_status = now + _STATUS_EVERY_S
-                    self._report(now)
-                    for stream in self._streams:
-                        if not stream.is_alive(now):
-                            self._reopen_because = f"{stream.spec.device.name!r} has stopped; waiting"
+                    self._tell(now)
+                    self._look_for_stalled(now)
                 if not worked:
                     time.sleep(self._until_next_block(now))
         finally:
@@ -198,36 +200,56 @@ class Session:
         return linear(self.settings.monitor_gain_db) if self.settings.monitor else 0.0
 
     def _open(self) -> None:
-        """Open all devices, or none.
+        """Open all devices, or none. A monitor that does not open is left out: the cable matters more.
 
         Raises:
-            AudioDeviceError: one does not open.
+            AudioDeviceError: microphone or cable does not open.
         """
         lanes: list[InputLane | OutputLane] = [self._loop.source, *self._loop.outputs]
-        try:
-            for spec, lane in zip((self.settings.source, *self.settings.outputs), lanes, strict=True):
-                self._streams.append(OpenStream(spec, lane))
-        except AudioDeviceError:
-            self._close()
-            raise
-        self._cause = ""
+        self._monitor_cause = ""
+        for number, (spec, lane) in enumerate(zip(self._specs, lanes, strict=True)):
+            try:
+                if spec.device.stable_name in self._absent:
+                    raise AudioDeviceError(f"the monitor {spec.device.name!r} is gone")
+                self._streams[number] = OpenStream(spec, lane)
+            except AudioDeviceError as error:
+                if number < _MONITORS_FROM:
+                    self._close()
+                    raise
+                self._monitor_cause = str(error)
+                log.warning("%s", error)
 
     def _close(self) -> None:
-        self._levels_ms.clear()
         while self._streams:
-            self._streams.pop().close()
+            self._streams.popitem()[1].close()
+
+    def _close_monitor(self, number: int, why: str) -> None:
+        """Go on without a monitor."""
+        self._streams.pop(number).close()
+        self._monitor_cause = f"the monitor {self._specs[number].device.name!r} {why}"
+        log.warning("%s", self._monitor_cause)
+
+    def _look_for_stalled(self, now: float) -> None:
+        for number, stream in list(self._streams.items()):
+            if not stream.is_alive(now):
+                if number < _MONITORS_FROM:
+                    self._reopen_because = f"{stream.spec.device.name!r} has stopped; waiting"
+                else:
+                    self._close_monitor(number, "has stopped; switch it off and on to try again")
 
     def _reconnect(self) -> None:
         """Let go of all devices, be silent, and open them when they are there."""
-        self._close()
+        self._report.state("reconnecting", self._reopen_because)
+        self._report.end(self._loop)
+        self._close()  # which may take long
         next_try = 0.0
         while not self._stopping.is_set():
             if self._reopen_because:
-                self._status.put(state=STATES.index("reconnecting"), cause=self._reopen_because)
+                self._report.state("reconnecting", self._reopen_because)
                 log.warning("%s", self._reopen_because)
                 self._reopen_because = ""
             now = time.perf_counter()
-            if not self._absent and now >= next_try:
+            if not self._lost and now >= next_try:
                 if self._open_again():
                     log.info("the devices are back")
                     return
@@ -236,9 +258,9 @@ class Session:
             self._obey()
 
     def _open_again(self) -> bool:
-        """Open all devices afresh; returns whether all of them run."""
+        """Open all devices afresh; returns whether microphone and cable run."""
         before, self._loop = self._loop, self._new_loop()
-        for kept in ("recorder", "muted", "times", "blocks", "late_blocks", "failed_blocks"):
+        for kept in ("recorder", "muted", "times", "blocks", "late_blocks", "failed_blocks", "cause"):
             setattr(self._loop, kept, getattr(before, kept))
         try:
             rescan()
@@ -248,21 +270,33 @@ class Session:
             return False
         end = time.perf_counter() + _BEGINS_WITHIN_S
         self._stopping.wait(_BUFFERS_FILL_S)
-        filled = [stream.callbacks for stream in self._streams]
-        while not self._reopen_because and time.perf_counter() < end:
-            if all(stream.callbacks > count for stream, count in zip(self._streams, filled, strict=True)):
-                self._status.put(state=STATES.index("running"), cause="")
+        needed = [self._streams[number] for number in range(_MONITORS_FROM)]
+        filled = [stream.callbacks for stream in needed]
+        while not self._reopen_because and not self._stopping.is_set() and time.perf_counter() < end:
+            if all(stream.callbacks > count for stream, count in zip(needed, filled, strict=True)):
+                self._report.state("running")
                 return True
             self._stopping.wait(_COMMANDS_EVERY_S)
             self._obey()
         self._close()
         return False
 
+    @property
+    def _specs(self) -> tuple[StreamSpec, ...]:
+        return (self.settings.source, *self.settings.outputs)
+
+    @property
+    def _lost(self) -> list[str]:
+        """Names of microphone and cable, if they are gone."""
+        needed = self._specs[:_MONITORS_FROM]
+        return [repr(spec.device.name) for spec in needed if spec.device.stable_name in self._absent]
+
     def _obey(self) -> None:
         """Carry out the commands that have come."""
         try:
             while self._commands.poll():
                 self._carry_out(self._commands.recv())
+                self._tell_wishes()
         except (EOFError, OSError):  # the other side is gone
             self._stopping.set()
 
@@ -272,7 +306,7 @@ class Session:
                 self._engine.params = params
                 self.settings = replace(self.settings, params=params)
             case SetVoice(voice):
-                threading.Thread(target=self._change_voice, args=(voice,), daemon=True).start()
+                self._voice_change.want(voice)
             case SetBypass(bypass):
                 self._engine.bypass = bypass
             case SetMuted(muted):
@@ -281,6 +315,8 @@ class Session:
                 self.settings = replace(self.settings, monitor=monitor)
                 for lane in self._loop.outputs[1:]:
                     lane.gain.target = self._monitor_gain
+                if monitor and len(self._streams) < len(self._specs):
+                    self._reopen_because = "opening the monitor"
             case SetInputGain(gain_db):
                 self.settings = replace(self.settings, input_gain_db=gain_db)
                 self._chain.input_gain.target = linear(gain_db)
@@ -288,24 +324,28 @@ class Session:
                 self.settings = replace(self.settings, source=source, device_delay_ms=device_delay_ms)
                 self._reopen_because = f"going over to the microphone {source.device.name!r}"
             case SetAbsent(names):
-                self._absent = names
-                ours = (spec.device for spec in (self.settings.source, *self.settings.outputs))
-                if lost := [repr(device.name) for device in ours if device.stable_name in names]:
-                    self._reopen_because = f"lost {' and '.join(lost)}; waiting"
+                self._note_absent(names)
             case Stop():
                 self._stopping.set()
 
-    def _change_voice(self, voice: str) -> None:
-        """Build another voice while this one sounds; on another thread."""
-        try:
-            self._engine.prepare(self._build_engine(voice))
-            self._engine.params = self.settings.params  # which may have changed meanwhile
-            self._voice_name = voice
-            self._loop.retry()
-            self._cause = ""
-        except AltervoxError as error:
-            self._cause = str(error)
-            log.warning("%s", error)
+    def _note_absent(self, names: frozenset[str]) -> None:
+        """Some devices are gone, others are back."""
+        before, self._absent = self._absent, names
+        if self._lost:
+            self._reopen_because = f"lost {' and '.join(self._lost)}; waiting"
+        for number, spec in list(enumerate(self._specs))[_MONITORS_FROM:]:
+            name = spec.device.stable_name
+            if name in names and number in self._streams:
+                self._close_monitor(number, "is gone")
+            elif name in before - names and number not in self._streams:
+                self._reopen_because = f"the monitor {spec.device.name!r} is back"
+
+    def _take_over(self, voice: str, engine: Engine) -> None:
+        """Go over to a voice that is ready; on the thread that has built it."""
+        self._engine.prepare(engine)
+        self._engine.params = self.settings.params  # which may have changed meanwhile
+        self._voice_name = voice
+        self._loop.retry()
 
     def _until_next_block(self, now: float) -> float:
         """Seconds to sleep until a block may be there."""
@@ -313,65 +353,18 @@ class Session:
         missing = source.device_block - source.capture.ring.available
         return min(max(0.5 * missing / source.clock.nominal_rate, _SHORTEST_SLEEP_S), _LONGEST_SLEEP_S)
 
-    def _report(self, now: float) -> None:
+    def _tell_wishes(self) -> None:
+        monitor = self.settings.monitor and len(self._streams) == len(self._specs)
+        self._report.wishes(self.settings, self._voice_name, self._loop.muted, monitor)
+
+    def _tell(self, now: float) -> None:
         """Write the status."""
-        loop, engine, status = self._loop, self._engine, self._status
-        source, lane = loop.source, loop.outputs[0]
-        counters = lane.playout.counters
-        device_in, device_out = self._streams[0].latency_ms, self._streams[1].latency_ms
-        monitors = self.settings.outputs[1:]
-        measured_ms = self.settings.device_delay_ms
-        device_ms = device_in + device_out if measured_ms is None else measured_ms
-        engine_ms = 1000.0 * (engine.latency_samples + self._chain.latency_samples) / engine.sample_rate
-        resampler_ms = lane.delay_ms + 1000.0 * source.resampler.delay_samples_out / engine.sample_rate
-        if lane.is_started:
-            self._levels_ms.append(1000.0 * loop.level(lane, now) / lane.rate)
-        rings_ms = float(np.median(self._levels_ms)) if self._levels_ms else 0.0
-        block_ms = float(self.settings.config.block_ms)
-        block_p50_ms, block_p99_ms, block_max_ms = loop.times.quantiles_ms(0.5, 0.99, 1.0)
-        status.put(
-            cause=loop.cause or self._cause or (loop.recorder.error if loop.recorder is not None else ""),
-            voice=self._voice_name,
-            pitch_semitones=engine.params.pitch_semitones,
-            formant_semitones=engine.params.formant_semitones,
-            input_device=self.settings.source.device.name,
-            output_device=self.settings.outputs[0].device.name,
-            monitor_device=monitors[0].device.name if monitors else "",
-            sample_rate=engine.sample_rate,
-            seconds=now - self._started_s,
-            input_peak_db=decibels(loop.input_peak),
-            output_peak_db=decibels(loop.output_peak),
-            input_gain_db=self.settings.input_gain_db,
-            gain_db=engine.params.gain_db,
-            gate_gain_db=min(engine.gate_gain_db, self._chain.gate_gain_db),
-            f0_hz=engine.f0_hz,
-            input_is_silent=loop.input_is_silent,
-            bypass=engine.bypass,
-            muted=loop.muted,
-            monitor=bool(monitors) and self.settings.monitor,
-            blocks=loop.blocks,
-            late_blocks=loop.late_blocks,
-            muted_blocks=engine.engine.muted_blocks,
-            failed_blocks=loop.failed_blocks,
-            shortages=int(counters[STARVATIONS]),
-            starved_samples=int(counters[STARVED]),
-            lost_samples=int(source.capture.counters[LOST]),
-            block_p50_ms=block_p50_ms,
-            block_p99_ms=block_p99_ms,
-            block_max_ms=block_max_ms,
-            deadline_ms=block_ms,
-            drift_ppm=lane.lock.drift_ppm,
-            device_in_ms=device_in,
-            block_ms=block_ms,
-            engine_ms=engine_ms,
-            resampler_ms=resampler_ms,
-            prefill_ms=max(rings_ms - block_ms, 0.0),
-            prefill_grown_ms=lane.prefill.ms - self._prefill_ms,
-            device_out_ms=device_out,
-            device_ms=device_ms,
-            device_delay_is_measured=measured_ms is not None,
-            total_ms=device_ms + rings_ms + engine_ms + resampler_ms,
-        )
+        loop = self._loop
+        self._tell_wishes()
+        device_in_ms, device_out_ms = (self._streams[number].latency_ms for number in range(_MONITORS_FROM))
+        self._report.sound(loop, now, device_in_ms, device_out_ms, self.settings.device_delay_ms)
+        recorder_cause = loop.recorder.error if loop.recorder is not None else ""
+        self._report.cause(loop.cause, self._voice_change.cause, recorder_cause, self._monitor_cause)
 
 
 def _callback_ms(spec: StreamSpec) -> float:

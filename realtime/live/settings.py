@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ class LiveSettings:
         monitor_gain_db: Its level.
         prefill_ms: Instead of what is measured; None to measure.
         device_delay_ms: Of microphone and first output together, as measured; None for what PortAudio reports.
+        log_level: From which on the audio process prints what it notes; the status tells the causes of what goes wrong.
     """
 
     voice: str
@@ -50,6 +52,7 @@ class LiveSettings:
     monitor_gain_db: float = 0.0
     prefill_ms: float | None = None
     device_delay_ms: float | None = None
+    log_level: int = logging.CRITICAL
 
 
 @dataclass(frozen=True, slots=True)

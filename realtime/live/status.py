@@ -88,9 +88,12 @@ class LiveStatus:
         return cls(memory, np.ndarray(1, dtype=STATUS, buffer=memory.buf))
 
     def put(self, **values: object) -> None:
-        """Set fields; a text that is too long is cut."""
+        """Set fields; a text that is too long is cut. `state` is one of `STATES`."""
         for name, value in values.items():
-            self.record[name] = value.encode()[:239] if isinstance(value, str) else value
+            if name == "state":
+                self.record[name] = STATES.index(str(value))
+            else:
+                self.record[name] = value.encode()[:239] if isinstance(value, str) else value
 
     def read(self) -> dict[str, Any]:
         """All fields as plain Python values."""

@@ -120,6 +120,15 @@ class Session:
                 return 1000.0 * (at_cable.lag - at_mouth.lag) / RATE
         pytest.fail("nothing comes through")
 
+    def expect_delay(self, usual_ms: float) -> None:
+        """The delay is as usual again, at the latest when what the devices held on opening has been cut out."""
+        delays_ms: list[float] = []
+        while len(delays_ms) < TRIES:
+            delays_ms.append(self.delay_ms())
+            if abs(delays_ms[-1] - usual_ms) < OPENINGS_DIFFER_MS:
+                return
+        pytest.fail(f"delays of {np.round(delays_ms, 1)} ms; {usual_ms:.1f} before")
+
 
 @pytest.fixture(scope="module")
 def session(pulse_rig: PulseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
@@ -165,7 +174,7 @@ def test_a_cable_that_goes_is_not_replaced_by_the_speakers(session: Session, usu
     )
     session.rig.pactl("load-module", *cable(44100))
     until(lambda: bool(session.streams()))
-    assert session.delay_ms() == pytest.approx(usual_delay_ms, abs=OPENINGS_DIFFER_MS)
+    session.expect_delay(usual_delay_ms)
 
 
 @pytest.mark.parametrize("device", [("suspend-sink", "cable"), ("suspend-source", "first")])
@@ -177,7 +186,7 @@ def test_a_device_that_slept_goes_on_without_more_delay(
     session.wait_for_another_stream(before)
     time.sleep(1.0)  # something piles up
     session.rig.pactl(*device, "0")
-    assert session.delay_ms() == pytest.approx(usual_delay_ms, abs=OPENINGS_DIFFER_MS)
+    session.expect_delay(usual_delay_ms)
 
 
 def test_after_a_pause_of_the_program_nothing_is_said_belatedly(session: Session, usual_delay_ms: float) -> None:
@@ -194,7 +203,7 @@ def test_after_a_pause_of_the_program_nothing_is_said_belatedly(session: Session
     _, at_cable = session.hear(np.zeros(RATE // 10, dtype=np.float32), after_s=2.0)
     assert compare(stale, at_cable).correlation < 0.2
     session.wait_for_another_stream(before)
-    assert session.delay_ms() == pytest.approx(usual_delay_ms, abs=OPENINGS_DIFFER_MS)
+    session.expect_delay(usual_delay_ms)
 
 
 def test_the_systems_default_microphone_is_followed_but_never_into_the_cable(session: Session) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from altervox.kernels.errors import OutputError
-from altervox.realtime.live.status import STATES, LiveStatus
+from altervox.realtime.live.status import LiveStatus
 from altervox.tools.live_view import live_view, save_view
 from rich.console import Console
 
@@ -18,7 +21,7 @@ from rich.console import Console
 @pytest.fixture
 def status() -> Iterator[LiveStatus]:
     status = LiveStatus.create()
-    status.put(state=STATES.index("running"), input_device="Microphone", output_device="Cable", voice="woman")
+    status.put(state="running", input_device="Microphone", output_device="Cable", voice="woman")
     status.put(f0_hz=200.0, gate_gain_db=-50.0)
     try:
         yield status
@@ -63,16 +66,58 @@ def test_a_measured_delay_takes_the_place_of_what_is_reported(status: LiveStatus
         ({"bypass": 1, "muted": 1}, "bypass muted"),
         ({"monitor_device": "Headphones", "monitor": 1}, "monitor Headphones on"),
         ({"monitor_device": "Headphones", "monitor": 0}, "monitor Headphones off"),
-        ({"state": STATES.index("reconnecting"), "cause": "a device has stopped"}, "reconnecting 0:00:00"),
-        ({"state": STATES.index("reconnecting"), "cause": "a device has stopped"}, " a device has stopped "),
+        ({"state": "reconnecting", "cause": "a device has stopped"}, "reconnecting 0:00:00"),
+        ({"state": "reconnecting", "cause": "a device has stopped"}, " a device has stopped "),
         ({"cause": "CUDA out of memory"}, " CUDA out of memory "),
-        ({"state": STATES.index("failed"), "cause": "no voice is called 'nobody'"}, " no voice is called 'nobody' "),
+        ({"state": "failed", "cause": "no voice is called 'nobody'"}, " no voice is called 'nobody' "),
     ],
 )
 def test_it_says_what_the_session_tells(status: LiveStatus, told: dict[str, Any], said: str) -> None:
     assert said not in shown(status)
     status.put(**told)
     assert said in shown(status)
+
+
+def test_what_bypass_passes_by_is_not_shown(status: LiveStatus) -> None:
+    status.put(gain_db=6.0, input_gain_db=3.0, f0_hz=118.4)
+    assert "gate closed (-50 dB)" in shown(status)
+    assert "gain +6 dB" in shown(status)
+    status.put(bypass=1)
+    assert "gate" not in shown(status)
+    assert "gain +6 dB" not in shown(status)
+    assert "gain +3 dB" in shown(status)
+    assert "F0 118 Hz" in shown(status)
+
+
+VIEW_WHILE_DEVICES_ARE_LISTED = """
+from altervox.realtime.device import quiet
+from altervox.realtime.live.status import LiveStatus
+from altervox.tools.live_view import terminal_view
+status = LiveStatus.create()
+status.put(voice="woman")
+with terminal_view() as show, quiet():
+    show(status.read())
+status.close(unlink=True)
+"""
+
+
+@pytest.mark.linux
+def test_it_is_shown_while_devices_are_listed() -> None:
+    """PortAudio is kept off stderr meanwhile, for all threads."""
+    import pty
+
+    terminal, stderr = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(
+        [sys.executable, "-c", VIEW_WHILE_DEVICES_ARE_LISTED], stdin=subprocess.DEVNULL, stderr=stderr, env=environment
+    ) as process:
+        os.close(stderr)
+        said = b""
+        with suppress(OSError), os.fdopen(terminal, "rb", 0) as view:  # Linux ends a terminal with an error
+            while part := view.read(4096):
+                said += part
+    assert process.returncode == 0, said.decode()
+    assert b"woman" in said
 
 
 @pytest.mark.parametrize(

@@ -252,6 +252,19 @@ def test_a_recording_holds_every_sample(tmp_path: Path) -> None:
         np.testing.assert_array_equal(soundfile.read(path, dtype="float32")[0], wanted)
 
 
+def test_gaps_are_told_and_do_not_end_a_recording(tmp_path: Path) -> None:
+    rate, room_s = 8000, 20
+    recorder = Recorder(tmp_path, rate)
+    taken = np.ones(25 * rate, dtype=np.float32)
+    recorder.take(taken, taken)  # at once: the disk is as slow as that
+    assert "the recording has gaps, 5.0 s in all" in recorder.error
+    time.sleep(1.0)
+    recorder.take(taken[:rate], taken[:rate])
+    recorder.close()
+    assert "the recording has gaps, 5.0 s in all" in recorder.error
+    assert [soundfile.info(path).frames for path in recorder.paths] == [(room_s + 1) * rate] * 2
+
+
 def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file cannot be recorded to"):
