@@ -108,8 +108,12 @@ def load_sounddevice() -> Any:
         # sounddevice initialises PortAudio as it is imported, before its own exception can be named
         if type(error).__name__ != "PortAudioError":
             raise
-        raise AudioDeviceError(f"PortAudio does not start ({error}): `altervox doctor` looks for the cause") from None
+        raise _does_not_start(error) from None
     return sounddevice
+
+
+def _does_not_start(error: Exception) -> AudioDeviceError:
+    return AudioDeviceError(f"PortAudio does not start ({error}): `altervox doctor` looks for the cause")
 
 
 def _remedy() -> str:
@@ -117,10 +121,18 @@ def _remedy() -> str:
 
 
 def rescan() -> None:
-    """Let PortAudio list devices anew. Every open stream of this process ends with it."""
+    """Let PortAudio list devices anew. Every open stream of this process ends with it.
+
+    Raises:
+        AudioDeviceError: PortAudio is not installed or does not start.
+    """
     sounddevice = load_sounddevice()
-    sounddevice._terminate()
-    sounddevice._initialize()
+    try:
+        if sounddevice._initialized:  # it is not where the last attempt has failed
+            sounddevice._terminate()
+        sounddevice._initialize()
+    except sounddevice.PortAudioError as error:
+        raise _does_not_start(error) from None
 
 
 @contextmanager
@@ -152,9 +164,12 @@ def portaudio_devices() -> list[AudioDevice]:
         AudioDeviceError: PortAudio is not installed or does not start.
     """
     sounddevice = load_sounddevice()
-    host_apis = sounddevice.query_hostapis()
+    try:
+        host_apis, rows = sounddevice.query_hostapis(), sounddevice.query_devices()
+    except sounddevice.PortAudioError as error:
+        raise _does_not_start(error) from None
     found = []
-    for index, row in enumerate(sounddevice.query_devices()):
+    for index, row in enumerate(rows):
         host_api = host_apis[row["hostapi"]]
         found.append(
             AudioDevice(

@@ -12,6 +12,7 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from ..kernels.errors import AudioFileError
+from ..kernels.gain import linear
 from ..kernels.gate import GateState, SpeechGateState, gate_gain_into, speech_gate_gain_into
 from ..realtime.live.chain import LOOK_BACK_MS
 from ..realtime.live.denoise import FRAME, LATENCY_SAMPLES, SAMPLE_RATE, NoiseSuppressor
@@ -56,11 +57,11 @@ def bench_noise(recordings: Sequence[Path]) -> int:
     pink, typing = _pink(samples, rng), _typing(samples, rng)
     noises = {
         "none": np.zeros(samples, dtype=np.float32),
-        "pink, SNR 10 dB": pink * _linear(_SPEECH_DB - 10.0),
-        "pink, SNR 0 dB": pink * _linear(_SPEECH_DB),
-        "typing, peaks at -20 dB": typing * _linear(-20.0),
-        "typing, peaks at -10 dB": typing * _linear(-10.0),
-        "typing, -20 dB, and pink, SNR 20 dB": typing * _linear(-20.0) + pink * _linear(_SPEECH_DB - 20.0),
+        "pink, SNR 10 dB": pink * linear(_SPEECH_DB - 10.0),
+        "pink, SNR 0 dB": pink * linear(_SPEECH_DB),
+        "typing, peaks at -20 dB": typing * linear(-20.0),
+        "typing, peaks at -10 dB": typing * linear(-10.0),
+        "typing, -20 dB, and pink, SNR 20 dB": typing * linear(-20.0) + pink * linear(_SPEECH_DB - 20.0),
     }
     names = ", ".join(path.name for path in recordings)
     click.echo(f"{names}, at {_SPEECH_DB:g} dB RMS, {_PAUSE_S:g} s of pause between, {samples / SAMPLE_RATE:.0f} s\n")
@@ -128,7 +129,8 @@ def _recording(path: Path) -> FloatArray:
     samples = samples[: len(samples) // FRAME * FRAME].astype(np.float32)
     if not samples.any():
         raise AudioFileError(f"{path} holds no sound")
-    return samples * _linear(_SPEECH_DB - _db(samples))
+    samples *= linear(_SPEECH_DB - _db(samples))
+    return samples
 
 
 def _scene(recordings: Sequence[FloatArray]) -> _Scene:
@@ -186,10 +188,6 @@ def _speech_gate(probability: FloatArray, threshold: float, look_back_ms: int) -
     speech_gate_gain_into(probability, SpeechGateState(SAMPLE_RATE), threshold, gain)
     early = look_back_ms * SAMPLE_RATE // 1000
     return np.concatenate((gain[early:], np.full(early, gain[-1])))
-
-
-def _linear(level_db: float) -> np.float32:
-    return np.float32(10.0 ** (level_db / 20.0))
 
 
 def _db(x: FloatArray) -> float:

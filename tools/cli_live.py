@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ..models.voice import STREAMING_F0_METHODS, VoiceParams
 from .voice_options import INPUT_GAIN_RANGE_DB, voice_options, within
 
+# What is used with --measure; that it takes devices which hear one another goes without saying.
+_MEASURE_OPTIONS = ("measure", "source", "output", "callback_ms", "channel", "exclusive", "allow_loop", "as_json")
+
 
 @click.command()
-@click.option("--input", "source", help="Microphone: name, part of it, or number in `altervox devices`.")
-@click.option("--output", help="Where the voice goes; else the one virtual cable.")
+@click.option("--input", "source", help="Microphone: name, part of it, number in `altervox devices`, or default.")
+@click.option("--output", help="Where the voice goes; default: the one virtual cable.")
 @click.option("--monitor", help="An output to hear yourself on, beside the cable.")
 @click.option("--monitor-gain-db", type=within("gain_db"), default=0.0, help="Of the monitor.")
 @voice_options
@@ -61,7 +65,10 @@ from .voice_options import INPUT_GAIN_RANGE_DB, voice_options, within
 @click.option("--screenshot", type=click.Path(path_type=Path, dir_okay=False), help="Save the last view as SVG.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), help="Stop after so long.")
 @click.option("--json", "as_json", is_flag=True, help="Print statistics as JSON at the end, for programs.")
+@click.pass_context
 def live(
+    context: click.Context,
+    /,
     measure: bool,
     hot_keys: bool,
     hot_key: tuple[str, ...],
@@ -95,6 +102,18 @@ def live(
         },
     )
     if measure:
+        _refuse_beside_measure(context)
         return run_measure(LiveOptions(**options), as_json)
     bindings = (DEFAULT_BINDINGS if hot_keys else {}) | parse_bindings(hot_key)
     return run(LiveOptions(**options), params, seconds, as_json, screenshot, bindings)
+
+
+def _refuse_beside_measure(context: click.Context) -> None:
+    unused = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name not in _MEASURE_OPTIONS
+        and context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+    ]
+    if unused:
+        raise click.UsageError(f"--measure has no use for {', '.join(unused)}: leave out the one or the other", context)

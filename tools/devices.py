@@ -252,19 +252,33 @@ def _listing(devices: Sequence[AudioDevice]) -> str:
     return ", ".join(shown) + (f" and {rest} more (`altervox devices`)" if rest else "") if shown else "none"
 
 
-def remember(role: str, device: AudioDevice) -> None:
-    """Note what was chosen as "input", "output" or whatever else a role is.
+def is_default(given: str) -> bool:
+    """Whether what was given as a name asks for the default: what is taken where nothing was given or remembered."""
+    return given.strip().casefold() == "default"
+
+
+def wanted_name(role: str, given: str | None, devices: Sequence[AudioDevice]) -> str | None:
+    """What to choose by: the name that was given, else that of the device remembered; None for the default."""
+    if given:
+        return None if is_default(given) else given
+    device = recall(role, devices)
+    return device.stable_name if device is not None else None
+
+
+def remember(role: str, device: AudioDevice | None) -> None:
+    """Note what was chosen as "input", "output" or whatever else a role is; with None forget it.
 
     Raises:
         OutputError: The settings folder cannot be written.
     """
     path = settings_folder() / "devices.json"
+    noted = {other: name for other, name in _remembered().items() if other != role}
+    if device is not None:
+        noted[role] = device.stable_name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"devices.json.{os.getpid()}.part")
-        part.write_text(
-            json.dumps({**_remembered(), role: device.stable_name}, ensure_ascii=False, indent=1), encoding="utf-8"
-        )
+        part.write_text(json.dumps(noted, ensure_ascii=False, indent=1), encoding="utf-8")
         part.replace(path)
     except OSError as error:
         raise OutputError(

@@ -48,6 +48,7 @@ class DeviceWatch:
         source: The microphone.
         outputs: The cable first.
         replacement: What to send to go over to the system's new default microphone; None to stay with `source`.
+        allow_loop: Go over to a microphone that hears the outputs, too.
     """
 
     def __init__(
@@ -55,11 +56,14 @@ class DeviceWatch:
         source: AudioDevice,
         outputs: Sequence[AudioDevice],
         replacement: Callable[[AudioDevice], Command] | None = None,
+        allow_loop: bool = False,
     ) -> None:
         self._source = source
         self._outputs = outputs
         self._replacement = replacement
+        self._allow_loop = allow_loop
         self._defaults = ("", source.system_name if replacement is not None else "")  # sink, source
+        self._default_is_new = False  # and not followed yet
         self._numbers: dict[str, str] = {}
         self._absent: frozenset[str] = frozenset()
         self._stopping = threading.Event()
@@ -104,8 +108,8 @@ class DeviceWatch:
                     self._numbers = {}
                     self._tell(send, self._names(lambda name: True))
                 self._stopping.wait(_AGAIN_S)
-        except OSError as error:  # the session has ended first
-            log.debug("devices are no longer watched: %s", error)
+        except OSError as error:  # pactl cannot be started any more
+            log.warning("devices that come and go are not watched: %s", error)
 
     def _follow_events(self, send: Send) -> None:
         """Look whenever the server tells that something has changed, until it ends."""
@@ -131,7 +135,8 @@ class DeviceWatch:
         gone = self._names(lambda name: name not in numbers or before.get(name, numbers[name]) != numbers[name])
         self._tell(send, self._absent | gone)
         before_defaults, self._defaults = self._defaults, defaults
-        if self._replacement is not None and defaults[1] != before_defaults[1]:
+        self._default_is_new |= defaults[1] != before_defaults[1]
+        if self._replacement is not None and self._default_is_new:
             self._follow_default(send, self._replacement)
         # PulseAudio moves streams from the device that was the default to the new one, also those that named it.
         moved = self._names(lambda name: name in before_defaults and name not in defaults)
@@ -165,8 +170,13 @@ class DeviceWatch:
         """Go over to the system's new default microphone, unless it hears what the session plays."""
         try:
             devices = list_devices(again=True)
+        except AudioDeviceError as error:
+            log.warning("the system's default microphone has changed, and is followed later: %s", error)
+            return  # and try again when something has changed once more
+        self._default_is_new = False
+        try:
             source = choose_input(devices)
-            ours = [output.stable_name for output in self._outputs]
+            ours = [] if self._allow_loop else [output.stable_name for output in self._outputs]
             for output in devices:  # what hears them may have come since the session began
                 if output.outputs and output.stable_name in ours:
                     refuse_feedback(source, output)

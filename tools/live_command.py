@@ -154,7 +154,7 @@ def live(
             watch.start(control.send)
             actions = LiveActions(control.send, params, options.voice, names, options.input_gain_db)
             if hot_keys and "talk" in hot_keys:
-                actions.do("hush")  # until the key is pressed: it waits in the pipe, and is obeyed before there is sound
+                actions.do("hush")  # until the key is pressed; obeyed before there is sound
             control.wait_until_running(lambda: bool(stopping))
             try:
                 for role, given, device in (("input", options.source, source), ("output", options.output, output)):

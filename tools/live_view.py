@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +40,11 @@ _MEASURED = (("devices, measured", "device_ms"), *_OWN_PARTS)
 @contextmanager
 def terminal_view() -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Within it the function given shows a status on the terminal, in place of the one before."""
-    with Live(console=Console(stderr=True), auto_refresh=False) as display:
+    # A stream of its own: while devices are listed on another thread, what is written to file descriptor 2 is lost.
+    with (
+        os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors) as stream,
+        Live(console=Console(file=stream), auto_refresh=False) as display,
+    ):
         yield lambda status: display.update(live_view(status), refresh=True)
 
 
@@ -54,7 +60,7 @@ def live_view(status: Mapping[str, Any]) -> RenderableType:
     rows.add_row("F0", _speaker(status))
     rows.add_row("voice", _voice(status))
     rows.add_row("output", Text(status["output_device"]))
-    rows.add_row("", _meter(status["output_peak_db"], status["gain_db"]))
+    rows.add_row("", _meter(status["output_peak_db"], 0.0 if status["bypass"] else status["gain_db"]))
     if status["monitor_device"]:
         rows.add_row("monitor", _monitor(status))
     rows.add_row("delay", _delay(status))
@@ -86,8 +92,6 @@ def save_view(status: Mapping[str, Any], path: Path) -> None:
 
 def silence_remedy() -> str:
     """Where this system lets programs use the microphone."""
-    import sys
-
     if sys.platform == "win32":
         return "Settings > Privacy & security > Microphone > let desktop apps access your microphone"
     if sys.platform == "darwin":
@@ -111,6 +115,8 @@ def _meter(peak_db: float, gain_db: float) -> Text:
 def _speaker(status: Mapping[str, Any]) -> Text:
     f0_hz, gate_db = status["f0_hz"], status["gate_gain_db"]
     f0 = f"{f0_hz:.0f} Hz" if f0_hz > 0.0 else "-"
+    if status["bypass"]:  # the gate is the voice's, and not heard
+        return Text(f0)
     state, style = ("open", "green") if gate_db > _GATE_OPEN_DB else ("closed", "yellow")
     gain = "silence" if gate_db <= _SILENT_DB else f"{gate_db:.0f} dB"
     return Text.assemble(f"{f0:<9}", ("gate ", "dim"), (state, style), f" ({gain})")

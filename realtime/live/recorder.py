@@ -28,7 +28,7 @@ class Recorder:
 
     Attributes:
         lost: Samples that found no room, because the disk was too slow.
-        error: Why writing has ended, empty while it goes on.
+        paths: The files.
 
     Args:
         folder: Where they go; made if it is missing.
@@ -40,7 +40,8 @@ class Recorder:
 
     def __init__(self, folder: Path, sample_rate: int) -> None:
         self.lost = 0
-        self.error = ""
+        self._sample_rate = sample_rate
+        self._ended_because = ""
         self._rings = [RingBuffer.allocate(int(_RING_S * sample_rate)) for _ in _NAMES]
         self._scratch = np.zeros(sample_rate, dtype=np.float32)
         stamp = time.strftime("%Y-%m-%d-%H%M%S")
@@ -54,6 +55,14 @@ class Recorder:
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._thread.start()
 
+    @property
+    def error(self) -> str:
+        """Why writing has ended, or what is missing; empty while all is well."""
+        if self._ended_because or not self.lost:
+            return self._ended_because
+        lost_s = self.lost / self._sample_rate / len(_NAMES)
+        return f"the recording has gaps, {lost_s:.1f} s in all: the disk was too slow, choose another with --record"
+
     def take(self, heard: FloatArray, sent: FloatArray) -> None:
         """Note a block of the input and of the output [n]; never waits."""
         for ring, block in zip(self._rings, (heard, sent), strict=True):
@@ -65,17 +74,19 @@ class Recorder:
         self._thread.join()
         for file in self._files:
             file.close()
+        if self.lost and not self._ended_because:  # an end was told when it came
+            log.warning("%s", self.error)
 
     def _write(self) -> None:
-        while not self.error:
+        while True:
             ending = self._ending.wait(_EVERY_S)
             for ring, file in zip(self._rings, self._files, strict=True):
                 while count := ring.read_into(self._scratch):
                     try:
                         file.write(self._scratch[:count])
                     except soundfile.LibsndfileError as error:
-                        self.error = f"recording has ended, for {file.name} cannot be written: {error}"
-                        log.warning(self.error)
+                        self._ended_because = f"recording has ended, for {file.name} cannot be written: {error}"
+                        log.warning("%s", self._ended_because)
                         return
             if ending:
                 return

@@ -29,6 +29,7 @@ from altervox.tools.devices import (
     recall,
     remember,
     settings_folder,
+    wanted_name,
 )
 from altervox.tools.devices_pulse import awake, prepare_linux_environment, pulse_devices
 
@@ -435,6 +436,38 @@ def test_what_was_chosen_is_remembered(rig: PulseServer) -> None:
     assert recall("input", devices) is None
     remember("input", microphone)
     assert recall("input", devices) == microphone
+
+
+@pytest.mark.linux
+def test_default_forgets_what_was_chosen(rig: PulseServer) -> None:
+    devices = list_devices(again=True)
+    cable, microphone = choose_output(devices, "Virtual Cable"), choose_input(devices, "Virtual Microphone")
+    remember("output", cable)
+    remember("input", microphone)
+    assert wanted_name("input", None, devices) == "PulseAudio: vmic_source"
+    assert wanted_name("input", "cable", devices) == "cable"
+    assert wanted_name("input", " Default", devices) is None
+    remember("input", None)
+    assert wanted_name("input", None, devices) is None
+    assert recall("output", devices) == cable, "it is another role"
+
+
+@pytest.mark.linux
+def test_a_portaudio_that_does_not_start_is_one_sentence_and_is_tried_again(
+    rig: PulseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sounddevice = load_sounddevice()
+    with monkeypatch.context() as broken:
+
+        def fail() -> None:
+            raise sounddevice.PortAudioError("Error initializing PortAudio", -9999)
+
+        broken.setattr(sounddevice, "_initialize", fail)
+        with pytest.raises(AudioDeviceError, match=r"PortAudio does not start \(Error initializing"):
+            list_devices(again=True)
+        with pytest.raises(AudioDeviceError, match="PortAudio does not start"):
+            list_devices()
+    assert choose_output(list_devices(again=True), "Virtual Cable").system_name == "vcable"
 
 
 @pytest.mark.linux

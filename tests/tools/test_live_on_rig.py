@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -156,6 +157,19 @@ def test_it_ends_at_once_and_lets_go_of_the_devices(pulse_rig: PulseServer, tmp_
         ended(process)
         assert time.monotonic() - started < 3.0
     assert not pulse_rig.pactl("list", "short", "sink-inputs").strip()
+
+
+def test_a_session_that_is_killed_says_how_far_it_came(pulse_rig: PulseServer, tmp_path: Path) -> None:
+    view = tmp_path / "view.svg"
+    with live(pulse_rig, tmp_path, "--voice", "off", "--screenshot", str(view)) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        (audio,) = (pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        os.kill(int(audio), signal.SIGKILL)
+        out, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "the audio process ended by itself (exit code -9)" in errors
+    assert json.loads(out)["blocks"] > 0
+    assert "Virtual&#160;Microphone" in view.read_text(encoding="utf-8")
 
 
 def test_it_comes_back_when_the_sound_server_does(tmp_path: Path) -> None:

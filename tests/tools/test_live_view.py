@@ -90,6 +90,7 @@ def test_what_bypass_passes_by_is_not_shown(status: LiveStatus) -> None:
 
 
 VIEW_WHILE_DEVICES_ARE_LISTED = """
+import os
 from altervox.realtime.device import quiet
 from altervox.realtime.live.status import LiveStatus
 from altervox.tools.live_view import terminal_view
@@ -97,7 +98,8 @@ status = LiveStatus.create()
 status.put(voice="woman")
 with terminal_view() as show, quiet():
     show(status.read())
-status.close(unlink=True)
+    status.close(unlink=True)
+    os._exit(0)  # before it is shown once more at the end
 """
 
 
