@@ -113,8 +113,8 @@ class SwappableEngine:
 
     @property
     def gate_gain_db(self) -> float:
-        """See `Engine.gate_gain_db`; of the engine that is heard."""
-        return self._current.engine.gate_gain_db
+        """See `Engine.gate_gain_db`; of the engine that is heard, 0 while it is bypassed."""
+        return 0.0 if self.bypass else self._current.engine.gate_gain_db
 
     @property
     def params(self) -> VoiceParams:

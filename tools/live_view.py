@@ -115,8 +115,6 @@ def _meter(peak_db: float, gain_db: float) -> Text:
 def _speaker(status: Mapping[str, Any]) -> Text:
     f0_hz, gate_db = status["f0_hz"], status["gate_gain_db"]
     f0 = f"{f0_hz:.0f} Hz" if f0_hz > 0.0 else "-"
-    if status["bypass"]:  # the gate is the voice's, and not heard
-        return Text(f0)
     state, style = ("open", "green") if gate_db > _GATE_OPEN_DB else ("closed", "yellow")
     gain = "silence" if gate_db <= _SILENT_DB else f"{gate_db:.0f} dB"
     return Text.assemble(f"{f0:<9}", ("gate ", "dim"), (state, style), f" ({gain})")

@@ -296,6 +296,8 @@ def test_it_tells_the_speakers_f0_and_the_gate(name: str, f0_hz: float) -> None:
         told.append((swappable.f0_hz, swappable.gate_gain_db))
     assert told[29] == pytest.approx((f0_hz, 0.0), rel=0.03)
     assert told[-1] == (0.0, -100.0)
+    swappable.bypass = True
+    assert swappable.gate_gain_db == 0.0
 
 
 @pytest.mark.parametrize("rate", [16000, 48000])
