@@ -8,7 +8,7 @@ import numpy as np
 
 from ...kernels.errors import ParameterError
 
-MARGIN_MS = 1.0
+MARGIN_MS = 2.0
 GROWTH_STEP_MS = 5.0
 MAX_MS = 250.0
 _KEPT_BLOCKS = 6000  # 2 minutes at 20 ms
@@ -40,7 +40,7 @@ class BlockTimes:
 
 
 def callbacks_need_ms(callback_in_ms: float, callback_out_ms: float) -> float:
-    """Prefill that a period of both callbacks needs, with a millisecond to spare."""
+    """Prefill that a period of both callbacks needs, with two milliseconds to spare."""
     return callback_in_ms + callback_out_ms + MARGIN_MS
 
 

@@ -38,7 +38,7 @@ from .settings import (
 from .status import LiveStatus
 from .streams import OpenStream, StreamSpec, clock_through_sleep_s
 from .voice_change import VoiceChange
-from .warm_up import slow_block_ms
+from .warm_up import block_times_ms
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -54,6 +54,7 @@ _BUFFERS_FILL_S = 0.2  # an output that sleeps calls back at first all the same,
 _BEGINS_WITHIN_S = 3.0  # after it was opened again, else the device sleeps: Bluetooth takes its time
 _PAUSED_S = 1.0  # without a turn of the loop: what devices and server hold by then is old, and would stay as delay
 _DEFAULT_CALLBACK_MS = 10.0
+_DISTURBED_BLOCKS = 2  # of the warm-up, that the system has taken time from: no reason to refuse a voice
 _MONITORS_FROM = 2  # among the streams: microphone and cable come first, and nothing goes without them
 
 
@@ -128,13 +129,13 @@ class Session:
             speech_level_db=settings.speech_level_db,
             speech_gate=settings.speech_gate,
         )
-        slow_ms = slow_block_ms(self._engine, self._chain)
+        times_ms = block_times_ms(self._engine, self._chain)
         self._engine.reset()
         self._chain.reset()
-        check_block_time(slow_ms, settings.config.block_ms)
+        check_block_time(times_ms[-1 - _DISTURBED_BLOCKS], settings.config.block_ms)
         need_ms = callbacks_need_ms(*(_callback_ms(spec) for spec in (settings.source, settings.outputs[0])))
         self._least_prefill_ms = need_ms
-        self._prefill_ms = settings.prefill_ms if settings.prefill_ms is not None else need_ms + slow_ms
+        self._prefill_ms = settings.prefill_ms if settings.prefill_ms is not None else need_ms + times_ms[-1]
         self._loop = self._new_loop()
         if settings.record_folder is not None:
             self._loop.recorder = Recorder(settings.record_folder, self._engine.sample_rate)

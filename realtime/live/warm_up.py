@@ -1,4 +1,4 @@
-"""Before devices open: all that compiles, allocates or loads does so, and how long a slow block takes becomes known."""
+"""Before devices open: all that compiles, allocates or loads does so, and how long blocks take becomes known."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from .loop import LiveEngine
 
 _BLOCKS = 40
 _COLD_BLOCKS = 5  # the first ones compile and allocate
-_DISTURBED_BLOCKS = 2  # that the system has taken time from: they tell nothing of the voice
 
 
-def slow_block_ms(engine: LiveEngine, chain: Chain) -> float:
-    """Run something like speech through engine and chain; returns the milliseconds of the third slowest of 40 blocks.
+def block_times_ms(engine: LiveEngine, chain: Chain) -> list[float]:
+    """Run something like speech through engine and chain; returns how long 40 blocks took, the shortest time first.
 
     Both are left with a past: reset them.
     """
@@ -30,7 +29,7 @@ def slow_block_ms(engine: LiveEngine, chain: Chain) -> float:
         engine.process(block, out)
         chain.after(out, engine.latency_samples)
         times.append(time.perf_counter() - started)
-    return 1000.0 * sorted(times[_COLD_BLOCKS:])[-1 - _DISTURBED_BLOCKS]
+    return [1000.0 * seconds for seconds in sorted(times[_COLD_BLOCKS:])]
 
 
 def speech_like(seconds: float, sample_rate: int) -> NDArray[np.float32]:

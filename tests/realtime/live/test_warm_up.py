@@ -21,12 +21,12 @@ from altervox.realtime.config import StreamConfig
 from altervox.realtime.engine import Engine
 from altervox.realtime.live.chain import Chain
 from altervox.realtime.live.loop import InputLane, LiveLoop, OutputLane
-from altervox.realtime.live.warm_up import slow_block_ms
+from altervox.realtime.live.warm_up import block_times_ms
 from altervox.realtime.swap import SwappableEngine
 
 engine = SwappableEngine(Engine(load_voice("woman"), StreamConfig(sample_rate=48000, block_ms=20), VoiceParams()))
 chain = Chain.allocate(48000, engine.block_size, False)
-slow_block_ms(engine, chain)
+block_times_ms(engine, chain)
 engine.reset()
 chain.reset()
 
