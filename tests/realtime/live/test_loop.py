@@ -204,6 +204,7 @@ def test_a_late_block_costs_sound_but_no_delay_beyond_the_step() -> None:
     """Half a second of slow blocks: afterwards what is heard is as old as before, plus the displayed step."""
     sim = Simulation()
     sim.signal = ramp
+    first_ms = sim.lane.prefill.ms
     sim.run(10.0)
     before = sim.sent - sim.output[-1] * (1 << 22)
     sim.slow = (10.0, 10.5, 0.12)
@@ -213,7 +214,7 @@ def test_a_late_block_costs_sound_but_no_delay_beyond_the_step() -> None:
     assert sim.lane.playout.counters[STARVATIONS] >= 1
     assert after - before == pytest.approx(grown, abs=500)
     assert grown <= 0.005 * RATE * sim.lane.playout.counters[STARVATIONS]
-    assert sim.lane.prefill.ms == pytest.approx(24.0 + grown * 1000 / RATE, abs=0.1)
+    assert sim.lane.prefill.ms == pytest.approx(first_ms + grown * 1000 / RATE, abs=0.1)
     assert sim.engine.skipped > 0
     y = sim.output
     heard = y[(y > 0) & (y < 1)]
@@ -255,7 +256,7 @@ def test_input_that_the_device_loses_does_not_starve_the_output_for_ever(pause_s
     sim.run(35.0)
     after = sim.sent - sim.output[-1] * (1 << 22)
     assert sim.output[-10 * RATE :].min() > 0
-    assert abs(after - before) < 0.02 * RATE
+    assert abs(after - before) < 0.022 * RATE  # a callback of each device, and the margin
 
 
 def test_lost_input_is_made_up_for_by_silence() -> None:
