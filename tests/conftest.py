@@ -35,6 +35,30 @@ def pulse_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulseServer]
         yield server
 
 
+@pytest.fixture
+def rig(pulse_rig: PulseServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PulseServer:
+    """The server, used by the test's own process."""
+    from pulse import enter
+
+    enter(pulse_rig, monkeypatch, tmp_path / "home")
+    return pulse_rig
+
+
+@pytest.fixture
+def desk(pulse_rig: PulseServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[PulseServer]:
+    """A server with a microphone and headphones and no cable; what stands in for them is no null sink."""
+    from pulse import enter, pulse_server
+
+    modules = [
+        "module-sine-source source_name=sine",
+        f"module-pipe-sink sink_name=headphones file={tmp_path / 'fifo'}"
+        " sink_properties=\"device.description='Headphones'\"",
+    ]
+    with pulse_server(tmp_path / "desk", modules) as server:
+        enter(server, monkeypatch, tmp_path / "home")
+        yield server
+
+
 def _has_gpu() -> bool:
     import torch
 

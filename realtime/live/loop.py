@@ -258,8 +258,8 @@ class LiveLoop:
         to_drop = playout.owed + int(playout.cut[0]) - int(playout.counters[CUT])
         return playout.ring.available - to_drop - underway + pending
 
-    def retry(self) -> None:
-        """All is well with the engine, or to be tried again."""
+    def forget_failure(self) -> None:
+        """The engine works, or is another one: it is no longer left alone for what it failed to do."""
         self._failures = 0
         self.cause = ""
 
@@ -304,7 +304,7 @@ class LiveLoop:
                     self._rendered[:] = 0.0
                 else:
                     self.engine.process(self._block, self._rendered)
-                self.retry()
+                self.forget_failure()
             except (AltervoxError, RuntimeError, ValueError, ArithmeticError, LookupError, OSError) as error:
                 self._failures += 1
                 self.failed_blocks += 1

@@ -30,25 +30,24 @@ class Report:
         settings: Of the session as it began.
         engine: Of the session.
         chain: Of the session.
+        prefill_ms: That it begins with.
     """
 
-    def __init__(self, status: LiveStatus, settings: LiveSettings, engine: SwappableEngine, chain: Chain) -> None:
+    def __init__(
+        self, status: LiveStatus, settings: LiveSettings, engine: SwappableEngine, chain: Chain, prefill_ms: float
+    ) -> None:
         self._status = status
         self._engine = engine
         self._chain = chain
         self._block_ms = float(settings.config.block_ms)
         self._started_s = time.perf_counter()
         self._levels_ms: deque[float] = deque(maxlen=_SHOWN_OVER)
-        self._first_prefill_ms = 0.0
+        self._first_prefill_ms = prefill_ms
         self._shortages = self._starved_samples = self._lost_samples = 0  # of lanes that are no more
 
     def state(self, state: str, cause: str = "") -> None:
         """Tell that the state is another one, out of `STATES`, and why."""
         self._status.put(cause=cause, state=state)
-
-    def begin(self, loop: LiveLoop) -> None:
-        """Fresh lanes are about to be opened for the first time."""
-        self._first_prefill_ms = loop.outputs[0].prefill.ms
 
     def end(self, loop: LiveLoop) -> None:
         """The lanes of a loop end: what they have lost stays counted, and nothing is heard."""

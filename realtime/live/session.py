@@ -140,11 +140,10 @@ class Session:
         if settings.record_folder is not None:
             self._loop.recorder = Recorder(settings.record_folder, self._engine.sample_rate)
         self._voice_change = VoiceChange(self._build_engine, self._take_over)
-        self._report = Report(status, settings, self._engine, self._chain)
+        self._report = Report(status, settings, self._engine, self._chain, self._prefill_ms)
 
     def run(self) -> None:
         """Convert until it is over."""
-        self._report.begin(self._loop)
         self._open()
         self._tell_wishes()
         self._report.state("running")
@@ -282,6 +281,11 @@ class Session:
         self._close()
         return False
 
+    def _has_monitor_to_open(self) -> bool:
+        """Whether a monitor is closed that is not known to be gone."""
+        closed = (spec for number, spec in enumerate(self._specs) if number not in self._streams)
+        return any(spec.device.stable_name not in self._absent for spec in closed)
+
     @property
     def _specs(self) -> tuple[StreamSpec, ...]:
         return (self.settings.source, *self.settings.outputs)
@@ -316,7 +320,7 @@ class Session:
                 self.settings = replace(self.settings, monitor=monitor)
                 for lane in self._loop.outputs[1:]:
                     lane.gain.target = self._monitor_gain
-                if monitor and len(self._streams) < len(self._specs):
+                if monitor and self._streams and self._has_monitor_to_open():
                     self._reopen_because = "opening the monitor"
             case SetInputGain(gain_db):
                 self.settings = replace(self.settings, input_gain_db=gain_db)
@@ -346,7 +350,7 @@ class Session:
         self._engine.prepare(engine)
         self._engine.params = self.settings.params  # which may have changed meanwhile
         self._voice_name = voice
-        self._loop.retry()
+        self._loop.forget_failure()
 
     def _until_next_block(self, now: float) -> float:
         """Seconds to sleep until a block may be there."""

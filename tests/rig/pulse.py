@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import scipy.signal
 from numpy.typing import NDArray
 
@@ -341,3 +342,9 @@ def _shifted(x: NDArray[np.float64], fraction: float) -> NDArray[np.float64]:
     padded = np.pad(x, 64, mode="edge")
     turn = np.exp(2j * np.pi * np.fft.rfftfreq(len(padded)) * fraction)
     return np.fft.irfft(np.fft.rfft(padded) * turn, len(padded))[64:-64]
+
+
+def enter(server: PulseServer, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Let this process use the server and a settings folder of the test's own."""
+    for name, value in {**server.variables, "ALTERVOX_HOME": str(home), "ALSA_CONFIG_PATH": ""}.items():
+        monkeypatch.setenv(name, value)

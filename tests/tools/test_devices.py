@@ -7,7 +7,6 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,34 +36,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
 
 from cli_runner import altervox_process
-from pulse import RATE, PulseServer, clean_environment, compare, pulse_server
+from pulse import RATE, PulseServer, clean_environment, compare, enter, pulse_server
 
 ODD_NAME = 'Колонки é "2.0": x'
-
-
-def enter(server: PulseServer, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-    """Let this process use the server and a settings folder of the test's own."""
-    for name, value in {**server.variables, "ALTERVOX_HOME": str(home), "ALSA_CONFIG_PATH": ""}.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def rig(pulse_rig: PulseServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PulseServer:
-    enter(pulse_rig, monkeypatch, tmp_path / "home")
-    return pulse_rig
-
-
-@pytest.fixture
-def desk(pulse_rig: PulseServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[PulseServer]:
-    """A server with a microphone and headphones and no cable; what stands in for them is no null sink."""
-    modules = [
-        "module-sine-source source_name=sine",
-        f"module-pipe-sink sink_name=headphones file={tmp_path / 'fifo'}"
-        " sink_properties=\"device.description='Headphones'\"",
-    ]
-    with pulse_server(tmp_path / "desk", modules) as server:
-        enter(server, monkeypatch, tmp_path / "home")
-        yield server
 
 
 @pytest.mark.linux
@@ -242,70 +216,6 @@ def test_what_pipewire_answers_is_read(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.linux
-def test_the_end_of_a_cable_is_no_default_microphone(desk: PulseServer) -> None:
-    desk.pactl("load-module", "module-null-sink", "sink_name=one")
-    desk.pactl("set-default-source", "one.monitor")
-    with pytest.raises(AudioDeviceError, match=r"name the microphone with --input, one of .*Sine source at 440 Hz"):
-        choose_input(list_devices(again=True))
-
-
-@pytest.mark.linux
-def test_feedback_is_refused(rig: PulseServer) -> None:
-    devices = list_devices(again=True)
-    for wanted in ("Virtual Cable Output", "Monitor of Virtual Cable"):
-        heard = choose_input(devices, wanted)
-        with pytest.raises(AudioDeviceError, match=f"the input '{wanted}' hears what is played to .*'Virtual Cable'"):
-            choose_output(devices, "Virtual Cable", heard)
-    microphone = choose_input(devices, "Virtual Microphone")
-    assert choose_output(devices, "Virtual Cable", microphone).system_name == "vcable"
-
-
-@pytest.mark.linux
-def test_the_monitor_of_headphones_is_feedback_too(desk: PulseServer) -> None:
-    devices = list_devices(again=True)
-    with pytest.raises(AudioDeviceError, match="changed again and again"):
-        choose_output(devices, "Headphones", choose_input(devices, "Monitor of Headphones"))
-
-
-LOOPS = {  # how what is played to the sink `out` comes to the source `heard`
-    "remapped sink": (
-        "module-remap-sink master=headphones sink_name=out",
-        "module-remap-source master=headphones.monitor source_name=heard",
-    ),
-    "remapped twice": (
-        "module-remap-sink master=headphones sink_name=first",
-        "module-remap-sink master=first sink_name=out",
-        "module-remap-source master=first.monitor source_name=second",
-        "module-remap-source master=second source_name=heard",
-    ),
-    "combined sinks": (
-        "module-null-sink sink_name=one",
-        "module-combine-sink sink_name=out slaves=headphones,one",
-        "module-remap-source master=one.monitor source_name=heard",
-    ),
-    "loopback": (
-        "module-null-sink sink_name=out",
-        "module-null-sink sink_name=one",
-        "module-loopback source=out.monitor sink=one",
-        "module-remap-source master=one.monitor source_name=heard",
-    ),
-}
-
-
-@pytest.mark.linux
-@pytest.mark.parametrize("loop", LOOPS)
-def test_feedback_by_another_way_is_refused(desk: PulseServer, loop: str) -> None:
-    desk.pactl("load-module", "module-null-sink", "sink_name=apart")
-    for module in LOOPS[loop]:
-        desk.pactl("load-module", *module.split())
-    devices = list_devices(again=True)
-    with pytest.raises(AudioDeviceError, match=r"changed again and again.*--allow-loop"):
-        choose_output(devices, "out", choose_input(devices, "heard"))
-    assert choose_output(devices, "out", choose_input(devices, "sine")).system_name == "out"
-    assert choose_output(devices, "apart", choose_input(devices, "heard")).system_name == "apart"
-
-
-@pytest.mark.linux
 def test_sound_goes_to_the_chosen_output_and_comes_from_the_chosen_input(rig: PulseServer) -> None:
     """Streams to the two cables at once, each with its own sound: exact, and only where it belongs."""
     sounddevice = load_sounddevice()
@@ -450,76 +360,6 @@ def test_default_forgets_what_was_chosen(rig: PulseServer) -> None:
     remember("input", None)
     assert wanted_name("input", None, devices) is None
     assert recall("output", devices) == cable, "it is another role"
-
-
-@pytest.mark.linux
-def test_a_portaudio_that_does_not_start_is_one_sentence_and_is_tried_again(
-    rig: PulseServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sounddevice = load_sounddevice()
-    with monkeypatch.context() as broken:
-
-        def fail() -> None:
-            raise sounddevice.PortAudioError("Error initializing PortAudio", -9999)
-
-        broken.setattr(sounddevice, "_initialize", fail)
-        with pytest.raises(AudioDeviceError, match=r"PortAudio does not start \(Error initializing"):
-            list_devices(again=True)
-        with pytest.raises(AudioDeviceError, match="PortAudio does not start"):
-            list_devices()
-    assert choose_output(list_devices(again=True), "Virtual Cable").system_name == "vcable"
-
-
-@pytest.mark.linux
-def test_without_a_server_or_a_card_there_are_no_devices(pulse_rig: PulseServer, tmp_path: Path) -> None:
-    environment = {"PULSE_SERVER": f"unix:{tmp_path / 'nowhere'}", "ALTERVOX_HOME": str(tmp_path)}
-    listed = altervox_process("devices", env=environment)
-    if Path("/dev/snd").exists() and list(Path("/dev/snd").glob("pcm*")):
-        assert listed.code == 0
-    else:
-        assert listed.code == 1
-        assert listed.complaints == [
-            "altervox: there are no sound devices on this machine: `altervox doctor` looks for the cause"
-        ]
-    assert "Traceback" not in listed.err
-
-
-@pytest.mark.linux
-def test_without_alsas_plugin_its_package_is_named(rig: PulseServer, tmp_path: Path) -> None:
-    if list(Path("/dev").glob("snd/pcm*")):
-        pytest.xfail("a sound card is listed in its place")
-    listed = altervox_process("devices", env={"ALSA_PLUGIN_DIR": str(tmp_path)})
-    assert listed.code == 1
-    (sentence,) = listed.err.splitlines()
-    assert sentence.endswith("is not installed: sudo apt install libasound2-plugins")
-
-
-def without_portaudio(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command line where the loader of libraries finds no PortAudio, as ctypes tells sounddevice."""
-    code = (
-        "import ctypes.util, sys; find = ctypes.util.find_library; "
-        "ctypes.util.find_library = lambda name: None if 'portaudio' in name else find(name); "
-        f"sys.argv = {['altervox', *arguments]}; from altervox.tools.cli import main; main()"
-    )
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-
-
-@pytest.mark.linux
-def test_without_portaudio_one_sentence_says_how_to_install_it() -> None:
-    done = without_portaudio("devices")
-    assert done.returncode == 1
-    (sentence,) = done.stderr.splitlines()
-    assert sentence.startswith(
-        "altervox: live audio needs PortAudio, and it cannot be loaded (PortAudio library not found"
-    )
-    assert "sudo apt install libportaudio2" in sentence
-
-
-def test_portaudio_is_loaded_only_where_devices_are_needed() -> None:
-    code = "import sys, altervox.tools.cli, altervox.tools.devices, altervox.tools.cable; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "altervox.tools.devices" in done.stdout.split()
-    assert not {"sounddevice", "torch"} & set(done.stdout.split())
 
 
 def test_the_rig_leaves_no_foreign_server_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +12,15 @@ from altervox.realtime.device import AudioDevice, extra_settings, load_sounddevi
 from altervox.tools.devices import choose_input, choose_output, remember
 from altervox.tools.devices_cables import cable_of, how_to_get_a_cable, with_cables
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from made_up_device import made_up_device
+
 
 def made_up(name: str, **changes: Any) -> AudioDevice:
     """A device of another system, as PortAudio would have it."""
-    device = AudioDevice(
-        index=0,
-        name=name,
-        host_api="Windows WASAPI",
-        system_name=name,
-        inputs=0,
-        outputs=2,
-        default_rate=48000.0,
-        low_input_latency_s=0.003,
-        low_output_latency_s=0.003,
-        is_default_input=False,
-        is_default_output=False,
-        is_primary=True,
-        is_monitor=False,
-        cable="",
-        loops=(),
-        listening_name="",
-        portaudio_name=name,
-        portaudio_host_api="Windows WASAPI",
-    )
-    return replace(device, **changes)
+    windows = {"host_api": "Windows WASAPI", "portaudio_host_api": "Windows WASAPI"}
+    return made_up_device(name, **{**windows, **changes})
 
 
 def test_an_unwritable_settings_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

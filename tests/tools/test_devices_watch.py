@@ -52,8 +52,9 @@ def desk(
     server: PulseServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> PulseServer:
     """Seen by this process, the first microphone the default."""
-    for name, value in {**server.variables, "ALTERVOX_HOME": str(tmp_path), "ALSA_CONFIG_PATH": ""}.items():
-        monkeypatch.setenv(name, value)
+    from pulse import enter
+
+    enter(server, monkeypatch, tmp_path)
     server.pactl("set-default-source", "first")
     caplog.set_level(logging.INFO)
     return server

@@ -83,7 +83,7 @@ def difference_ms(rig: PulseServer, sinks: BenchSinks, home: Path, block_ms: str
             assert process.poll() is None, process.stderr.read() if process.stderr else ""
             assert time.monotonic() < end, "the session has not begun to play"
             time.sleep(0.1)
-        time.sleep(3.5)
+        time.sleep(3.5)  # what came too late on opening has been cut out by then
         with sinks.record() as recording:
             assert sinks.say(NOISE).wait(30) == 0
             time.sleep(0.5)
@@ -209,7 +209,7 @@ def test_the_bench_cleans_up_when_it_is_interrupted(pulse_rig: PulseServer, tmp_
     while not any(name.endswith("_cable") for name in set(pulse_rig.names("sinks")) - set(before)):
         assert time.monotonic() < end
         time.sleep(0.1)
-    time.sleep(2.0)
+    time.sleep(2.0)  # into the midst of something, whatever it is
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130, errors

@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from altervox.kernels.errors import AudioDeviceError, OutputError
-from altervox.realtime.device import AudioDevice, Direction
+from altervox.realtime.device import Direction
 from altervox.realtime.live.loop_delay import LoopDelay
 from altervox.realtime.live.streams import StreamSpec
 from altervox.tools import live_measure
 from altervox.tools.live_measure import measure_devices, measured_delay_ms
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from made_up_device import made_up_device
+
 
 def spec(name: str, direction: Direction, frames: int = 480) -> StreamSpec:
-    device = AudioDevice(
-        index=0,
-        name=name,
-        host_api="ALSA",
-        system_name=name,
-        inputs=1,
-        outputs=1,
-        default_rate=48000.0,
-        low_input_latency_s=0.01,
-        low_output_latency_s=0.01,
-        is_default_input=False,
-        is_default_output=False,
-        is_primary=True,
-        is_monitor=False,
-        cable="",
-        loops=(),
-        listening_name="",
-        portaudio_name=name,
-        portaudio_host_api="ALSA",
-    )
-    return StreamSpec(device, direction, 48000, frames)
+    return StreamSpec(made_up_device(name, inputs=1), direction, 48000, frames)
 
 
 MICROPHONE, SPEAKERS = spec("microphone", "input"), spec("speakers", "output")

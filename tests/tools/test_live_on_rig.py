@@ -74,7 +74,7 @@ def wait_for_streams(rig: PulseServer, process: subprocess.Popen[str], seconds: 
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         assert time.monotonic() < end, "the session has not begun to play"
         time.sleep(0.1)
-    time.sleep(1.0)
+    time.sleep(1.0)  # sound begins half a second after the devices do
 
 
 def ended(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def test_it_comes_back_when_the_sound_server_does(tmp_path: Path) -> None:
             text=True,
         )
         wait_for_streams(rig, process)
-    time.sleep(3.0)
+    time.sleep(3.0)  # several attempts to open what is not there
     assert process.poll() is None  # it waits
     with pulse_server(folder, RIG) as rig:
         wait_for_streams(rig, process)

@@ -46,6 +46,7 @@ def streams(rig: PulseServer, sink: str) -> list[str]:
 def live(rig: PulseServer, home: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     environment = {**rig.environment, "ALTERVOX_HOME": str(home), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "altervox.tools", "live", *DEVICES, *options]
+    until(lambda: not streams(rig, "vcable"))  # the server lets go of a session before this one a little later
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -107,9 +108,9 @@ def control(pulse_rig: PulseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     from altervox.realtime.live.control import LiveControl
     from altervox.tools.devices import choose_input, choose_output, list_devices
     from altervox.tools.live_command import LiveOptions, live_settings
+    from pulse import enter
 
-    for name, value in {**pulse_rig.variables, "ALTERVOX_HOME": str(tmp_path), "ALSA_CONFIG_PATH": ""}.items():
-        monkeypatch.setenv(name, value)
+    enter(pulse_rig, monkeypatch, tmp_path)
     lengths: dict[str, Any] = {"block_ms": 100, "lookahead_ms": None, "context_ms": None, "prefill_ms": None}
     devices = list_devices(again=True)
     source, output = choose_input(devices, "Virtual Microphone"), choose_output(devices, "Virtual Cable")

@@ -294,7 +294,7 @@ def test_a_failing_engine_is_silenced_left_alone_and_tried_again() -> None:
     assert not sim.output[-4800:].any()
     assert sim.lane.playout.counters[STARVED] == 0
     sim.engine.failing = False
-    sim.loop.retry()
+    sim.loop.forget_failure()
     sim.run(4.0)
     assert sim.loop.cause == ""
     assert np.abs(sim.output[-4800:]).max() > 0.9
