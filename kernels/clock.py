@@ -6,7 +6,7 @@ A delay-locked loop of second order (Adriaensen 2005, "Using a DLL to filter tim
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numba import njit, types
@@ -19,8 +19,10 @@ _FAST_BANDWIDTH_HZ = 0.2  # at the start
 _SETTLED_S = 8.0
 _OUTLIER_S = 0.02  # later or earlier than that a callback says nothing of the clock ...
 _OUTLIERS_S = 1.0  # ... unless all do for so long: the device has paused, and the loop starts anew
+_KEPT = 256  # callbacks whose times are remembered
+_STATE, _NEWEST = types.Array(types.float64, 1, "C"), types.Array(types.float64, 2, "C")
 # Places in the state.
-_TIME, _TOTAL, _PERIOD, _STARTED, _AGE, _OUT_S = range(6)
+_TIME, _TOTAL, _PERIOD, _STARTED, _AGE, _OUT_S, _TICKS = range(7)
 
 
 @dataclass(slots=True)
@@ -29,17 +31,20 @@ class DeviceClock:
 
     Attributes:
         state: Time in seconds at which the last callback was due, samples handled before its end, seconds per sample,
-            whether there was any callback, seconds since the first, and since the last one that was no outlier [6].
+            whether there was any callback, seconds since the first, and since the last one that was no outlier,
+            callbacks [7].
         nominal_rate: Hz.
+        newest: A ring of the last callbacks: when each came, as it was, and the samples before its end [callbacks, 2].
     """
 
     state: FloatArray
     nominal_rate: int
+    newest: FloatArray = field(default_factory=lambda: np.zeros((_KEPT, 2)), repr=False)
 
     @classmethod
     def allocate(cls, nominal_rate: int) -> DeviceClock:
         """A clock before the first callback."""
-        clock = cls(np.zeros(6), nominal_rate)
+        clock = cls(np.zeros(7), nominal_rate)
         clock.reset()
         return clock
 
@@ -55,7 +60,14 @@ class DeviceClock:
 
     def tick(self, now_s: float, frames: int) -> None:
         """Note a callback of some frames; called by it."""
-        _tick(self.state, now_s, frames)
+        _tick(self.state, self.newest, now_s, frames)
+
+    def reached_s(self, total: int) -> float:
+        """When the callback came that ended with so many samples or more: not smoothed.
+
+        Before the callbacks that are remembered it is the time of the first of these; 0 if there was none.
+        """
+        return float(_reached(self.state, self.newest, total))
 
     @property
     def is_running(self) -> bool:
@@ -72,12 +84,16 @@ class DeviceClock:
         return float((1.0 / (self.state[_PERIOD] * self.nominal_rate) - 1.0) * 1e6)
 
 
-@njit(types.void(types.Array(types.float64, 1, "C"), types.float64, types.int64), cache=True)
-def _tick(state: FloatArray, now_s: float, frames: int) -> None:
+@njit(types.void(_STATE, _NEWEST, types.float64, types.int64), cache=True)
+def _tick(state: FloatArray, newest: FloatArray, now_s: float, frames: int) -> None:
     due = state[_TIME] + state[_PERIOD] * frames
     error = now_s - due
     elapsed = state[_PERIOD] * frames
     state[_TOTAL] += frames
+    place = int(state[_TICKS]) % len(newest)
+    newest[place, 0] = now_s
+    newest[place, 1] = state[_TOTAL]
+    state[_TICKS] += 1
     if state[_STARTED] == 0.0 or state[_OUT_S] > _OUTLIERS_S:
         state[_TIME] = now_s
         state[_STARTED] = 1.0
@@ -94,3 +110,15 @@ def _tick(state: FloatArray, now_s: float, frames: int) -> None:
     omega = min(2.0 * math.pi * bandwidth * elapsed, 0.5)
     state[_TIME] = due + math.sqrt(2.0) * omega * error
     state[_PERIOD] += omega * omega * error / frames
+
+
+@njit(types.float64(_STATE, _NEWEST, types.int64), cache=True)
+def _reached(state: FloatArray, newest: FloatArray, total: int) -> float:
+    ticks = int(state[_TICKS])
+    found = 0.0
+    for back in range(min(ticks, len(newest))):  # from the last callback on
+        place = (ticks - 1 - back) % len(newest)
+        if back > 0 and newest[place, 1] < total:
+            break
+        found = newest[place, 0]
+    return found

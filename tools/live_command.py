@@ -281,7 +281,7 @@ def _summary(status: dict[str, Any]) -> str:
     cause = f"; {status['cause']}" if status["state"] != "failed" and status["cause"] else ""  # else it is the error
     return (
         f"{status['seconds']:.0f} s, {status['blocks']} blocks, {status['late_blocks']} late, "
-        f"{status['shortages']} shortages ({status['starved_samples']} samples), "
+        f"{status['shortages']} shortages ({status['starved_samples']} samples, {status['own_shortages']} by slow blocks), "
         f"{status['lost_samples']} samples lost; "
         f"block p50 {status['block_p50_ms']:.1f} p99 {status['block_p99_ms']:.1f} of {status['deadline_ms']:.0f} ms; "
         f"delay {status['total_ms']:.0f} ms{cause}"

@@ -155,7 +155,8 @@ def _losses(status: Mapping[str, Any]) -> Text:
     starved_ms = 1000.0 * status["starved_samples"] / max(status["sample_rate"], 1)
     lost_ms = 1000.0 * status["lost_samples"] / max(status["sample_rate"], 1)
     style = "green" if not status["shortages"] and not lost_ms else "yellow"
+    own = f", {status['own_shortages']} by slow blocks" if status["shortages"] else ""
     return Text.assemble(
-        (f"{status['shortages']} shortages ({starved_ms:.0f} ms), {lost_ms:.0f} ms of input", style),
+        (f"{status['shortages']} shortages ({starved_ms:.0f} ms{own}), {lost_ms:.0f} ms of input", style),
         f"; clocks differ by {status['drift_ppm']:+.0f} ppm",
     )

@@ -112,6 +112,8 @@ class OutputLane:
         stretched: The same, as many as the device's clock wants.
         is_started: Whether the device plays what is written.
         shortages_seen: That the prefill knows of.
+        shortages_judged: Whose cause is known.
+        own_shortages: Of them, those that a block made which took longer than the prefill has room for.
         grown_seen: Samples of delay that came from shortages and that the lock knows of.
         opened_s: When both devices were first seen to run.
         started_s: When it began to play.
@@ -130,6 +132,8 @@ class OutputLane:
     stretched: FloatArray = field(repr=False)
     is_started: bool = False
     shortages_seen: int = 0
+    shortages_judged: int = 0
+    own_shortages: int = 0
     grown_seen: int = 0
     opened_s: float = 0.0
     started_s: float = 0.0
@@ -246,6 +250,8 @@ class LiveLoop:
             recorder.take(self._heard, self._rendered)
         for lane in self.outputs:
             self._send(lane, now_s)
+            answered_s = now_s + time.perf_counter() - started
+            self._judge_shortages(lane, answered_s - source.clock.reached_s(source.taken))
         self.blocks += 1
         self.times.note(time.perf_counter() - started)
         return True
@@ -339,6 +345,19 @@ class LiveLoop:
             lane.started_s = lane.updated_s = lane.settled_s = lane.prefill.last_shortage_s = now_s
             playout.allowed[0] = int(lane.prefill.may_grow_ms * lane.rate / 1000.0)
             playout.started[0] = 1
+
+    def _judge_shortages(self, lane: OutputLane, answer_s: float) -> None:
+        """Whose fault it is if this block came too late: ours, or that of a device that gave late or took early.
+
+        Args:
+            lane: That the block was just written to.
+            answer_s: From the callback that completed the block's input to now.
+        """
+        shortages = int(lane.playout.counters[STARVATIONS])
+        if shortages != lane.shortages_judged:
+            if 1000.0 * answer_s > lane.prefill.for_blocks_ms:
+                lane.own_shortages += shortages - lane.shortages_judged
+            lane.shortages_judged = shortages
 
     def _steer(self, lane: OutputLane, now_s: float) -> None:
         """Hold the level, let shortages lengthen the delay in steps, and shorten it again."""

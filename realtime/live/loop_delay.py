@@ -41,7 +41,8 @@ class _NotedClock(DeviceClock):
     def with_room(cls, nominal_rate: int, seconds: float) -> _NotedClock:
         """A clock for so long."""
         room = int(nominal_rate * seconds) // _SHORTEST_CALLBACK
-        return cls(DeviceClock.allocate(nominal_rate).state, nominal_rate, np.zeros(room), np.zeros(room))
+        state = DeviceClock.allocate(nominal_rate).state
+        return cls(state, nominal_rate, times_s=np.zeros(room), totals=np.zeros(room))
 
     def tick(self, now_s: float, frames: int) -> None:
         """Note a callback of some frames; called by it."""

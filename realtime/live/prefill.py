@@ -73,6 +73,11 @@ class PrefillTarget:
         self.last_shortage_s = now_s
 
     @property
+    def for_blocks_ms(self) -> float:
+        """How long a block may take without a shortage, as long as the devices keep to their callbacks."""
+        return self.ms - self.floor_ms
+
+    @property
     def may_grow_ms(self) -> float:
         """By how much the next shortage may lengthen the delay."""
         return min(GROWTH_STEP_MS, MAX_MS - self.ms)
@@ -93,7 +98,7 @@ class PrefillTarget:
             now_s: The time.
         """
         self.last_shortage_s = now_s
-        if self.ms - self.floor_ms - slow_block_ms < _RELEASED_MS:
+        if self.for_blocks_ms - slow_block_ms < _RELEASED_MS:
             return 0.0
         self.ms -= _RELEASED_MS
         return _RELEASED_MS

@@ -43,7 +43,7 @@ class Report:
         self._started_s = time.perf_counter()
         self._levels_ms: deque[float] = deque(maxlen=_SHOWN_OVER)
         self._first_prefill_ms = prefill_ms
-        self._shortages = self._starved_samples = self._lost_samples = 0  # of lanes that are no more
+        self._shortages = self._own_shortages = self._starved_samples = self._lost_samples = 0  # of lanes that are no more
 
     def state(self, state: str, cause: str = "") -> None:
         """Tell that the state is another one, out of `STATES`, and why."""
@@ -51,8 +51,10 @@ class Report:
 
     def end(self, loop: LiveLoop) -> None:
         """The lanes of a loop end: what they have lost stays counted, and nothing is heard."""
-        counters = loop.outputs[0].playout.counters
+        lane = loop.outputs[0]
+        counters = lane.playout.counters
         self._shortages += int(counters[STARVATIONS])
+        self._own_shortages += lane.own_shortages
         self._starved_samples += int(counters[STARVED])
         self._lost_samples += int(loop.source.capture.counters[LOST])
         self._levels_ms.clear()
@@ -118,6 +120,7 @@ class Report:
             muted_blocks=engine.engine.muted_blocks,
             failed_blocks=loop.failed_blocks,
             shortages=self._shortages + int(counters[STARVATIONS]),
+            own_shortages=self._own_shortages + lane.own_shortages,
             starved_samples=self._starved_samples + int(counters[STARVED]),
             lost_samples=self._lost_samples + int(source.capture.counters[LOST]),
             block_p50_ms=block_p50_ms,

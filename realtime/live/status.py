@@ -39,6 +39,7 @@ STATUS = np.dtype(
         ("muted_blocks", "i8"),
         ("failed_blocks", "i8"),
         ("shortages", "i8"),
+        ("own_shortages", "i8"),
         ("starved_samples", "i8"),
         ("lost_samples", "i8"),
         ("block_p50_ms", "f8"),

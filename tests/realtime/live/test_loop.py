@@ -259,6 +259,20 @@ def test_input_that_the_device_loses_does_not_starve_the_output_for_ever(pause_s
     assert abs(after - before) < 0.022 * RATE  # a callback of each device, and the margin
 
 
+@pytest.mark.parametrize(
+    ("fault", "times", "is_own"),
+    [("slow", (15.0, 15.02, 0.06), True), ("stalled_in", (15.0, 15.05), False), ("lost_in", (15.0, 15.05), False)],
+)
+def test_whose_fault_a_shortage_is(fault: str, times: tuple[float, ...], is_own: bool) -> None:
+    sim = Simulation()
+    sim.run(15.0)
+    setattr(sim, fault, times)
+    sim.run(20.0)
+    shortages = sim.lane.playout.counters[STARVATIONS]
+    assert shortages >= 1
+    assert sim.lane.own_shortages == (shortages if is_own else 0)
+
+
 def test_lost_input_is_made_up_for_by_silence() -> None:
     """An engine that stands still for longer than the input ring holds."""
     sim = Simulation()
