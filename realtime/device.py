@@ -19,6 +19,7 @@ Direction = Literal["input", "output"]
 
 RATES = (16_000, 32_000, 44_100, 48_000, 96_000)
 WASAPI, ASIO, CORE_AUDIO = "Windows WASAPI", "ASIO", "Core Audio"
+PULSE = "PulseAudio"  # and PipeWire, through ALSA's plugin for it
 HOW_TO_INSTALL = {
     "linux": "sudo apt install libportaudio2 (Fedora, Arch: the package portaudio)",
     "darwin": "reinstall it with: python -m pip install --force-reinstall sounddevice, or: brew install portaudio",

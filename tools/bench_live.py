@@ -162,7 +162,7 @@ def _row(sinks: BenchSinks, seconds: float, voice: str, block_ms: int) -> dict[s
         block_ms=block_ms,
         lookahead_ms=None,
         context_ms=None,
-        callback_ms=10.0,
+        device_buffer_ms=None,
         prefill_ms=None,
         exclusive=False,
         channel=0,

@@ -12,7 +12,7 @@ from ..models.voice import STREAMING_F0_METHODS, VoiceParams
 from .voice_options import INPUT_GAIN_RANGE_DB, voice_options, within
 
 # What is used with --measure; that it takes devices which hear one another goes without saying.
-_MEASURE_OPTIONS = ("measure", "source", "output", "callback_ms", "channel", "exclusive", "allow_loop", "as_json")
+_MEASURE_OPTIONS = ("measure", "source", "output", "device_buffer_ms", "channel", "exclusive", "allow_loop", "as_json")
 
 
 @click.command()
@@ -32,7 +32,12 @@ _MEASURE_OPTIONS = ("measure", "source", "output", "callback_ms", "channel", "ex
 @click.option("--block-ms", type=int, help="Audio per step, a multiple of 20; 40 unless told.")
 @click.option("--lookahead-ms", type=int, help="How long an RVC voice waits for what follows.")
 @click.option("--context-ms", type=int, help="The past that an RVC voice looks at.")
-@click.option("--callback-ms", type=click.FloatRange(1, 100), default=10.0, show_default=True, help="Of the devices.")
+@click.option(
+    "--device-buffer-ms",
+    type=click.FloatRange(2, 200),
+    help="How much sound each device holds: less is less delay, more outlasts longer pauses of the system. "
+    "10 with PulseAudio and PipeWire, else what the system suggests.",
+)
 @click.option("--prefill-ms", type=click.FloatRange(1, 250), help="Output held ready; else measured at the start.")
 @click.option("--exclusive", is_flag=True, help="Keep other programs off the devices (WASAPI, Core Audio).")
 @click.option("--channel", type=click.IntRange(min=0), default=0, help="Of the microphone, from 0.")
@@ -86,7 +91,7 @@ def live(
 
     With --measure the input has to hear the output: a wire, a loudspeaker beside the microphone, or the other end of a
     cable. What is found is remembered, and shown as part of the delay whenever these two devices are used with the same
-    rate and --callback-ms.
+    rate and --device-buffer-ms.
     """
     from .hotkeys import DEFAULT_BINDINGS, parse_bindings
     from .live_command import LiveOptions

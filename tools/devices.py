@@ -17,11 +17,10 @@ from pathlib import Path
 import platformdirs
 
 from ..kernels.errors import AudioDeviceError, OutputError, UnknownAudioDeviceError
-from ..realtime.device import WASAPI, AudioDevice, Direction, portaudio_devices, rescan
+from ..realtime.device import PULSE, WASAPI, AudioDevice, Direction, portaudio_devices, rescan
 from .devices_cables import how_to_get_a_cable, with_cables
 from .devices_pulse import PulseDevice, prepare_linux_environment, pulse_devices
 
-PULSE = "PulseAudio"
 # The host API that is listed where there are several, best first.
 _PREFERRED = {"win32": [WASAPI, "Windows DirectSound", "MME"], "darwin": ["Core Audio"], "linux": [PULSE, "ALSA"]}
 _OWN_CABLE = "altervox_cable"

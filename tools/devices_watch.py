@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Self
 
 from ..kernels.errors import AudioDeviceError
-from ..realtime.device import AudioDevice
+from ..realtime.device import PULSE, AudioDevice
 from ..realtime.live.settings import Command, SetAbsent
-from .devices import PULSE, choose_input, list_devices, refuse_feedback, settings_folder
+from .devices import choose_input, list_devices, refuse_feedback, settings_folder
 from .devices_pulse import awake, default_devices, device_numbers, prepare_linux_environment, subscribe
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from ..kernels.errors import AudioDeviceError, OutputError
 from ..models.library import list_voices
 from ..models.voice import VoiceParams
 from ..realtime.config import StreamConfig
-from ..realtime.device import AudioDevice, Direction, supported_rates
+from ..realtime.device import PULSE, AudioDevice, Direction, supported_rates
 from ..realtime.live.control import LiveControl
 from ..realtime.live.settings import LiveSettings, SetSource
 from ..realtime.live.streams import StreamSpec
@@ -33,6 +33,7 @@ from .live_actions import LiveActions
 from .live_measure import measure_devices, measured_delay_ms
 
 PREFERRED_RATE = 48000
+PULSE_BUFFER_MS = 10.0  # a device then adds 5 to 12 ms, and pauses of the system of some milliseconds are outlasted
 _KEYS_EVERY_S = 0.02
 _STATUS_EVERY_S = 0.1
 _ENVIRONMENT = ("ALSA_CONFIG_PATH", "PULSE_SERVER", "XDG_RUNTIME_DIR")
@@ -51,7 +52,7 @@ class LiveOptions:
         block_ms: See `StreamConfig`.
         lookahead_ms: See `StreamConfig`.
         context_ms: See `StreamConfig`.
-        callback_ms: How much audio the devices give and take at a time.
+        device_buffer_ms: How much sound the devices hold; None for what suits the host API.
         prefill_ms: Output held ready; measured where not given.
         exclusive: Keep other programs off the devices.
         channel: Of the microphone.
@@ -72,7 +73,7 @@ class LiveOptions:
     block_ms: int | None
     lookahead_ms: int | None
     context_ms: int | None
-    callback_ms: float
+    device_buffer_ms: float | None
     prefill_ms: float | None
     exclusive: bool
     channel: int
@@ -259,8 +260,10 @@ def _stream_spec(options: LiveOptions, device: AudioDevice, direction: Direction
         raise AudioDeviceError(f"{device.name!r} has no channel {channel}, it has {channels}")
     rates = supported_rates(device, direction, [PREFERRED_RATE])
     rate = PREFERRED_RATE if rates else round(device.default_rate)
-    frames = round(rate * options.callback_ms / 1000.0)
-    return StreamSpec(device, direction, rate, frames, channel, options.exclusive)
+    buffer_ms = options.device_buffer_ms
+    if buffer_ms is None and device.host_api == PULSE:
+        buffer_ms = PULSE_BUFFER_MS
+    return StreamSpec(device, direction, rate, buffer_ms, channel, options.exclusive)
 
 
 def _stop_signals() -> list[int]:

@@ -1,6 +1,6 @@
 """`altervox live --measure`: the delay of two devices, by sweeps that the one plays and the other hears.
 
-What was found is kept in the settings folder for this pair of devices, at these rates, callback sizes and this mode.
+What was found is kept in the settings folder for this pair of devices, at these rates, buffer sizes and this mode.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def measure_devices(source: StreamSpec, output: StreamSpec, as_json: bool) -> in
     click.echo(
         f"signal heard in {measured.found} of {TRIES} sweeps, at {measured.gain_db:+.0f} dB of what was played\n"
         f"measured:  {measured.delay_ms:.1f} ms for both devices together (sweeps differ by {measured.spread_ms:.1f})\n"
-        f"reported:  {reported:.1f} ms by PortAudio: in {measured.reported_in_ms:.1f}, "
+        f"estimated: {reported:.1f} ms from what PortAudio reports: in {measured.reported_in_ms:.1f}, "
         f"out {measured.reported_out_ms:.1f}\n"
         "remembered: sessions with these two devices show the measured delay from now on"
     )
@@ -91,15 +91,15 @@ def measured_delay_ms(source: StreamSpec, output: StreamSpec) -> float | None:
     return None
 
 
-def _key(source: StreamSpec, output: StreamSpec) -> dict[str, str | int | bool]:
+def _key(source: StreamSpec, output: StreamSpec) -> dict[str, str | float | bool | None]:
     """What the delay depends on."""
     return {
         "input": source.device.stable_name,
         "output": output.device.stable_name,
         "input_rate": source.rate,
         "output_rate": output.rate,
-        "input_frames": source.frames,
-        "output_frames": output.frames,
+        "input_buffer_ms": source.buffer_ms,
+        "output_buffer_ms": output.buffer_ms,
         "exclusive": source.exclusive,
     }
 

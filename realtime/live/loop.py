@@ -31,13 +31,14 @@ FloatArray = NDArray[np.float32]
 
 RING_S = 2.0
 _CUT_ABOVE_MS = 120.0  # over the target: a device has paused, and nobody wants to hear what lay in between
+_BACKLOG_S = 0.5  # as long as more than `_TOO_LATE_MS` may lie over the target
 _OWING_S = 0.3  # after which what is owed will not come: the input device itself has lost it
 _FAILURES_TOLERATED = 3  # blocks in a row that an engine may fail before it is left alone
 _SILENT_S = 3.0
 _OPENING_S = 0.5  # in which a device that has just opened takes audio in bursts: a pause would stay as delay
 _SETTLE_S = 10.0  # until the clocks are smooth enough to hold on to
 _ROUGHLY_SMOOTH_S = 3.0  # until they are right within some milliseconds
-_TOO_LATE_MS = 20.0  # until they have settled: a device paused while it opened, and that would stay as delay
+_TOO_LATE_MS = 20.0  # over the target: a device has paused, and that would stay as delay
 
 
 class LiveEngine(Protocol):
@@ -119,6 +120,7 @@ class OutputLane:
         started_s: When it began to play.
         updated_s: When the lock was last updated.
         settled_s: When nothing was owed last.
+        timely_s: When there was no backlog last.
     """
 
     playout: PlayoutState
@@ -139,10 +141,16 @@ class OutputLane:
     started_s: float = 0.0
     updated_s: float = 0.0
     settled_s: float = 0.0
+    timely_s: float = 0.0
 
     @classmethod
     def allocate(
-        cls, engine_rate: int, device_rate: int, block_ms: int, prefill_ms: float, least_prefill_ms: float
+        cls,
+        engine_rate: int,
+        device_rate: int,
+        block_ms: int,
+        slowest_block_ms: float,
+        prefill_ms: float | None = None,
     ) -> OutputLane:
         """A lane before the first callback.
 
@@ -150,8 +158,8 @@ class OutputLane:
             engine_rate: Hz.
             device_rate: Hz.
             block_ms: Of the engine.
-            prefill_ms: To start with.
-            least_prefill_ms: That the callbacks need even if blocks took no time at all.
+            slowest_block_ms: How long blocks take at most.
+            prefill_ms: To begin with; else worked out once the devices run.
         """
         block = device_rate * block_ms // 1000
         ring = RingBuffer.allocate(int(RING_S * device_rate) + 2 * block)
@@ -161,7 +169,7 @@ class OutputLane:
             resampler=ResamplerState.allocate(engine_rate, device_rate, engine_rate * block_ms // 1000),
             drift=DriftState.allocate(block),
             lock=RateLock(device_rate),
-            prefill=PrefillTarget(prefill_ms, least_prefill_ms, 0.0),
+            prefill=PrefillTarget(slowest_block_ms, prefill_ms),
             gain=GainState(),
             samples=np.zeros(block, dtype=np.float32),
             stretched=np.zeros(int(block * (1.0 + 2.0 * MAX_CORRECTION)) + 2, dtype=np.float32),
@@ -332,6 +340,7 @@ class LiveLoop:
             waiting = self.source.capture.ring.available >= self.source.device_block
             if waiting or now_s - lane.opened_s < _OPENING_S:
                 return  # what has come while the devices opened would stay as delay
+            lane.prefill.begin(1000.0 * self.source.clock.interval_s, 1000.0 * lane.clock.interval_s, now_s)
             lane.clock.restart()
             self.source.clock.restart()
             silence = int(lane.prefill.ms * lane.rate / 1000.0)
@@ -342,7 +351,7 @@ class LiveLoop:
         playout.ring.write(lane.stretched[:count])
         if not lane.is_started:
             lane.is_started = True
-            lane.started_s = lane.updated_s = lane.settled_s = lane.prefill.last_shortage_s = now_s
+            lane.started_s = lane.updated_s = lane.settled_s = lane.timely_s = now_s
             playout.allowed[0] = int(lane.prefill.may_grow_ms * lane.rate / 1000.0)
             playout.started[0] = 1
 
@@ -378,6 +387,8 @@ class LiveLoop:
         level = self.level(lane, now_s)
         if lane.playout.owed == 0:
             lane.settled_s = now_s
+        if level - lock.target < _TOO_LATE_MS * per_ms:
+            lane.timely_s = now_s
         if now_s - lane.settled_s > _OWING_S and level < lock.target:
             self._send_silence(lane, lock.target - level)
             lane.settled_s = now_s
@@ -387,7 +398,7 @@ class LiveLoop:
                 lane.playout.cut[0] += int(min(excess, lane.playout.ring.available))
                 level -= excess
             lock.start(level)
-        elif level - lock.target > _CUT_ABOVE_MS * per_ms:
+        elif level - lock.target > _CUT_ABOVE_MS * per_ms or now_s - lane.timely_s > _BACKLOG_S:
             lane.playout.cut[0] += int(min(level - lock.target, lane.playout.ring.available))
         else:
             lock.update(level, now_s - lane.updated_s)

@@ -51,6 +51,7 @@ class _NotedClock(DeviceClock):
             self.times_s[n] = now_s
             self.totals[n] = frames + (self.totals[n - 1] if n else 0.0)
             self.ticks = n + 1
+        DeviceClock.tick(self, now_s, frames)
 
     @property
     def is_running(self) -> bool:
@@ -78,7 +79,7 @@ class LoopDelay:
         spread_ms: Between the earliest and the latest of them.
         gain_db: Of the route; 0 where nothing was heard.
         peak: Largest sample that came in at all.
-        reported_in_ms: What PortAudio says of the input.
+        reported_in_ms: What sessions show of the input where nothing was measured, see `OpenStream.delay_ms`.
         reported_out_ms: Of the output.
     """
 
@@ -99,7 +100,7 @@ def measure_loop(source: StreamSpec, output: StreamSpec) -> LoopDelay:
     """
     signal = sweeps(output.rate)
     lane_in = InputLane.allocate(source.rate, source.rate, _BLOCK_MS, source.channel)
-    lane_out = OutputLane.allocate(output.rate, output.rate, _BLOCK_MS, 0.0, 0.0)
+    lane_out = OutputLane.allocate(output.rate, output.rate, _BLOCK_MS, 0.0)
     total_s = _SETTLE_S + len(signal) / output.rate + _SPARE_S
     lane_in.capture = CaptureState.allocate(RingBuffer.allocate(round(2.0 * total_s * source.rate)), source.channel)
     lane_out.playout = PlayoutState.allocate(RingBuffer.allocate(len(signal)), output.rate)
@@ -109,8 +110,8 @@ def measure_loop(source: StreamSpec, output: StreamSpec) -> LoopDelay:
     try:
         streams.append(OpenStream(source, lane_in))
         streams.append(OpenStream(output, lane_out))
-        reported_in_ms, reported_out_ms = (stream.latency_ms for stream in streams)
         time.sleep(_SETTLE_S)
+        reported_in_ms, reported_out_ms = (stream.delay_ms for stream in streams)
         started_s = time.perf_counter()
         first = _play(lane_out.playout, signal, total_s)
     finally:
@@ -119,7 +120,7 @@ def measure_loop(source: StreamSpec, output: StreamSpec) -> LoopDelay:
     if not (clock_in.is_running and clock_out.is_running):
         raise AudioDeviceError(
             f"{(output if clock_in.is_running else source).device.name!r} opened and then stood still: "
-            "choose another callback size with --callback-ms, or unplug the device and plug it in again"
+            "choose another --device-buffer-ms, or unplug the device and plug it in again"
         )
     heard = np.zeros(lane_in.capture.ring.available, dtype=np.float32)
     lane_in.capture.ring.read_into(heard)

@@ -39,11 +39,6 @@ class BlockTimes:
         return [float(t) * 1000.0 for t in np.quantile(known, q)] if len(known) else [0.0] * len(q)
 
 
-def callbacks_need_ms(callback_in_ms: float, callback_out_ms: float) -> float:
-    """Prefill that a period of both callbacks needs, with two milliseconds to spare."""
-    return callback_in_ms + callback_out_ms + MARGIN_MS
-
-
 def check_block_time(worst_block_ms: float, block_ms: int) -> None:
     """Raises ParameterError if blocks take longer than they last."""
     if worst_block_ms > block_ms:
@@ -59,14 +54,27 @@ class PrefillTarget:
     """The prefill as it is steered: up in steps after shortages, slowly down when there were none for long.
 
     Attributes:
+        slowest_block_ms: Of the warm-up.
+        wanted_ms: What to begin with; None to work it out.
+        first_ms: What it began with.
         ms: What is aimed at.
         floor_ms: What the callbacks need, even if blocks took no time at all.
         last_shortage_s: When the last shortage was, or when something was last given back.
     """
 
-    ms: float
-    floor_ms: float
-    last_shortage_s: float
+    slowest_block_ms: float
+    wanted_ms: float | None = None
+    first_ms: float = 0.0
+    ms: float = 0.0
+    floor_ms: float = 0.0
+    last_shortage_s: float = 0.0
+
+    def begin(self, callback_in_ms: float, callback_out_ms: float, now_s: float) -> None:
+        """Both devices run, and call at these intervals."""
+        self.floor_ms = callback_in_ms + callback_out_ms + MARGIN_MS
+        worked_out_ms = min(self.floor_ms + self.slowest_block_ms, MAX_MS)
+        self.first_ms = self.ms = worked_out_ms if self.wanted_ms is None else self.wanted_ms
+        self.last_shortage_s = now_s
 
     def shortage(self, now_s: float) -> None:
         """Take note of a shortage."""

@@ -30,11 +30,10 @@ class Report:
         settings: Of the session as it began.
         engine: Of the session.
         chain: Of the session.
-        prefill_ms: That it begins with.
     """
 
     def __init__(
-        self, status: LiveStatus, settings: LiveSettings, engine: SwappableEngine, chain: Chain, prefill_ms: float
+        self, status: LiveStatus, settings: LiveSettings, engine: SwappableEngine, chain: Chain
     ) -> None:
         self._status = status
         self._engine = engine
@@ -42,7 +41,6 @@ class Report:
         self._block_ms = float(settings.config.block_ms)
         self._started_s = time.perf_counter()
         self._levels_ms: deque[float] = deque(maxlen=_SHOWN_OVER)
-        self._first_prefill_ms = prefill_ms
         self._shortages = self._own_shortages = self._starved_samples = self._lost_samples = 0  # of lanes that are no more
 
     def state(self, state: str, cause: str = "") -> None:
@@ -133,7 +131,7 @@ class Report:
             engine_ms=engine_ms,
             resampler_ms=resampler_ms,
             prefill_ms=max(rings_ms - self._block_ms, 0.0),
-            prefill_grown_ms=lane.prefill.ms - self._first_prefill_ms,
+            prefill_grown_ms=lane.prefill.ms - lane.prefill.first_ms,
             device_out_ms=device_out_ms,
             device_ms=device_ms,
             device_delay_is_measured=measured_ms is not None,

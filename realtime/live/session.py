@@ -18,7 +18,7 @@ from ...kernels.gain import linear
 from ..device import rescan
 from .chain import Chain
 from .loop import InputLane, LiveLoop, OutputLane
-from .prefill import callbacks_need_ms, check_block_time
+from .prefill import check_block_time
 from .priority import raise_priority, raise_thread_priority, settle_memory
 from .recorder import Recorder
 from .report import Report
@@ -53,8 +53,8 @@ _RECONNECT_EVERY_S = 1.0
 _BUFFERS_FILL_S = 0.2  # an output that sleeps calls back at first all the same, until its buffers are full
 _BEGINS_WITHIN_S = 3.0  # after it was opened again, else the device sleeps: Bluetooth takes its time
 _PAUSED_S = 1.0  # without a turn of the loop: what devices and server hold by then is old, and would stay as delay
-_DEFAULT_CALLBACK_MS = 10.0
 _DISTURBED_BLOCKS = 2  # of the warm-up, that the system has taken time from: no reason to refuse a voice
+_SWITCH_INTERVAL_S = 0.0005  # of Python's threads: a callback must not wait 5 ms, the default, for its turn
 _MONITORS_FROM = 2  # among the streams: microphone and cable come first, and nothing goes without them
 
 
@@ -69,6 +69,7 @@ def run_audio_process(settings: LiveSettings, commands: Connection, status_name:
     os.environ.update(settings.environment)
     logging.basicConfig(level=max(settings.log_level, logging.WARNING), format="altervox: audio: %(message)s")
     logging.getLogger("altervox").setLevel(settings.log_level)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     status = LiveStatus.attach(status_name)
     stopping = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the other side says what to do
@@ -133,14 +134,12 @@ class Session:
         self._engine.reset()
         self._chain.reset()
         check_block_time(times_ms[-1 - _DISTURBED_BLOCKS], settings.config.block_ms)
-        need_ms = callbacks_need_ms(*(_callback_ms(spec) for spec in (settings.source, settings.outputs[0])))
-        self._least_prefill_ms = need_ms
-        self._prefill_ms = settings.prefill_ms if settings.prefill_ms is not None else need_ms + times_ms[-1]
+        self._slowest_block_ms = times_ms[-1]
         self._loop = self._new_loop()
         if settings.record_folder is not None:
             self._loop.recorder = Recorder(settings.record_folder, self._engine.sample_rate)
         self._voice_change = VoiceChange(self._build_engine, self._take_over)
-        self._report = Report(status, settings, self._engine, self._chain, self._prefill_ms)
+        self._report = Report(status, settings, self._engine, self._chain)
 
     def run(self) -> None:
         """Convert until it is over."""
@@ -188,7 +187,7 @@ class Session:
         block_ms = settings.config.block_ms
         source = InputLane.allocate(settings.source.rate, rate, block_ms, settings.source.channel)
         outputs = [
-            OutputLane.allocate(rate, spec.rate, block_ms, self._prefill_ms, self._least_prefill_ms)
+            OutputLane.allocate(rate, spec.rate, block_ms, self._slowest_block_ms, settings.prefill_ms)
             for spec in settings.outputs
         ]
         for monitor in outputs[1:]:
@@ -366,11 +365,7 @@ class Session:
         """Write the status."""
         loop = self._loop
         self._tell_wishes()
-        device_in_ms, device_out_ms = (self._streams[number].latency_ms for number in range(_MONITORS_FROM))
+        device_in_ms, device_out_ms = (self._streams[number].delay_ms for number in range(_MONITORS_FROM))
         self._report.sound(loop, now, device_in_ms, device_out_ms, self.settings.device_delay_ms)
         recorder_cause = loop.recorder.error if loop.recorder is not None else ""
         self._report.cause(loop.cause, self._voice_change.cause, recorder_cause, self._monitor_cause)
-
-
-def _callback_ms(spec: StreamSpec) -> float:
-    return 1000.0 * spec.frames / spec.rate if spec.frames else _DEFAULT_CALLBACK_MS

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...kernels.errors import AudioDeviceError
 from ...kernels.playout import CALLBACKS, CAPTURE_CALLBACKS, capture_from, play_into
-from ..device import AudioDevice, Direction, extra_settings, index_here, load_sounddevice, supported_rates
+from ..device import PULSE, AudioDevice, Direction, extra_settings, index_here, load_sounddevice, supported_rates
 from .loop import InputLane, OutputLane
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,8 @@ class StreamSpec:
         device: Which.
         direction: "input" or "output".
         rate: Hz.
-        frames: Per callback; 0 leaves it to the system.
+        buffer_ms: How much sound the device is asked to hold; None for what the host API calls low. How much it gives or
+            takes at a time is left to it: any other number would leave a remainder waiting in front of each callback.
         channel: Of an input, from 0.
         exclusive: Keep other programs off, where the host API can.
         channel_selectors: Of an ASIO or Core Audio device.
@@ -47,7 +48,7 @@ class StreamSpec:
     device: AudioDevice
     direction: Direction
     rate: int
-    frames: int
+    buffer_ms: float | None
     channel: int = 0
     exclusive: bool = False
     channel_selectors: tuple[int, ...] = ()
@@ -81,11 +82,10 @@ class OpenStream:
         try:
             self._stream = make(
                 samplerate=spec.rate,
-                blocksize=spec.frames,
                 device=index_here(spec.device),
                 channels=channels,
                 dtype="float32",
-                latency="low",
+                latency="low" if spec.buffer_ms is None else spec.buffer_ms / 1000.0,
                 extra_settings=extra_settings(spec.device, spec.direction, spec.exclusive, spec.channel_selectors),
                 callback=callback,
             )
@@ -95,9 +95,17 @@ class OpenStream:
         log.debug("%s %r opened: %d Hz, %d channels", spec.direction, spec.device.name, spec.rate, channels)
 
     @property
-    def latency_ms(self) -> float:
-        """Of the device, as PortAudio reports it."""
-        return float(self._stream.latency) * 1000.0
+    def delay_ms(self) -> float:
+        """Of the device, beyond the callback that carries a sample: what PortAudio reports, an estimate.
+
+        What PulseAudio's devices need was measured against that, with null sinks: PortAudio reports an input's whole
+        buffer, and one callback's worth waits in the server; in front of an output there wait the buffer and one more.
+        """
+        reported_ms = float(self._stream.latency) * 1000.0
+        if self.spec.device.host_api != PULSE:
+            return reported_ms
+        waiting_ms = 1000.0 * self._lane.clock.interval_s
+        return waiting_ms if isinstance(self._lane, InputLane) else reported_ms + waiting_ms
 
     @property
     def callbacks(self) -> int:

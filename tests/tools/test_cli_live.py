@@ -18,7 +18,7 @@ from cli_runner import altervox
         (["--seconds", "3"], "--seconds"),
         (["--voice", "robot", "--input", "microphone"], "--voice"),
         (["--record", "takes", "--monitor", "headphones"], "--monitor, --record"),
-        (["--json", "--denoise", "--hot-keys", "--callback-ms", "5"], "--denoise, --hot-keys"),
+        (["--json", "--denoise", "--hot-keys", "--device-buffer-ms", "5"], "--denoise, --hot-keys"),
         (["--hot-key", "mute=f8", "--screenshot", "view.svg"], "--hot-key, --screenshot"),
         (["--gain-db", "0"], "--gain-db"),
     ],

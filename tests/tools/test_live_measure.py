@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_up_device import made_up_device
 
 
-def spec(name: str, direction: Direction, frames: int = 480) -> StreamSpec:
-    return StreamSpec(made_up_device(name, inputs=1), direction, 48000, frames)
+def spec(name: str, direction: Direction, buffer_ms: float | None = 10.0) -> StreamSpec:
+    return StreamSpec(made_up_device(name, inputs=1), direction, 48000, buffer_ms)
 
 
 MICROPHONE, SPEAKERS = spec("microphone", "input"), spec("speakers", "output")
@@ -46,7 +46,7 @@ def test_it_is_remembered_for_this_pair_and_these_settings(runs: list[LoopDelay]
     assert measured_delay_ms(spec("other", "input"), SPEAKERS) == 50.0
     for source, output in (
         (spec("third", "input"), SPEAKERS),
-        (spec("microphone", "input", 240), spec("speakers", "output", 240)),
+        (spec("microphone", "input", None), spec("speakers", "output", None)),
         (replace(MICROPHONE, rate=44100), SPEAKERS),
         (replace(MICROPHONE, exclusive=True), replace(SPEAKERS, exclusive=True)),
     ):

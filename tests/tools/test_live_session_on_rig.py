@@ -120,7 +120,7 @@ def control(pulse_rig: PulseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monitor=None,
         voice="off",
         device="auto",
-        callback_ms=10.0,
+        device_buffer_ms=None,
         exclusive=False,
         channel=0,
         denoise=False,

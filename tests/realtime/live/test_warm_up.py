@@ -37,7 +37,7 @@ def compiled():
     }
 
 before = compiled()
-output = OutputLane.allocate(48000, 48000, 20, 30.0, 21.0)
+output = OutputLane.allocate(48000, 48000, 20, 9.0, 30.0)
 loop = LiveLoop(engine, InputLane.allocate(48000, 48000, 20), [output], chain)
 speech = np.load(sys.argv[1])
 out = np.zeros((480, 2), dtype=np.float32)
