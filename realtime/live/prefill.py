@@ -9,6 +9,7 @@ import numpy as np
 from ...kernels.errors import ParameterError
 
 MARGIN_MS = 2.0
+BLOCK_MARGIN = 1.5  # over the slowest block of the warm-up: in half an hour there are slower ones
 GROWTH_STEP_MS = 5.0
 MAX_MS = 250.0
 _KEPT_BLOCKS = 6000  # 2 minutes at 20 ms
@@ -72,7 +73,7 @@ class PrefillTarget:
     def begin(self, callback_in_ms: float, callback_out_ms: float, now_s: float) -> None:
         """Both devices run, and call at these intervals."""
         self.floor_ms = callback_in_ms + callback_out_ms + MARGIN_MS
-        worked_out_ms = min(self.floor_ms + self.slowest_block_ms, MAX_MS)
+        worked_out_ms = min(self.floor_ms + BLOCK_MARGIN * self.slowest_block_ms, MAX_MS)
         self.first_ms = self.ms = worked_out_ms if self.wanted_ms is None else self.wanted_ms
         self.last_shortage_s = now_s
 
@@ -106,7 +107,7 @@ class PrefillTarget:
             now_s: The time.
         """
         self.last_shortage_s = now_s
-        if self.for_blocks_ms - slow_block_ms < _RELEASED_MS:
+        if self.for_blocks_ms - BLOCK_MARGIN * slow_block_ms < _RELEASED_MS:
             return 0.0
         self.ms -= _RELEASED_MS
         return _RELEASED_MS

@@ -16,7 +16,9 @@ log = logging.getLogger(__name__)
 
 _HIGH_PRIORITY_CLASS = 0x80
 _QOS_CLASS_USER_INTERACTIVE = 0x21
-_REALTIME_PRIORITY = 2  # sound servers run at 5 and more
+# Real time on Linux; sound servers run at 5 and more.
+CALLBACKS = 4
+RENDERING = 2
 _NICE = -11
 
 
@@ -41,8 +43,11 @@ def raise_priority() -> str:
     return f"nice {_NICE}"
 
 
-def raise_thread_priority() -> str:
-    """Ask the same for the calling thread, which renders: real time, below the sound server.
+def raise_thread_priority(priority: int) -> str:
+    """Ask for real time for the calling thread, and those that it starts from now on (Linux).
+
+    Args:
+        priority: `CALLBACKS` or `RENDERING`.
 
     Returns:
         What was granted, for people; empty for nothing.
@@ -50,10 +55,10 @@ def raise_thread_priority() -> str:
     if not sys.platform.startswith("linux"):
         return ""
     try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_REALTIME_PRIORITY))
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
     except PermissionError:
         return ""
-    return f"SCHED_RR {_REALTIME_PRIORITY}"
+    return f"SCHED_RR {priority}"
 
 
 def settle_memory() -> None:

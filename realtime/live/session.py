@@ -19,7 +19,7 @@ from ..device import rescan
 from .chain import Chain
 from .loop import InputLane, LiveLoop, OutputLane
 from .prefill import check_block_time
-from .priority import raise_priority, raise_thread_priority, settle_memory
+from .priority import CALLBACKS, RENDERING, raise_priority, raise_thread_priority, settle_memory
 from .recorder import Recorder
 from .report import Report
 from .settings import (
@@ -147,7 +147,6 @@ class Session:
         self._tell_wishes()
         self._report.state("running")
         settle_memory()
-        log.info("the rendering thread: %s", raise_thread_priority() or "as the process")
         next_commands = next_status = 0.0
         last_turn_s = clock_through_sleep_s()
         try:
@@ -206,6 +205,13 @@ class Session:
         """
         lanes: list[InputLane | OutputLane] = [self._loop.source, *self._loop.outputs]
         self._monitor_cause = ""
+        raise_thread_priority(CALLBACKS)  # PortAudio's threads take it over from the one that starts them
+        try:
+            self._open_all(lanes)
+        finally:
+            log.info("the rendering thread: %s", raise_thread_priority(RENDERING) or "as the process")
+
+    def _open_all(self, lanes: list[InputLane | OutputLane]) -> None:
         for number, (spec, lane) in enumerate(zip(self._specs, lanes, strict=True)):
             try:
                 if spec.device.stable_name in self._absent:
