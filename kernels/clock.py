@@ -65,16 +65,24 @@ class DeviceClock:
     def reached_s(self, total: int) -> float:
         """When the callback came that ended with so many samples or more: not smoothed.
 
-        Before the callbacks that are remembered it is the time of the first of these; 0 if there was none.
+        That of the first callback that is remembered, if it was before that, and of the last, if it is yet to come; 0
+        if there was none.
         """
         return float(_reached(self.state, self.newest, total))
 
-    @property
-    def interval_s(self) -> float:
-        """Time between callbacks, the median over time: of a device that calls thrice at once, from burst to burst."""
+    def interval_s(self, since_s: float) -> float:
+        """Time between callbacks, the median over time: of a device that calls thrice at once, from burst to burst.
+
+        Args:
+            since_s: Callbacks before that do not count, nor do those that are not remembered any more.
+
+        Returns:
+            Seconds; 0 if there were not two of them.
+        """
         count = min(int(self.state[_TICKS]), len(self.newest))
-        gaps = np.sort(np.diff(np.sort(self.newest[:count, 0])))
-        return float(gaps[np.searchsorted(np.cumsum(gaps), gaps.sum() / 2.0)]) if len(gaps) else 0.0
+        times_s = np.sort(self.newest[:count, 0])
+        gaps_s = np.sort(np.diff(times_s[times_s >= since_s]))
+        return float(gaps_s[np.searchsorted(np.cumsum(gaps_s), gaps_s.sum() / 2.0)]) if len(gaps_s) else 0.0
 
     @property
     def is_running(self) -> bool:

@@ -29,12 +29,35 @@ from ..realtime.live.settings import SetBypass
 from ..realtime.live.warm_up import speech_like
 from .bench import machine
 from .bench_sinks import RATE, BenchSinks, bench_sinks, started
+from .bench_stalls import Stalls, stall_watch
 from .devices import choose_input, choose_output, list_devices
 from .live_command import LiveOptions, live_settings
 
 BLOCKS_MS = (20, 40, 100)
+_COLUMNS = (
+    ("block", "block_ms"),
+    ("measured", "measured_ms"),
+    ("displayed", "displayed_ms"),
+    ("shortages", "shortages"),
+    ("by blocks", "own_shortages"),
+    ("in stalls", "shortages_in_stalls"),
+    ("starved ms", "starved_ms"),
+    ("lost ms", "lost_ms"),
+    ("faded frames", "faded_frames"),
+    ("a minute", "faded_frames_per_minute"),
+    ("in stalls", "faded_frames_in_stalls"),
+    ("lost by rig", "rig_lost_frames"),
+    ("stalls", "stalls"),
+    ("longest", "longest_stall_ms"),
+    ("p50", "p50_ms"),
+    ("p99", "p99_ms"),
+    ("max", "max_ms"),
+    ("ppm", "drift_ppm"),
+    ("CPU share", "cpu_share"),
+)
 _SETTLE_S = 4.0  # clocks and start-up
 _AFTERWARDS_S = 0.7  # longest delay
+_POLL_S = 0.05
 _FRAME = RATE // 100
 _SILENT_RUN = RATE // 1000  # samples of digital silence in a row that no voice makes, only a shortage
 _LOUD = 0.03  # RMS
@@ -42,7 +65,9 @@ _LOUD = 0.03  # RMS
 FloatArray = NDArray[np.float32]
 
 
-def bench_live(seconds: float, voice: str, blocks_ms: list[int], load: int, as_json: bool) -> int:
+def bench_live(
+    seconds: float, voice: str, blocks_ms: list[int], buffer_ms: float | None, load: int, as_json: bool
+) -> int:
     """Run the benchmark. Returns the exit code.
 
     Raises:
@@ -50,12 +75,12 @@ def bench_live(seconds: float, voice: str, blocks_ms: list[int], load: int, as_j
     """
     signal.signal(signal.SIGTERM, _interrupt)
     rows: list[dict[str, Any]] = []
-    with bench_sinks() as sinks, _busy(load):
+    with bench_sinks() as sinks, _busy(load), stall_watch() as stalls:
         rig_ms = _pass_through_ms(sinks)
         for block_ms in blocks_ms:
             if not as_json:
                 click.echo(f"block {block_ms} ms ...", err=True)
-            rows.append(_row(sinks, seconds, voice, block_ms))
+            rows.append(_row(sinks, stalls, seconds, voice, block_ms, buffer_ms))
     told = {"machine": machine("cpu"), "voice": voice, "seconds": seconds, "load": load, "rig_pass_through_ms": rig_ms}
     if as_json:
         click.echo(json.dumps({**told, "rows": rows}, indent=1))
@@ -89,22 +114,32 @@ def _pass_through_ms(sinks: BenchSinks) -> float | None:
     return None if delay_ms is None else round(delay_ms, 1)
 
 
-def _say(sinks: BenchSinks, samples: FloatArray, control: LiveControl | None = None) -> list[float]:
-    """Speak until it has come out of the cable; returns the totals that the session displayed meanwhile."""
-    totals = []
+def _say(sinks: BenchSinks, samples: FloatArray, control: LiveControl | None = None) -> tuple[list[float], list[float]]:
+    """Speak until it has come out of the cable.
+
+    Returns:
+        The totals that the session displayed meanwhile, in ms, and when it counted shortages, on `time.monotonic`.
+    """
+    totals: list[float] = []
+    short_s: list[float] = []
+    shortages = control.status()["shortages"] if control is not None else 0
     process = sinks.say(samples)
+    ended_s = 0.0
     try:
-        while process.poll() is None:
+        while not ended_s or time.monotonic() < ended_s + _AFTERWARDS_S:
+            if process.poll() is not None:
+                ended_s = ended_s or time.monotonic()
             if control is not None:
                 status = control.status()
                 control.check(status)
                 totals.append(float(status["total_ms"]))
-            time.sleep(0.1)
+                short_s += [time.monotonic()] * (status["shortages"] - shortages)
+                shortages = status["shortages"]
+            time.sleep(_POLL_S)
     finally:
         process.kill()
         process.wait()
-    time.sleep(_AFTERWARDS_S)
-    return totals
+    return totals, short_s
 
 
 def sweep_delays_ms(said: FloatArray, heard: FloatArray) -> list[float]:
@@ -124,14 +159,14 @@ def sweep_delays_ms(said: FloatArray, heard: FloatArray) -> list[float]:
     return delays_ms
 
 
-def faded_frames(said: FloatArray, heard: FloatArray, delay_ms: float) -> int:
-    """Frames of 10 ms in which something loud was said and digital silence came out."""
+def faded_frames(said: FloatArray, heard: FloatArray, delay_ms: float) -> NDArray[np.int64]:
+    """Numbers of the frames of 10 ms in which something loud was said and digital silence came out."""
     shift = round(delay_ms * RATE / 1000.0)
     frames = min(len(said), len(heard) - shift) // _FRAME
     if frames < 1:
-        return 0
+        return np.zeros(0, dtype=np.int64)
     loud = np.sqrt(np.mean(said[: frames * _FRAME].reshape(frames, _FRAME) ** 2, axis=1)) > _LOUD
-    return int(np.sum(loud & _has_silent_run(heard[shift : shift + frames * _FRAME].reshape(frames, _FRAME))))
+    return np.flatnonzero(loud & _has_silent_run(heard[shift : shift + frames * _FRAME].reshape(frames, _FRAME)))
 
 
 def _has_silent_run(frames: FloatArray) -> NDArray[np.bool_]:
@@ -150,7 +185,9 @@ def lost_by_rig(said: FloatArray) -> int:
     return int(np.sum(_has_silent_run(inside[: frames * _FRAME].reshape(frames, _FRAME))))
 
 
-def _row(sinks: BenchSinks, seconds: float, voice: str, block_ms: int) -> dict[str, Any]:
+def _row(
+    sinks: BenchSinks, stalls: Stalls, seconds: float, voice: str, block_ms: int, buffer_ms: float | None
+) -> dict[str, Any]:
     """One session."""
     devices = list_devices(again=True)
     options = LiveOptions(
@@ -162,7 +199,7 @@ def _row(sinks: BenchSinks, seconds: float, voice: str, block_ms: int) -> dict[s
         block_ms=block_ms,
         lookahead_ms=None,
         context_ms=None,
-        device_buffer_ms=None,
+        device_buffer_ms=buffer_ms,
         prefill_ms=None,
         exclusive=False,
         channel=0,
@@ -177,35 +214,44 @@ def _row(sinks: BenchSinks, seconds: float, voice: str, block_ms: int) -> dict[s
         control.send(SetBypass(True))
         time.sleep(0.2)
         with sinks.record() as recording:
-            totals = _say(sinks, sweeps(RATE), control)
+            totals, _ = _say(sinks, sweeps(RATE), control)
         delays_ms = sweep_delays_ms(*recording.samples)
         control.send(SetBypass(False))
         time.sleep(0.2)
         before, cpu_before, began = control.status(), _cpu_s(control.process_id), time.monotonic()
         with sinks.record() as recording:
-            _say(sinks, speech_like(seconds, RATE), control)
+            _, short_s = _say(sinks, speech_like(seconds, RATE), control)
         status, cpu, elapsed = control.status(), _cpu_s(control.process_id), time.monotonic() - began
     said, heard = recording.samples
     measured, displayed = agreed_ms(delays_ms, TRIES), statistics.median(totals)
-    minutes = elapsed / 60.0
+    delay_ms = displayed if measured is None else measured
+    faded = faded_frames(said, heard, delay_ms)
+    faded_s = recording.began_s + (faded * _FRAME) / RATE + delay_ms / 1000.0
+    stalled_s = stalls.between(began, began + elapsed)
 
-    def per_minute(name: str, scale: float = 1.0) -> float:
-        return round(float(scale * (status[name] - before[name]) / minutes), 2)
+    def counted(name: str, scale: float = 1.0) -> float:
+        return round(scale * (status[name] - before[name]), 1)
 
     return {
         "block_ms": block_ms,
+        "seconds": round(elapsed, 1),
         "measured_ms": None if measured is None else round(measured, 1),
         "measured_spread_ms": round(float(np.ptp(delays_ms)), 2) if delays_ms else None,
         "displayed_ms": round(displayed, 1),
         "device_ms": round(status["device_ms"], 1),
         "prefill_ms": round(status["prefill_ms"], 1),
-        "shortages_per_minute": per_minute("shortages"),
-        "own_shortages_per_minute": per_minute("own_shortages"),
-        "starved_ms_per_minute": per_minute("starved_samples", 1000.0 / RATE),
-        "lost_ms_per_minute": per_minute("lost_samples", 1000.0 / RATE),
-        "late_blocks_per_minute": per_minute("late_blocks"),
-        "faded_frames": faded_frames(said, heard, displayed if measured is None else measured),
+        "shortages": counted("shortages", 1),
+        "own_shortages": counted("own_shortages", 1),
+        "shortages_in_stalls": stalls.near(short_s) if stalls.is_known else None,
+        "starved_ms": counted("starved_samples", 1000.0 / RATE),
+        "lost_ms": counted("lost_samples", 1000.0 / RATE),
+        "late_blocks": counted("late_blocks", 1),
+        "faded_frames": len(faded),
+        "faded_frames_per_minute": round(60.0 * len(faded) / elapsed, 2),
+        "faded_frames_in_stalls": stalls.near(list(faded_s)) if stalls.is_known else None,
         "rig_lost_frames": lost_by_rig(said),
+        "stalls": len(stalled_s) if stalls.is_known else None,
+        "longest_stall_ms": round(1000.0 * max(stalled_s, default=0.0), 1) if stalls.is_known else None,
         "p50_ms": round(status["block_p50_ms"], 2),
         "p99_ms": round(status["block_p99_ms"], 2),
         "max_ms": round(status["block_max_ms"], 2),
@@ -228,45 +274,16 @@ def _print_table(told: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     beside = f", {told['load']} busy processes beside it" if told["load"] else ""
     table = Table(
         title=f"{told['machine']}; voice {told['voice']}, {told['seconds']:g} s of speech a row{beside}",
-        caption="Delay from mouth to cable in ms; times of blocks in ms; losses a minute. Without altervox, through "
-        f"the sound server's own tools, sound takes {_or_none(told['rig_pass_through_ms'])} ms.",
+        caption="Delay from mouth to cable in ms; times of blocks in ms. In stalls: of these, those beside a pause of "
+        "the machine itself. Faded frames are 10 ms each. Without altervox, through the sound server's own tools, "
+        f"sound takes {_or_none(told['rig_pass_through_ms'])} ms.",
     )
-    for heading in (
-        "block",
-        "measured",
-        "displayed",
-        "shortages",
-        "by blocks",
-        "starved ms",
-        "lost ms",
-        "faded frames",
-        "lost by rig",
-        "p50",
-        "p99",
-        "max",
-        "ppm",
-        "CPU %",
-    ):
+    for heading, _ in _COLUMNS:
         table.add_column(heading, justify="right")
     for row in rows:
-        table.add_row(
-            str(row["block_ms"]),
-            _or_none(row["measured_ms"]),
-            f"{row['displayed_ms']:.1f}",
-            f"{row['shortages_per_minute']:.1f}",
-            f"{row['own_shortages_per_minute']:.1f}",
-            f"{row['starved_ms_per_minute']:.0f}",
-            f"{row['lost_ms_per_minute']:.0f}",
-            str(row["faded_frames"]),
-            str(row["rig_lost_frames"]),
-            f"{row['p50_ms']:.1f}",
-            f"{row['p99_ms']:.1f}",
-            f"{row['max_ms']:.1f}",
-            f"{row['drift_ppm']:+.0f}",
-            f"{100 * row['cpu_share']:.0f}",
-        )
+        table.add_row(*(_or_none(row[name]) for _, name in _COLUMNS))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
 def _or_none(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+    return "-" if value is None else str(value) if isinstance(value, int) else f"{value:.1f}"

@@ -41,12 +41,14 @@ class Recording:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self._parts: list[bytes] = []
+        self.began_s = 0.0  # on the clock `time.monotonic`
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         while part := os.read(self._process.stdout.fileno(), 1 << 16):
+            self.began_s = self.began_s or time.monotonic()
             self._parts.append(part)
 
     def wait_for_start(self) -> None:

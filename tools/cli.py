@@ -291,14 +291,19 @@ def bench_stream(
 @click.option("--seconds", type=click.FloatRange(1, 3600), default=20.0, show_default=True, help="Speech per row.")
 @click.option("--voice", default="woman", show_default=True, help="Name in `altervox voices`, or path of a .pth.")
 @click.option("--block-ms", "blocks_ms", type=click.IntRange(20, 500), multiple=True, help="Else 20, 40 and 100.")
+@click.option(
+    "--device-buffer-ms", "buffer_ms", type=click.FloatRange(2, 200), help="As of altervox live; 15 unless told."
+)
 @click.option("--load", type=click.IntRange(0, 256), default=0, help="Busy processes beside it, as a game would be.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def bench_live(seconds: float, voice: str, blocks_ms: tuple[int, ...], load: int, as_json: bool) -> int:
+def bench_live(
+    seconds: float, voice: str, blocks_ms: tuple[int, ...], buffer_ms: float | None, load: int, as_json: bool
+) -> int:
     """Speak into a virtual microphone, listen at a virtual cable: delay, losses, block times (Linux)."""
     from .bench_live import BLOCKS_MS
     from .bench_live import bench_live as run
 
-    return run(seconds, voice, list(blocks_ms) or list(BLOCKS_MS), load, as_json)
+    return run(seconds, voice, list(blocks_ms) or list(BLOCKS_MS), buffer_ms, load, as_json)
 
 
 @bench.command("accuracy")

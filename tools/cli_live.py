@@ -36,7 +36,7 @@ _MEASURE_OPTIONS = ("measure", "source", "output", "device_buffer_ms", "channel"
     "--device-buffer-ms",
     type=click.FloatRange(2, 200),
     help="How much sound each device holds: less is less delay, more outlasts longer pauses of the system. "
-    "10 with PulseAudio and PipeWire, else what the system suggests.",
+    "15 with PulseAudio and PipeWire, else what the system suggests.",
 )
 @click.option("--prefill-ms", type=click.FloatRange(1, 250), help="Output held ready; else measured at the start.")
 @click.option("--exclusive", is_flag=True, help="Keep other programs off the devices (WASAPI, Core Audio).")

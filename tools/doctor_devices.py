@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..kernels.errors import AudioDeviceError
 from ..realtime.device import AudioDevice, load_sounddevice
+from ..realtime.live.priority import CALLBACKS
 from .devices import list_devices
 from .devices_cables import how_to_get_a_cable
 from .devices_pulse import pulse_devices, server_name
@@ -18,7 +19,6 @@ from .doctor import Check
 CABLE_RATE = 48_000
 CPUS = Path("/sys/devices/system/cpu")
 SOUND_CARDS = Path("/dev/snd")
-_RTKIT = Path("/usr/share/dbus-1/system-services/org.freedesktop.RealtimeKit1.service")
 _CONSENT = r"Software\Microsoft\Windows\CurrentVersion\CapabilityAccessManager\ConsentStore\microphone"
 _SET_RATE = {
     "win32": "run mmsys.cpl; on Playback and on Recording: the cable, Properties, Advanced, 48000 Hz",
@@ -175,25 +175,26 @@ def priority_checks() -> Iterator[Check]:
     import resource
 
     _, allowed = resource.getrlimit(resource.RLIMIT_RTPRIO)
-    yield realtime_check(allowed, os.geteuid() == 0, _RTKIT.exists())
+    yield realtime_check(allowed, os.geteuid() == 0)
     yield governor_check(CPUS)
 
 
-def realtime_check(allowed: int, is_root: bool, has_rtkit: bool) -> Check:
+def realtime_check(allowed: int, is_root: bool) -> Check:
     """Whether Linux grants real-time priority.
 
     Args:
         allowed: Highest priority that this user may take (RLIMIT_RTPRIO), 0 for none, -1 for any.
         is_root: Root may always.
-        has_rtkit: rtkit is installed, which grants it to those who ask.
     """
-    if is_root or allowed != 0:
+    if is_root or allowed < 0 or allowed >= CALLBACKS:
         limit = f", up to {allowed}" if allowed > 0 and not is_root else ""
         return Check("priority", "ok", f"real-time priority may be taken{limit}")
-    if has_rtkit:
-        return Check("priority", "ok", "real-time priority through rtkit")
-    remedy = 'sudo apt install rtkit, or put "@audio - rtprio 95" into /etc/security/limits.d/audio.conf; log in again'
-    return Check("priority", "warning", "no real-time priority (RLIMIT_RTPRIO is 0) and no rtkit", remedy)
+    found = f"real-time priority {allowed} at most (RLIMIT_RTPRIO), callbacks want {CALLBACKS}"
+    remedy = (
+        'put "@audio - rtprio 95" into /etc/security/limits.d/audio.conf, yourself into that group '
+        "(sudo usermod -aG audio $USER), and log in again"
+    )
+    return Check("priority", "warning", found, remedy)
 
 
 def governor_check(folder: Path) -> Check:

@@ -33,7 +33,7 @@ from .live_actions import LiveActions
 from .live_measure import measure_devices, measured_delay_ms
 
 PREFERRED_RATE = 48000
-PULSE_BUFFER_MS = 10.0  # a device then adds 5 to 12 ms, and pauses of the system of some milliseconds are outlasted
+PULSE_BUFFER_MS = 15.0  # a device then adds 4 to 19 ms; pauses of the system of 11 ms are outlasted
 _KEYS_EVERY_S = 0.02
 _STATUS_EVERY_S = 0.1
 _ENVIRONMENT = ("ALSA_CONFIG_PATH", "PULSE_SERVER", "XDG_RUNTIME_DIR")
@@ -284,7 +284,8 @@ def _summary(status: dict[str, Any]) -> str:
     cause = f"; {status['cause']}" if status["state"] != "failed" and status["cause"] else ""  # else it is the error
     return (
         f"{status['seconds']:.0f} s, {status['blocks']} blocks, {status['late_blocks']} late, "
-        f"{status['shortages']} shortages ({status['starved_samples']} samples, {status['own_shortages']} by slow blocks), "
+        f"{status['shortages']} shortages ({status['starved_samples']} samples; {status['own_shortages']} by slow "
+        f"blocks), "
         f"{status['lost_samples']} samples lost; "
         f"block p50 {status['block_p50_ms']:.1f} p99 {status['block_p99_ms']:.1f} of {status['deadline_ms']:.0f} ms; "
         f"delay {status['total_ms']:.0f} ms{cause}"

@@ -86,7 +86,7 @@ def measured_delay_ms(source: StreamSpec, output: StreamSpec) -> float | None:
     key = _key(source, output)
     for entry in _entries():
         delay = entry.get("delay_ms")
-        if isinstance(delay, int | float) and all(entry.get(name) == value for name, value in key.items()):
+        if isinstance(delay, int | float) and _is_for(entry, key):
             return float(delay)
     return None
 
@@ -102,6 +102,11 @@ def _key(source: StreamSpec, output: StreamSpec) -> dict[str, str | float | bool
         "output_buffer_ms": output.buffer_ms,
         "exclusive": source.exclusive,
     }
+
+
+def _is_for(entry: dict[str, Any], key: dict[str, str | float | bool | None]) -> bool:
+    """Whether it was noted for this; a key that is missing is not None."""
+    return all(name in entry and entry[name] == value for name, value in key.items())
 
 
 def _told(measured: LoopDelay) -> dict[str, float | int | None]:
@@ -131,7 +136,7 @@ def _entries() -> list[dict[str, Any]]:
 
 def _remember(source: StreamSpec, output: StreamSpec, delay_ms: float) -> None:
     key, path = _key(source, output), _path()
-    others = [entry for entry in _entries() if any(entry.get(name) != value for name, value in key.items())]
+    others = [entry for entry in _entries() if not _is_for(entry, key)]
     entry = {**key, "delay_ms": round(delay_ms, 2), "measured": time.strftime("%Y-%m-%d")}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -36,6 +36,7 @@ _OWING_S = 0.3  # after which what is owed will not come: the input device itsel
 _FAILURES_TOLERATED = 3  # blocks in a row that an engine may fail before it is left alone
 _SILENT_S = 3.0
 _OPENING_S = 0.5  # in which a device that has just opened takes audio in bursts: a pause would stay as delay
+_WATCHED_S = 0.4  # at the end of that: how often the devices call
 _SETTLE_S = 10.0  # until the clocks are smooth enough to hold on to
 _ROUGHLY_SMOOTH_S = 3.0  # until they are right within some milliseconds
 _TOO_LATE_MS = 20.0  # over the target: a device has paused, and that would stay as delay
@@ -120,7 +121,7 @@ class OutputLane:
         started_s: When it began to play.
         updated_s: When the lock was last updated.
         settled_s: When nothing was owed last.
-        timely_s: When there was no backlog last.
+        late_since_s: When a backlog was first seen; 0 while there is none.
     """
 
     playout: PlayoutState
@@ -141,7 +142,7 @@ class OutputLane:
     started_s: float = 0.0
     updated_s: float = 0.0
     settled_s: float = 0.0
-    timely_s: float = 0.0
+    late_since_s: float = 0.0
 
     @classmethod
     def allocate(
@@ -257,9 +258,10 @@ class LiveLoop:
         if recorder is not None:
             recorder.take(self._heard, self._rendered)
         for lane in self.outputs:
+            room_ms = lane.prefill.for_blocks_ms  # before a shortage lets it grow
             self._send(lane, now_s)
             answered_s = now_s + time.perf_counter() - started
-            self._judge_shortages(lane, answered_s - source.clock.reached_s(source.taken))
+            self._judge_shortages(lane, room_ms, answered_s - source.clock.reached_s(source.taken))
         self.blocks += 1
         self.times.note(time.perf_counter() - started)
         return True
@@ -340,7 +342,10 @@ class LiveLoop:
             waiting = self.source.capture.ring.available >= self.source.device_block
             if waiting or now_s - lane.opened_s < _OPENING_S:
                 return  # what has come while the devices opened would stay as delay
-            lane.prefill.begin(1000.0 * self.source.clock.interval_s, 1000.0 * lane.clock.interval_s, now_s)
+            intervals_s = [clock.interval_s(now_s - _WATCHED_S) for clock in (self.source.clock, lane.clock)]
+            if not all(intervals_s):
+                return  # one of them sleeps
+            lane.prefill.begin(*(1000.0 * interval_s for interval_s in intervals_s), now_s)
             lane.clock.restart()
             self.source.clock.restart()
             silence = int(lane.prefill.ms * lane.rate / 1000.0)
@@ -351,20 +356,21 @@ class LiveLoop:
         playout.ring.write(lane.stretched[:count])
         if not lane.is_started:
             lane.is_started = True
-            lane.started_s = lane.updated_s = lane.settled_s = lane.timely_s = now_s
+            lane.started_s = lane.updated_s = lane.settled_s = now_s
             playout.allowed[0] = int(lane.prefill.may_grow_ms * lane.rate / 1000.0)
             playout.started[0] = 1
 
-    def _judge_shortages(self, lane: OutputLane, answer_s: float) -> None:
+    def _judge_shortages(self, lane: OutputLane, room_ms: float, answer_s: float) -> None:
         """Whose fault it is if this block came too late: ours, or that of a device that gave late or took early.
 
         Args:
             lane: That the block was just written to.
+            room_ms: That the prefill had for blocks.
             answer_s: From the callback that completed the block's input to now.
         """
         shortages = int(lane.playout.counters[STARVATIONS])
         if shortages != lane.shortages_judged:
-            if 1000.0 * answer_s > lane.prefill.for_blocks_ms:
+            if 1000.0 * answer_s > max(room_ms, lane.prefill.slowest_block_ms):
                 lane.own_shortages += shortages - lane.shortages_judged
             lane.shortages_judged = shortages
 
@@ -387,8 +393,8 @@ class LiveLoop:
         level = self.level(lane, now_s)
         if lane.playout.owed == 0:
             lane.settled_s = now_s
-        if level - lock.target < _TOO_LATE_MS * per_ms:
-            lane.timely_s = now_s
+        is_late = level - lock.target > _TOO_LATE_MS * per_ms
+        lane.late_since_s = (lane.late_since_s or now_s) if is_late else 0.0
         if now_s - lane.settled_s > _OWING_S and level < lock.target:
             self._send_silence(lane, lock.target - level)
             lane.settled_s = now_s
@@ -398,7 +404,7 @@ class LiveLoop:
                 lane.playout.cut[0] += int(min(excess, lane.playout.ring.available))
                 level -= excess
             lock.start(level)
-        elif level - lock.target > _CUT_ABOVE_MS * per_ms or now_s - lane.timely_s > _BACKLOG_S:
+        elif level - lock.target > _CUT_ABOVE_MS * per_ms or (is_late and now_s - lane.late_since_s > _BACKLOG_S):
             lane.playout.cut[0] += int(min(level - lock.target, lane.playout.ring.available))
         else:
             lock.update(level, now_s - lane.updated_s)

@@ -72,7 +72,7 @@ class PrefillTarget:
 
     def begin(self, callback_in_ms: float, callback_out_ms: float, now_s: float) -> None:
         """Both devices run, and call at these intervals."""
-        self.floor_ms = callback_in_ms + callback_out_ms + MARGIN_MS
+        self.floor_ms = min(callback_in_ms + callback_out_ms + MARGIN_MS, MAX_MS)
         worked_out_ms = min(self.floor_ms + BLOCK_MARGIN * self.slowest_block_ms, MAX_MS)
         self.first_ms = self.ms = worked_out_ms if self.wanted_ms is None else self.wanted_ms
         self.last_shortage_s = now_s

@@ -47,18 +47,26 @@ def raise_thread_priority(priority: int) -> str:
     """Ask for real time for the calling thread, and those that it starts from now on (Linux).
 
     Args:
-        priority: `CALLBACKS` or `RENDERING`.
+        priority: `CALLBACKS` or `RENDERING`; what the limits allow of it is taken.
 
     Returns:
         What was granted, for people; empty for nothing.
     """
     if not sys.platform.startswith("linux"):
         return ""
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
-    except PermissionError:
-        return ""
-    return f"SCHED_RR {priority}"
+    for granted in range(priority, 0, -1):
+        try:
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(granted))
+        except PermissionError:
+            continue
+        return f"SCHED_RR {granted}"
+    return ""
+
+
+def lower_thread_priority() -> None:
+    """Take what `raise_thread_priority` gave from the calling thread, which has time, and took it over (Linux)."""
+    if sys.platform.startswith("linux"):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def settle_memory() -> None:

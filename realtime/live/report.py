@@ -32,16 +32,15 @@ class Report:
         chain: Of the session.
     """
 
-    def __init__(
-        self, status: LiveStatus, settings: LiveSettings, engine: SwappableEngine, chain: Chain
-    ) -> None:
+    def __init__(self, status: LiveStatus, settings: LiveSettings, engine: SwappableEngine, chain: Chain) -> None:
         self._status = status
         self._engine = engine
         self._chain = chain
         self._block_ms = float(settings.config.block_ms)
         self._started_s = time.perf_counter()
         self._levels_ms: deque[float] = deque(maxlen=_SHOWN_OVER)
-        self._shortages = self._own_shortages = self._starved_samples = self._lost_samples = 0  # of lanes that are no more
+        # Of lanes that are no more:
+        self._shortages = self._own_shortages = self._starved_samples = self._lost_samples = 0
 
     def state(self, state: str, cause: str = "") -> None:
         """Tell that the state is another one, out of `STATES`, and why."""
@@ -94,7 +93,7 @@ class Report:
         Args:
             loop: The one that runs.
             now_s: The time on the clock that the callbacks tick with.
-            device_in_ms: Of the microphone, as PortAudio reports it.
+            device_in_ms: Of the microphone, see `OpenStream.delay_ms`.
             device_out_ms: The same of the cable.
             measured_ms: Of both devices, if it was measured.
         """

@@ -205,7 +205,8 @@ class Session:
         """
         lanes: list[InputLane | OutputLane] = [self._loop.source, *self._loop.outputs]
         self._monitor_cause = ""
-        raise_thread_priority(CALLBACKS)  # PortAudio's threads take it over from the one that starts them
+        # PortAudio's threads take the priority over from the one that starts them.
+        log.info("the callbacks: %s", raise_thread_priority(CALLBACKS) or "as the process")
         try:
             self._open_all(lanes)
         finally:

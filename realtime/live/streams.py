@@ -18,6 +18,7 @@ from .loop import InputLane, OutputLane
 
 log = logging.getLogger(__name__)
 
+_WATCHED_S = 2.0
 STALLED_S = 1.5  # without a callback a device counts as gone
 
 
@@ -38,8 +39,8 @@ class StreamSpec:
         device: Which.
         direction: "input" or "output".
         rate: Hz.
-        buffer_ms: How much sound the device is asked to hold; None for what the host API calls low. How much it gives or
-            takes at a time is left to it: any other number would leave a remainder waiting in front of each callback.
+        buffer_ms: How much sound the device is asked to hold; None for what the host API calls low. How much it gives
+            or takes at a time is left to it: another number would leave a remainder waiting in front of each callback.
         channel: Of an input, from 0.
         exclusive: Keep other programs off, where the host API can.
         channel_selectors: Of an ASIO or Core Audio device.
@@ -104,7 +105,7 @@ class OpenStream:
         reported_ms = float(self._stream.latency) * 1000.0
         if self.spec.device.host_api != PULSE:
             return reported_ms
-        waiting_ms = 1000.0 * self._lane.clock.interval_s
+        waiting_ms = 1000.0 * self._lane.clock.interval_s(time.perf_counter() - _WATCHED_S)
         return waiting_ms if isinstance(self._lane, InputLane) else reported_ms + waiting_ms
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ...kernels.errors import AltervoxError
+from .priority import lower_thread_priority
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -46,6 +47,7 @@ class VoiceChange:
                 self._thread.start()
 
     def _work(self) -> None:
+        lower_thread_priority()
         while True:
             with self._lock:
                 if not self._wanted:

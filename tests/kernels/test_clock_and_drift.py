@@ -76,6 +76,24 @@ def test_when_a_sample_came_is_known_as_it_was() -> None:
     assert 1.0 < clock.reached_s(480) < 1000.0  # long forgotten: the oldest that is remembered
 
 
+@pytest.mark.parametrize(
+    ("times_s", "interval_s"),
+    [
+        (np.arange(300) * 0.004, 0.004),  # more than are remembered
+        (np.repeat(np.arange(30) * 0.021, 5), 0.021),  # five at once
+        (np.append(np.arange(100) * 0.004, 0.42 + np.arange(20) * 0.004), 0.004),  # a single pause
+        (np.array([0.9]), 0.0),
+        (np.zeros(0), 0.0),
+    ],
+)
+def test_how_often_a_device_calls(times_s: np.ndarray, interval_s: float) -> None:
+    clock = DeviceClock.allocate(RATE)
+    for at in times_s:
+        clock.tick(at, 192)
+    assert clock.interval_s(0.0) == pytest.approx(interval_s)
+    assert clock.interval_s(times_s.max(initial=0.0) + 0.1) == 0.0
+
+
 def sine(seconds: float, hz: float = 997.0) -> np.ndarray:
     return np.sin(2 * np.pi * hz * np.arange(int(seconds * RATE)) / RATE).astype(np.float32)
 

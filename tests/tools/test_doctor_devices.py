@@ -136,17 +136,17 @@ def test_a_cable_is_neither_microphone_nor_output(server: PulseServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("allowed", "is_root", "has_rtkit", "status", "words"),
+    ("allowed", "is_root", "status", "words"),
     [
-        (0, False, False, "warning", "no real-time priority"),
-        (0, False, True, "ok", "rtkit"),
-        (0, True, False, "ok", "may be taken"),
-        (95, False, False, "ok", "up to 95"),
-        (-1, False, False, "ok", "may be taken"),
+        (0, False, "warning", "real-time priority 0 at most"),
+        (3, False, "warning", "callbacks want 4"),
+        (0, True, "ok", "may be taken"),
+        (95, False, "ok", "up to 95"),
+        (-1, False, "ok", "may be taken"),
     ],
 )
-def test_realtime_priority(allowed: int, is_root: bool, has_rtkit: bool, status: str, words: str) -> None:
-    check = realtime_check(allowed, is_root, has_rtkit)
+def test_realtime_priority(allowed: int, is_root: bool, status: str, words: str) -> None:
+    check = realtime_check(allowed, is_root)
     assert check.status == status
     assert words in check.found
     assert "-1" not in check.found

@@ -24,6 +24,7 @@ RATE = 48000
 NOISE = np.random.default_rng(7).uniform(-0.3, 0.3, 2 * RATE).astype(np.float32)
 CASES = {"short": ("20", "30"), "longer blocks": ("60", "30"), "more prefill": ("20", "70")}  # block ms, prefill ms
 TRIES = 5
+EXACT_MS = 3.0  # within which the delay told is the true one
 
 
 def environment(rig: PulseServer, home: Path) -> dict[str, str]:
@@ -114,7 +115,7 @@ def sessions(pulse_rig: PulseServer, sinks: BenchSinks, tmp_path_factory: pytest
             medians[case] = ordered[(len(ordered) - 1) // 2]
         differences = [status["measured_ms"] - status["total_ms"] for status in medians.values()]
         print("measured less told, ms:", np.round(differences, 1))
-        if np.ptp(differences) < 5.0:
+        if np.abs(differences).max() < EXACT_MS:
             break
     return medians
 
@@ -125,8 +126,10 @@ def test_the_delay_changes_as_is_told(sessions: dict[str, Any]) -> None:
         measured = sessions[case]["measured_ms"] - short["measured_ms"]
         told = sessions[case]["total_ms"] - short["total_ms"]
         assert measured == pytest.approx(told, abs=5.0)
-        assert measured == pytest.approx(40.0, abs=15.0)  # 40 ms more were asked for; callbacks have their grain
-    assert not any(status["device_delay_is_measured"] for status in sessions.values())
+        assert measured == pytest.approx(40.0, abs=10.0)  # 40 ms more were asked for; callbacks have their grain
+    for status in sessions.values():
+        assert status["measured_ms"] == pytest.approx(status["total_ms"], abs=EXACT_MS)
+        assert not status["device_delay_is_measured"]
     assert short["device_ms"] == short["device_in_ms"] + short["device_out_ms"]
 
 
@@ -134,8 +137,8 @@ def test_devices_are_measured_and_the_result_is_used(
     pulse_rig: PulseServer, sinks: BenchSinks, cable_end: str, sessions: dict[str, Any], tmp_path: Path
 ) -> None:
     pair = ["--input", cable_end, "--output", sinks.cable, "--json"]
-    # What the sessions took beyond what altervox itself accounts for. Each opening of a device has a delay of its own,
-    # which on a busy machine differs by several milliseconds, so one measurement may be off: their median must not.
+    # What the sessions took beyond what altervox itself accounts for. A busy machine may disturb one measurement: their
+    # median must be right.
     devices = [status["measured_ms"] - status["total_ms"] + status["device_ms"] for status in sessions.values()]
     delays: list[float] = []
     for _ in range(TRIES):
@@ -143,15 +146,14 @@ def test_devices_are_measured_and_the_result_is_used(
         assert done.returncode == 0, done.stderr
         measured = json.loads(done.stdout)
         assert measured["gain_db"] == pytest.approx(0.0, abs=0.1)
-        assert (measured["reported_in_ms"], measured["reported_out_ms"]) == (
-            sessions["short"]["device_in_ms"],
-            sessions["short"]["device_out_ms"],
-        )
+        for side in ("in", "out"):
+            shown = sessions["short"][f"device_{side}_ms"]
+            assert measured[f"reported_{side}_ms"] == pytest.approx(shown, abs=1.0)
         delays.append(measured["delay_ms"])
         print("measured by itself, and in sessions, ms:", np.round(delays, 1), np.round(devices, 1))
-        if abs(np.median(delays) - np.median(devices)) < 8.0:
+        if abs(np.median(delays) - np.median(devices)) < EXACT_MS:
             break
-    assert float(np.median(delays)) == pytest.approx(float(np.median(devices)), abs=8.0)
+    assert float(np.median(delays)) == pytest.approx(float(np.median(devices)), abs=EXACT_MS)
 
     done = altervox(pulse_rig, tmp_path, "live", *pair, "--allow-loop", "--voice", "off", "--seconds", "1.5")
     assert done.returncode == 0, done.stderr
@@ -168,12 +170,12 @@ def test_a_cable_that_live_refuses_as_an_echo_is_what_measure_needs(pulse_rig: P
     )
     assert done.returncode == 0, done.stderr
     assert "played to Virtual Cable, heard at Virtual Cable Output" in done.stderr
-    assert "by PortAudio" in done.stdout
+    assert "from what PortAudio reports" in done.stdout
     noted = json.loads((tmp_path / "delays.json").read_text(encoding="utf-8"))
-    assert [(entry["input"], entry["output_rate"], entry["input_frames"]) for entry in noted] == [
-        ("PulseAudio: vcable_source", RATE, 480)
+    assert [(entry["input"], entry["output_rate"], entry["input_buffer_ms"]) for entry in noted] == [
+        ("PulseAudio: vcable_source", RATE, 15.0)
     ]
-    assert 5.0 < noted[0]["delay_ms"] < 100.0
+    assert noted[0]["delay_ms"] == pytest.approx(22.5, abs=5.0)
 
 
 def test_an_input_that_hears_nothing_is_one_sentence(pulse_rig: PulseServer, tmp_path: Path) -> None:
@@ -221,8 +223,8 @@ def test_faded_frames_are_those_that_fell_silent_while_someone_spoke() -> None:
 
     said = np.concatenate([NOISE, np.zeros(RATE, dtype=np.float32)])
     heard = np.concatenate([np.zeros(4800, dtype=np.float32), said])
-    assert faded_frames(said, heard, 100.0) == lost_by_rig(said) == 0
+    assert len(faded_frames(said, heard, 100.0)) == lost_by_rig(said) == 0
     heard[4800 + 48000 : 4800 + 48000 + 1200] = 0.0  # 25 ms, of which the last 5 are in a third frame
-    assert faded_frames(said, heard, 100.0) == 3
+    assert faded_frames(said, heard, 100.0).tolist() == [100, 101, 102]
     said[1000:1100] = 0.0
     assert lost_by_rig(said) == 1

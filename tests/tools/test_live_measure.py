@@ -97,3 +97,16 @@ def test_a_folder_that_cannot_be_written(
     runs.append(HEARD)
     with pytest.raises(OutputError, match="ALTERVOX_HOME"):
         measure_devices(MICROPHONE, SPEAKERS, as_json=False)
+
+
+def test_a_note_of_an_older_kind_is_for_nobody(runs: list[LoopDelay], tmp_path: Path) -> None:
+    """Callbacks of a fixed size made another delay; a device of another host API has no buffer of its own today."""
+    pair = spec("microphone", "input", None), spec("speakers", "output", None)
+    runs.append(HEARD)
+    measure_devices(*pair, as_json=False)
+    noted = json.loads((tmp_path / "delays.json").read_text(encoding="utf-8"))
+    for side in ("input", "output"):
+        del noted[0][f"{side}_buffer_ms"]
+        noted[0][f"{side}_frames"] = 480
+    (tmp_path / "delays.json").write_text(json.dumps(noted), encoding="utf-8")
+    assert measured_delay_ms(*pair) is None

@@ -112,6 +112,18 @@ def ramp(n: np.ndarray) -> np.ndarray:
     return (n % (1 << 22)) / (1 << 22)
 
 
+@pytest.mark.parametrize(("in_frames", "out_frames"), [(480, 480), (128, 441), (1024, 240)])
+@pytest.mark.parametrize("wanted_ms", [None, 55.0])
+def test_prefill_is_what_callbacks_and_blocks_need(in_frames: int, out_frames: int, wanted_ms: float | None) -> None:
+    sim = Simulation(in_frames=in_frames, out_frames=out_frames, prefill_ms=wanted_ms)
+    assert sim.lane.prefill.ms == 0.0
+    sim.run(2.0)
+    callbacks_ms = (in_frames + out_frames) / 48.0
+    assert sim.lane.prefill.floor_ms == pytest.approx(callbacks_ms + 2.0)
+    assert sim.lane.prefill.ms == pytest.approx(wanted_ms or callbacks_ms + 2.0 + 1.5 * 3.0)
+    assert sim.lane.prefill.first_ms == sim.lane.prefill.ms
+
+
 @pytest.mark.parametrize("block_ms", [20, 40, 100])
 @pytest.mark.parametrize(("in_frames", "out_frames"), [(480, 480), (128, 441), (1024, 240)])
 def test_steady_devices_lose_nothing(block_ms: int, in_frames: int, out_frames: int) -> None:
@@ -175,7 +187,7 @@ def test_devices_of_different_rates(in_rate: int, out_rate: int) -> None:
 @pytest.mark.parametrize("ppm", [-200.0, 200.0])
 def test_an_hour_of_drift(ppm: float) -> None:
     """Fill bounded, nothing dropped or doubled, the pitch off by no more than can be heard."""
-    sim = Simulation(40, in_ppm=ppm, engine=Identity(1920))
+    sim = Simulation(40, in_ppm=ppm, engine=Identity(1920), prefill_ms=24.0)  # of which nothing is given back
     sim.keep = False
     ratios: list[float] = []
     for minute in range(1, 61):
@@ -259,7 +271,11 @@ def test_input_that_the_device_loses_does_not_starve_the_output_for_ever(pause_s
 
 @pytest.mark.parametrize(
     ("fault", "times", "is_own"),
-    [("slow", (15.0, 15.02, 0.06), True), ("stalled_in", (15.0, 15.05), False), ("lost_in", (15.0, 15.05), False)],
+    [
+        ("slow", (15.0, 15.02, 0.06), True),
+        ("stalled_in", (15.0, 15.05), False),
+        ("lost_in", (15.0, 15.05), False),
+    ],
 )
 def test_whose_fault_a_shortage_is(fault: str, times: tuple[float, ...], is_own: bool) -> None:
     sim = Simulation()
