@@ -53,7 +53,7 @@ _COLUMNS = (
     ("p99", "p99_ms"),
     ("max", "max_ms"),
     ("ppm", "drift_ppm"),
-    ("CPU share", "cpu_share"),
+    ("CPU %", "cpu_percent"),
 )
 _SETTLE_S = 4.0  # clocks and start-up
 _AFTERWARDS_S = 0.7  # longest delay
@@ -229,8 +229,8 @@ def _row(
     faded_s = recording.began_s + (faded * _FRAME) / RATE + delay_ms / 1000.0
     stalled_s = stalls.between(began, began + elapsed)
 
-    def counted(name: str, scale: float = 1.0) -> float:
-        return round(scale * (status[name] - before[name]), 1)
+    def counted(name: str) -> int:
+        return int(status[name]) - int(before[name])
 
     return {
         "block_ms": block_ms,
@@ -240,12 +240,12 @@ def _row(
         "displayed_ms": round(displayed, 1),
         "device_ms": round(status["device_ms"], 1),
         "prefill_ms": round(status["prefill_ms"], 1),
-        "shortages": counted("shortages", 1),
-        "own_shortages": counted("own_shortages", 1),
+        "shortages": counted("shortages"),
+        "own_shortages": counted("own_shortages"),
         "shortages_in_stalls": stalls.near(short_s) if stalls.is_known else None,
-        "starved_ms": counted("starved_samples", 1000.0 / RATE),
-        "lost_ms": counted("lost_samples", 1000.0 / RATE),
-        "late_blocks": counted("late_blocks", 1),
+        "starved_ms": round(1000.0 * counted("starved_samples") / RATE, 1),
+        "lost_ms": round(1000.0 * counted("lost_samples") / RATE, 1),
+        "late_blocks": counted("late_blocks"),
         "faded_frames": len(faded),
         "faded_frames_per_minute": round(60.0 * len(faded) / elapsed, 2),
         "faded_frames_in_stalls": stalls.near(list(faded_s)) if stalls.is_known else None,
@@ -257,7 +257,7 @@ def _row(
         "max_ms": round(status["block_max_ms"], 2),
         "deadline_ms": status["deadline_ms"],
         "drift_ppm": round(status["drift_ppm"], 1),
-        "cpu_share": round((cpu - cpu_before) / elapsed, 3),
+        "cpu_percent": round(100.0 * (cpu - cpu_before) / elapsed, 1),
     }
 
 

@@ -342,10 +342,10 @@ class LiveLoop:
             waiting = self.source.capture.ring.available >= self.source.device_block
             if waiting or now_s - lane.opened_s < _OPENING_S:
                 return  # what has come while the devices opened would stay as delay
-            intervals_s = [clock.interval_s(now_s - _WATCHED_S) for clock in (self.source.clock, lane.clock)]
-            if not all(intervals_s):
+            in_s, out_s = (clock.interval_s(now_s - _WATCHED_S) for clock in (self.source.clock, lane.clock))
+            if not (in_s and out_s):
                 return  # one of them sleeps
-            lane.prefill.begin(*(1000.0 * interval_s for interval_s in intervals_s), now_s)
+            lane.prefill.begin(1000.0 * in_s, 1000.0 * out_s, now_s)
             lane.clock.restart()
             self.source.clock.restart()
             silence = int(lane.prefill.ms * lane.rate / 1000.0)
