@@ -35,6 +35,7 @@ _BACKLOG_S = 0.5  # as long as more than `_TOO_LATE_MS` may lie over the target
 _OWING_S = 0.3  # after which what is owed will not come: the input device itself has lost it
 _FAILURES_TOLERATED = 3  # blocks in a row that an engine may fail before it is left alone
 _SILENT_S = 3.0
+_DUE_APART = 0.99  # of a block: two are due that much after one another, however late the first has come
 _OPENING_S = 0.5  # in which a device that has just opened takes audio in bursts: a pause would stay as delay
 _WATCHED_S = 0.4  # at the end of that: how often the devices call
 _SETTLE_S = 10.0  # until the clocks are smooth enough to hold on to
@@ -82,6 +83,11 @@ class InputLane:
     samples: FloatArray = field(repr=False)
     taken: int = 0
     lost_seen: int = 0
+
+    @property
+    def block_s(self) -> float:
+        """How long a block lasts."""
+        return self.device_block / self.clock.nominal_rate
 
     @classmethod
     def allocate(cls, device_rate: int, engine_rate: int, block_ms: int, channel: int = 0) -> InputLane:
@@ -222,6 +228,7 @@ class LiveLoop:
         self.input_peak = self.output_peak = 0.0
         self._failures = 0
         self._silent_samples = 0
+        self._due_s = 0.0
         self._mute_gain = GainState()
         self._block, self._heard, self._rendered = np.zeros((3, engine.block_size), dtype=np.float32)
         self._zeros = np.zeros(engine.block_size * 4, dtype=np.float32)
@@ -257,11 +264,12 @@ class LiveLoop:
         self.output_peak = max(float(self._rendered.max()), -float(self._rendered.min()))
         if recorder is not None:
             recorder.take(self._heard, self._rendered)
+        due_s = max(source.clock.reached_s(source.taken), self._due_s + _DUE_APART * source.block_s)
         for lane in self.outputs:
             room_ms = lane.prefill.for_blocks_ms  # before a shortage lets it grow
             self._send(lane, now_s)
-            answered_s = now_s + time.perf_counter() - started
-            self._judge_shortages(lane, room_ms, answered_s - source.clock.reached_s(source.taken))
+            self._judge_shortages(lane, room_ms, now_s + time.perf_counter() - started - due_s)
+        self._due_s = due_s
         self.blocks += 1
         self.times.note(time.perf_counter() - started)
         return True
@@ -366,7 +374,8 @@ class LiveLoop:
         Args:
             lane: That the block was just written to.
             room_ms: That the prefill had for blocks.
-            answer_s: From the callback that completed the block's input to now.
+            answer_s: From the callback that completed the block's input to now; of blocks that came together, each
+                counts as having come when it should have.
         """
         shortages = int(lane.playout.counters[STARVATIONS])
         if shortages != lane.shortages_judged:

@@ -274,11 +274,12 @@ def test_input_that_the_device_loses_does_not_starve_the_output_for_ever(pause_s
     [
         ("slow", (15.0, 15.02, 0.06), True),
         ("stalled_in", (15.0, 15.05), False),
+        ("stalled_in", (15.0, 15.15), False),  # many blocks at once, which the engine takes its time for
         ("lost_in", (15.0, 15.05), False),
     ],
 )
 def test_whose_fault_a_shortage_is(fault: str, times: tuple[float, ...], is_own: bool) -> None:
-    sim = Simulation()
+    sim = Simulation(block_s=0.005)
     sim.run(15.0)
     setattr(sim, fault, times)
     sim.run(20.0)
