@@ -8,7 +8,7 @@ import numpy as np
 
 from ...kernels.errors import ParameterError
 
-MARGIN_MS = 2.0
+MARGIN_MS = 5.0  # the system lets callbacks and blocks wait that long now and then, however short they are
 BLOCK_MARGIN = 1.5  # over the slowest block of the warm-up: in half an hour there are slower ones
 GROWTH_STEP_MS = 5.0
 MAX_MS = 250.0

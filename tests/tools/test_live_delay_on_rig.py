@@ -196,10 +196,11 @@ def test_the_bench_measures_and_leaves_nothing_behind(pulse_rig: PulseServer, tm
     (row,) = told["rows"]
     assert row["block_ms"] == row["deadline_ms"] == 40
     assert 1.0 < told["rig_pass_through_ms"] < 80.0
-    assert row["measured_ms"] == pytest.approx(row["displayed_ms"], abs=15.0)
-    assert row["measured_ms"] > 100.0  # block, voice, callbacks
+    assert row["measured_ms"] == pytest.approx(row["displayed_ms"], abs=8.0)
+    assert row["measured_ms"] > 90.0  # block, voice, callbacks
+    assert 0 <= row["own_shortages"] <= row["shortages"]
     assert 0.0 < row["p50_ms"] <= row["p99_ms"] <= row["max_ms"]
-    assert 0.01 < row["cpu_share"] < 1.0
+    assert 1.0 < row["cpu_percent"] < 100.0
     assert pulse_rig.names("sinks") == before
 
 
