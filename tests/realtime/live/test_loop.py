@@ -266,7 +266,7 @@ def test_input_that_the_device_loses_does_not_starve_the_output_for_ever(pause_s
     sim.run(35.0)
     after = sim.sent - sim.output[-1] * (1 << 22)
     assert sim.output[-10 * RATE :].min() > 0
-    assert abs(after - before) < 0.022 * RATE  # a callback of each device, and the margin
+    assert abs(after - before) < 0.026 * RATE  # a callback of each device, and the margin
 
 
 @pytest.mark.parametrize(
