@@ -285,8 +285,7 @@ def _summary(status: dict[str, Any]) -> str:
     return (
         f"{status['seconds']:.0f} s, {status['blocks']} blocks, {status['late_blocks']} late, "
         f"{status['shortages']} shortages ({status['starved_samples']} samples; {status['own_shortages']} by slow "
-        f"blocks), "
-        f"{status['lost_samples']} samples lost; "
+        f"blocks), {status['lost_samples']} samples lost; "
         f"block p50 {status['block_p50_ms']:.1f} p99 {status['block_p99_ms']:.1f} of {status['deadline_ms']:.0f} ms; "
         f"delay {status['total_ms']:.0f} ms{cause}"
     )

@@ -41,12 +41,12 @@ def measure_devices(source: StreamSpec, output: StreamSpec, as_json: bool) -> in
     if as_json:
         click.echo(json.dumps({**_key(source, output), **_told(measured)}, ensure_ascii=False))
         return 0
-    reported = measured.reported_in_ms + measured.reported_out_ms
+    estimated = measured.estimated_in_ms + measured.estimated_out_ms
     click.echo(
         f"signal heard in {measured.found} of {TRIES} sweeps, at {measured.gain_db:+.0f} dB of what was played\n"
         f"measured:  {measured.delay_ms:.1f} ms for both devices together (sweeps differ by {measured.spread_ms:.1f})\n"
-        f"estimated: {reported:.1f} ms from what PortAudio reports: in {measured.reported_in_ms:.1f}, "
-        f"out {measured.reported_out_ms:.1f}\n"
+        f"estimated: {estimated:.1f} ms from what PortAudio reports: in {measured.estimated_in_ms:.1f}, "
+        f"out {measured.estimated_out_ms:.1f}\n"
         "remembered: sessions with these two devices show the measured delay from now on"
     )
     return 0
@@ -116,8 +116,8 @@ def _told(measured: LoopDelay) -> dict[str, float | int | None]:
         "tries": TRIES,
         "spread_ms": measured.spread_ms,
         "gain_db": measured.gain_db,
-        "reported_in_ms": measured.reported_in_ms,
-        "reported_out_ms": measured.reported_out_ms,
+        "estimated_in_ms": measured.estimated_in_ms,
+        "estimated_out_ms": measured.estimated_out_ms,
     }
 
 

@@ -7,29 +7,25 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.clock import DeviceClock
-from ...kernels.drift import DELAY_SAMPLES, DriftState, resample_near_one
+from ...kernels.drift import resample_near_one
 from ...kernels.errors import AltervoxError
 from ...kernels.gain import GainState, gain_into
-from ...kernels.playout import CUT, GROWN, LOST, PLAYED, STARVATIONS, CaptureState, PlayoutState
-from ...kernels.polyphase import ResamplerState, resample_block
-from ...kernels.ring import RingBuffer
+from ...kernels.playout import CUT, GROWN, LOST, PLAYED, STARVATIONS
+from ...kernels.polyphase import resample_block
 from .chain import Chain
-from .prefill import BlockTimes, PrefillTarget
-from .rate_lock import MAX_CORRECTION, RateLock
+from .lanes import InputLane, OutputLane
+from .prefill import BlockTimes
 from .recorder import Recorder
 
 log = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float32]
 
-RING_S = 2.0
 _CUT_ABOVE_MS = 120.0  # over the target: a device has paused, and nobody wants to hear what lay in between
 _BACKLOG_S = 0.5  # as long as more than `_TOO_LATE_MS` may lie over the target
 _OWING_S = 0.3  # after which what is owed will not come: the input device itself has lost it
@@ -61,136 +57,6 @@ class LiveEngine(Protocol):
     def skip(self, block: FloatArray) -> None:
         """Let the next block pass without rendering it."""
         ...
-
-
-@dataclass(slots=True)
-class InputLane:
-    """The input device's side.
-
-    Attributes:
-        capture: Filled by the callback.
-        clock: Ticked by the callback.
-        resampler: From the device's rate to the engine's.
-        device_block: Samples at the device's rate that make a block.
-        taken: Samples that went to the engine or were lost.
-        lost_seen: Of them, lost ones.
-    """
-
-    capture: CaptureState
-    clock: DeviceClock
-    resampler: ResamplerState
-    device_block: int
-    samples: FloatArray = field(repr=False)
-    taken: int = 0
-    lost_seen: int = 0
-
-    @property
-    def block_s(self) -> float:
-        """How long a block lasts."""
-        return self.device_block / self.clock.nominal_rate
-
-    @classmethod
-    def allocate(cls, device_rate: int, engine_rate: int, block_ms: int, channel: int = 0) -> InputLane:
-        """A lane before the first callback."""
-        block = device_rate * block_ms // 1000
-        ring = RingBuffer.allocate(int(RING_S * device_rate) + block)
-        resampler = ResamplerState.allocate(device_rate, engine_rate, block)
-        return cls(
-            CaptureState.allocate(ring, channel),
-            DeviceClock.allocate(device_rate),
-            resampler,
-            block,
-            np.zeros(block, dtype=np.float32),
-        )
-
-
-@dataclass(slots=True)
-class OutputLane:
-    """An output device's side: the cable, or a monitor.
-
-    Attributes:
-        playout: Emptied by the callback.
-        clock: Ticked by the callback.
-        resampler: From the engine's rate to the device's.
-        drift: Holds the device's clock to the input's.
-        lock: Steers it.
-        prefill: What is aimed at.
-        gain: Of this output alone.
-        samples: Of a block at the device's nominal rate.
-        stretched: The same, as many as the device's clock wants.
-        is_started: Whether the device plays what is written.
-        shortages_seen: That the prefill knows of.
-        shortages_judged: Whose cause is known.
-        own_shortages: Of them, those that a block made which took longer than the prefill has room for.
-        grown_seen: Samples of delay that came from shortages and that the lock knows of.
-        opened_s: When both devices were first seen to run.
-        started_s: When it began to play.
-        updated_s: When the lock was last updated.
-        settled_s: When nothing was owed last.
-        late_since_s: When a backlog was first seen; 0 while there is none.
-    """
-
-    playout: PlayoutState
-    clock: DeviceClock
-    resampler: ResamplerState
-    drift: DriftState
-    lock: RateLock
-    prefill: PrefillTarget
-    gain: GainState
-    samples: FloatArray = field(repr=False)
-    stretched: FloatArray = field(repr=False)
-    is_started: bool = False
-    shortages_seen: int = 0
-    shortages_judged: int = 0
-    own_shortages: int = 0
-    grown_seen: int = 0
-    opened_s: float = 0.0
-    started_s: float = 0.0
-    updated_s: float = 0.0
-    settled_s: float = 0.0
-    late_since_s: float = 0.0
-
-    @classmethod
-    def allocate(
-        cls,
-        engine_rate: int,
-        device_rate: int,
-        block_ms: int,
-        slowest_block_ms: float,
-        prefill_ms: float | None = None,
-    ) -> OutputLane:
-        """A lane before the first callback.
-
-        Args:
-            engine_rate: Hz.
-            device_rate: Hz.
-            block_ms: Of the engine.
-            slowest_block_ms: How long blocks take at most.
-            prefill_ms: To begin with; else worked out once the devices run.
-        """
-        block = device_rate * block_ms // 1000
-        ring = RingBuffer.allocate(int(RING_S * device_rate) + 2 * block)
-        return cls(
-            playout=PlayoutState.allocate(ring, device_rate),
-            clock=DeviceClock.allocate(device_rate),
-            resampler=ResamplerState.allocate(engine_rate, device_rate, engine_rate * block_ms // 1000),
-            drift=DriftState.allocate(block),
-            lock=RateLock(device_rate),
-            prefill=PrefillTarget(slowest_block_ms, prefill_ms),
-            gain=GainState(),
-            samples=np.zeros(block, dtype=np.float32),
-            stretched=np.zeros(int(block * (1.0 + 2.0 * MAX_CORRECTION)) + 2, dtype=np.float32),
-        )
-
-    @property
-    def rate(self) -> int:
-        """Of the device, Hz."""
-        return self.clock.nominal_rate
-
-    @property
-    def delay_ms(self) -> float:
-        """Of both resamplers."""
-        return 1000.0 * (self.resampler.delay_samples_out + DELAY_SAMPLES) / self.rate
 
 
 class LiveLoop:
@@ -268,7 +134,7 @@ class LiveLoop:
         for lane in self.outputs:
             room_ms = lane.prefill.for_blocks_ms  # before a shortage lets it grow
             self._send(lane, now_s)
-            self._judge_shortages(lane, room_ms, now_s + time.perf_counter() - started - due_s)
+            self._judge_shortages(lane, room_ms, now_s, now_s + time.perf_counter() - started - due_s)
         self._due_s = due_s
         self.blocks += 1
         self.times.note(time.perf_counter() - started)
@@ -368,20 +234,22 @@ class LiveLoop:
             playout.allowed[0] = int(lane.prefill.may_grow_ms * lane.rate / 1000.0)
             playout.started[0] = 1
 
-    def _judge_shortages(self, lane: OutputLane, room_ms: float, answer_s: float) -> None:
+    def _judge_shortages(self, lane: OutputLane, room_ms: float, now_s: float, answer_s: float) -> None:
         """Whose fault it is if this block came too late: ours, or that of a device that gave late or took early.
 
         Args:
             lane: That the block was just written to.
             room_ms: That the prefill had for blocks.
+            now_s: The time.
             answer_s: From the callback that completed the block's input to now; of blocks that came together, each
                 counts as having come when it should have.
         """
         shortages = int(lane.playout.counters[STARVATIONS])
-        if shortages != lane.shortages_judged:
+        if shortages != lane.shortages_seen:
+            lane.prefill.shortage(now_s)
             if 1000.0 * answer_s > max(room_ms, lane.prefill.slowest_block_ms):
-                lane.own_shortages += shortages - lane.shortages_judged
-            lane.shortages_judged = shortages
+                lane.own_shortages += shortages - lane.shortages_seen
+            lane.shortages_seen = shortages
 
     def _steer(self, lane: OutputLane, now_s: float) -> None:
         """Hold the level, let shortages lengthen the delay in steps, and shorten it again."""
@@ -391,14 +259,12 @@ class LiveLoop:
             lane.grown_seen += grown
             lane.prefill.grew(grown / per_ms)
             lock.raise_target(grown)
-        if counters[STARVATIONS] != lane.shortages_seen:
-            lane.shortages_seen = int(counters[STARVATIONS])
-            lane.prefill.shortage(now_s)
-        elif lane.playout.owed == 0:  # the shortage is over: the next one may take another step
+        if counters[STARVATIONS] == lane.shortages_seen and lane.playout.owed == 0:
+            # The last shortage is over: the next one may take another step.
             lane.playout.allowed[0] = int(counters[GROWN]) + int(lane.prefill.may_grow_ms * per_ms)
-        if lane.prefill.is_calm(now_s):
-            (slow_block_ms,) = self.times.quantiles_ms(0.999)
-            lock.target -= lane.prefill.release_ms(slow_block_ms, now_s) * per_ms
+            if lane.prefill.is_calm(now_s):
+                (slow_block_ms,) = self.times.quantiles_ms(0.999)
+                lock.target -= lane.prefill.release_ms(slow_block_ms, now_s) * per_ms
         level = self.level(lane, now_s)
         if lane.playout.owed == 0:
             lane.settled_s = now_s

@@ -17,7 +17,7 @@ from ...kernels.clock import DeviceClock
 from ...kernels.errors import AudioDeviceError
 from ...kernels.playout import PLAYED, STARVED, CaptureState, PlayoutState
 from ...kernels.ring import RingBuffer
-from .loop import InputLane, OutputLane
+from .lanes import InputLane, OutputLane
 from .probe import EVERY_S, TRIES, agreed_ms, find_probe, probe, sweeps
 from .streams import OpenStream, StreamSpec
 
@@ -79,8 +79,8 @@ class LoopDelay:
         spread_ms: Between the earliest and the latest of them.
         gain_db: Of the route; 0 where nothing was heard.
         peak: Largest sample that came in at all.
-        reported_in_ms: What sessions show of the input where nothing was measured, see `OpenStream.delay_ms`.
-        reported_out_ms: Of the output.
+        estimated_in_ms: What sessions show of the input where nothing was measured, see `OpenStream.delay_ms`.
+        estimated_out_ms: Of the output.
     """
 
     delay_ms: float | None
@@ -88,8 +88,8 @@ class LoopDelay:
     spread_ms: float
     gain_db: float
     peak: float
-    reported_in_ms: float
-    reported_out_ms: float
+    estimated_in_ms: float
+    estimated_out_ms: float
 
 
 def measure_loop(source: StreamSpec, output: StreamSpec) -> LoopDelay:
@@ -111,7 +111,7 @@ def measure_loop(source: StreamSpec, output: StreamSpec) -> LoopDelay:
         streams.append(OpenStream(source, lane_in))
         streams.append(OpenStream(output, lane_out))
         time.sleep(_SETTLE_S)
-        reported_in_ms, reported_out_ms = (stream.delay_ms for stream in streams)
+        estimated_in_ms, estimated_out_ms = (stream.delay_ms for stream in streams)
         started_s = time.perf_counter()
         first = _play(lane_out.playout, signal, total_s)
     finally:
@@ -133,8 +133,8 @@ def measure_loop(source: StreamSpec, output: StreamSpec) -> LoopDelay:
         spread_ms=float(np.ptp(delays_ms)) if delays_ms else 0.0,
         gain_db=20.0 * float(np.log10(np.median(gains))) if gains else 0.0,
         peak=float(np.abs(heard).max(initial=0.0)),
-        reported_in_ms=reported_in_ms,
-        reported_out_ms=reported_out_ms,
+        estimated_in_ms=estimated_in_ms,
+        estimated_out_ms=estimated_out_ms,
     )
 
 

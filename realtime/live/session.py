@@ -17,7 +17,8 @@ from ...kernels.errors import AltervoxError, AudioDeviceError
 from ...kernels.gain import linear
 from ..device import rescan
 from .chain import Chain
-from .loop import InputLane, LiveLoop, OutputLane
+from .lanes import InputLane, OutputLane
+from .loop import LiveLoop
 from .prefill import check_block_time
 from .priority import CALLBACKS, RENDERING, raise_priority, raise_thread_priority, settle_memory
 from .recorder import Recorder

@@ -14,11 +14,11 @@ import numpy as np
 from ...kernels.errors import AudioDeviceError
 from ...kernels.playout import CALLBACKS, CAPTURE_CALLBACKS, capture_from, play_into
 from ..device import PULSE, AudioDevice, Direction, extra_settings, index_here, load_sounddevice, supported_rates
-from .loop import InputLane, OutputLane
+from .lanes import InputLane, OutputLane
 
 log = logging.getLogger(__name__)
 
-_WATCHED_S = 2.0
+_WATCHED_S = 2.0  # for how often a device calls; the figure is shown and should not flicker
 STALLED_S = 1.5  # without a callback a device counts as gone
 
 

@@ -148,7 +148,7 @@ def test_devices_are_measured_and_the_result_is_used(
         assert measured["gain_db"] == pytest.approx(0.0, abs=0.1)
         for side in ("in", "out"):
             shown = sessions["short"][f"device_{side}_ms"]
-            assert measured[f"reported_{side}_ms"] == pytest.approx(shown, abs=1.0)
+            assert measured[f"estimated_{side}_ms"] == pytest.approx(shown, abs=1.0)
         delays.append(measured["delay_ms"])
         print("measured by itself, and in sessions, ms:", np.round(delays, 1), np.round(devices, 1))
         if abs(np.median(delays) - np.median(devices)) < EXACT_MS:

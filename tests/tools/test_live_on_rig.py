@@ -86,6 +86,13 @@ def ended(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> dict[
     return statistics
 
 
+def audio_process_id(process: subprocess.Popen[str]) -> int:
+    """Of the process that has the devices."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (audio,) = (pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return int(audio)
+
+
 def test_every_frame_that_is_said_is_heard(pulse_rig: PulseServer, tmp_path: Path) -> None:
     """A minute without a voice, compared frame by frame. A try in which the rig itself lost audio does not count."""
     from pulse import compare, track
@@ -159,12 +166,23 @@ def test_it_ends_at_once_and_lets_go_of_the_devices(pulse_rig: PulseServer, tmp_
     assert not pulse_rig.pactl("list", "short", "sink-inputs").strip()
 
 
+def test_callbacks_come_before_rendering(pulse_rig: PulseServer, tmp_path: Path) -> None:
+    ask = [sys.executable, "-c", "import os; os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(4))"]
+    granted = subprocess.run(ask, capture_output=True, check=False).returncode == 0
+    with live(pulse_rig, tmp_path, "--voice", "off") as process:
+        audio = audio_process_id(process)
+        threads = [int(path.name) for path in Path(f"/proc/{audio}/task").iterdir()]
+        priorities = {thread: os.sched_getparam(thread).sched_priority for thread in threads}
+        ended(process)
+    rendering = priorities.pop(audio)
+    assert rendering == (2 if granted else 0)
+    assert sum(priority == 4 for priority in priorities.values()) >= (2 if granted else 0)  # microphone and cable
+
+
 def test_a_session_that_is_killed_says_how_far_it_came(pulse_rig: PulseServer, tmp_path: Path) -> None:
     view = tmp_path / "view.svg"
     with live(pulse_rig, tmp_path, "--voice", "off", "--screenshot", str(view)) as process:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        (audio,) = (pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
-        os.kill(int(audio), signal.SIGKILL)
+        os.kill(audio_process_id(process), signal.SIGKILL)
         out, errors = process.communicate(timeout=20)
     assert process.returncode == 1
     assert "the audio process ended by itself (exit code -9)" in errors

@@ -20,7 +20,8 @@ from altervox.models.voice import VoiceParams
 from altervox.realtime.config import StreamConfig
 from altervox.realtime.engine import Engine
 from altervox.realtime.live.chain import Chain
-from altervox.realtime.live.loop import InputLane, LiveLoop, OutputLane
+from altervox.realtime.live.lanes import InputLane, OutputLane
+from altervox.realtime.live.loop import LiveLoop
 from altervox.realtime.live.warm_up import block_times_ms
 from altervox.realtime.swap import SwappableEngine
 
