@@ -11,105 +11,99 @@ fraction of a frame.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .generator import Decoder, ResBlock
+from .graph import GraphSpec, TensorSpec
 from .prior import HIDDEN, SPEAKER_WIDTH, Flow
 
 _PRE_REACH = _POST_REACH = 3
 
 
-@dataclass(slots=True)
-class LayerContext:
-    """The left context of all layers of a network.
+class _Layers:
+    """The contexts of one call, handed out in the order of the layers, and what they become.
 
-    Attributes:
-        mem: All of them, one after another, contiguous [N].
-        shapes: Channels and length of each.
+    Args:
+        mem: All of them, one after another, contiguous [N]; None for silence, to learn how long they are together.
     """
 
-    mem: Tensor
-    shapes: tuple[tuple[int, int], ...]
+    def __init__(self, mem: Tensor | None) -> None:
+        self._mem = mem
+        self.after = torch.empty_like(mem) if mem is not None else None
+        self.length = 0
 
-    @classmethod
-    def allocate(cls, shapes: Sequence[tuple[int, int]], like: Tensor) -> LayerContext:
-        """Zeros of the dtype and on the device of `like`: silence, as before the start of a file."""
-        return cls(like.new_zeros(sum(c * n for c, n in shapes)), tuple(shapes))
+    def extend(self, x: Tensor, length: int, step: int, zeros: int = 0) -> Tensor:
+        """`x` behind its context and before some zeros.
 
-    def reset(self) -> None:
-        """Return to the start of a stream."""
-        self.mem.zero_()
-
-    def read(self) -> list[Tensor]:
-        """Each layer's context `[1, channels, length]`, views of `mem`."""
-        ends = list(accumulate(c * n for c, n in self.shapes))
-        return [self.mem[end - c * n : end].view(1, c, n) for end, (c, n) in zip(ends, self.shapes, strict=True)]
-
-    def write(self, contexts: Sequence[Tensor]) -> None:
-        """Take over what a call returned."""
-        for mine, new in zip(self.read(), contexts, strict=True):
-            mine.copy_(new)
-
-
-class _Layers:
-    """The contexts of one call, handed out in the order of the layers, and what they become."""
-
-    def __init__(self, before: Sequence[Tensor] | None) -> None:
-        self._before = iter(before) if before is not None else None
-        self.after: list[Tensor] = []
-
-    def extend(self, x: Tensor, length: int, step: int) -> Tensor:
-        """`x` behind its context; the context of the next block, which starts `step` samples later, is kept."""
-        before = next(self._before) if self._before is not None else x.new_zeros(1, x.shape[1], length)
-        full = torch.cat((before, x), dim=2)
-        self.after.append(full[..., step : step + length])
+        The context of the next block, which starts `step` samples later, is kept.
+        """
+        shape = (1, x.shape[1], length)
+        start, self.length = self.length, self.length + x.shape[1] * length
+        before = self._mem[start : self.length].view(shape) if self._mem is not None else x.new_zeros(shape)
+        full = torch.cat((before, x, x.new_zeros(1, x.shape[1], zeros)) if zeros else (before, x), dim=2)
+        if self.after is not None:
+            self.after[start : self.length].view(shape).copy_(full[..., step : step + length])
         return full
 
     def conv(self, layer: nn.Module, x: Tensor, length: int, step: int) -> Tensor:
         """The first `length` values of a convolution of the same padding on both sides."""
         assert isinstance(layer, nn.Conv1d)
         reach = layer.dilation[0] * (layer.kernel_size[0] // 2)
-        full = _cut(self.extend(x, reach, step), length + 2 * reach)
+        x = x[..., : length + reach]
+        full = self.extend(x, reach, step, length + reach - x.shape[2])
         return F.conv1d(full, layer.weight, layer.bias, dilation=layer.dilation)
 
 
 class CachedFlow(nn.Module):
-    """The flow for a block and what follows it."""
+    """The flow for a block and what follows it.
 
-    def __init__(self, flow: Flow) -> None:
+    Args:
+        flow: The flow.
+        step: Frames after which the next block starts.
+    """
+
+    def __init__(self, flow: Flow, step: int) -> None:
         super().__init__()
         self.flow = flow
+        self.step = step
+        layers, like = _Layers(None), next(flow.parameters())
+        self._run(like.new_zeros(1, HIDDEN, 1), like.new_zeros(1, SPEAKER_WIDTH, 1), layers)
+        self.context_length = layers.length
 
-    def allocate(self) -> LayerContext:
-        """Context at the start of a stream."""
-        like = next(self.flow.parameters())
-        layers = _Layers(None)
-        self._run(like.new_zeros(1, HIDDEN, 1), like.new_zeros(1, SPEAKER_WIDTH, 1), 0, layers)
-        return LayerContext.allocate([(c.shape[1], c.shape[2]) for c in layers.after], like)
+    def spec(self, frames: int) -> GraphSpec:
+        """Its interface for that many frames: the block and what follows it."""
+        latent, mem = TensorSpec((1, HIDDEN, frames)), TensorSpec((self.context_length,))
+        return GraphSpec(
+            name="flow",
+            inputs={"z_p": latent, "g": TensorSpec((1, SPEAKER_WIDTH, 1)), "mem_in": mem},
+            outputs={"z": latent, "mem_out": mem},
+            carries={"mem_in": "mem_out"},
+        )
 
-    def forward(self, z_p: Tensor, g: Tensor, step: int, context: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, z_p: Tensor, g: Tensor, mem: Tensor) -> tuple[Tensor, Tensor]:
         """As `Flow`, from the block's first frame on.
 
         Args:
             z_p: `[1, 192, T]`.
             g: Speaker embedding `[1, 256, 1]`.
-            step: Frames after which the next block starts.
-            context: Of the layers.
+            mem: Context of all layers `[context_length]`; zeros at the start of a stream.
 
         Returns:
             `[1, 192, T]` and the context of the next block.
         """
-        layers = _Layers(context)
-        return self._run(z_p, g, step, layers), layers.after
+        layers = _Layers(mem)
+        z = self._run(z_p, g, layers)
+        assert layers.after is not None
+        return z, layers.after
 
-    def _run(self, z_p: Tensor, g: Tensor, step: int, layers: _Layers) -> Tensor:
-        z: Tensor = self.flow(z_p, g, lambda layer, x: layers.conv(layer, x, x.shape[2], step))
+    def _run(self, z_p: Tensor, g: Tensor, layers: _Layers) -> Tensor:
+        z: Tensor = self.flow(z_p, g, lambda layer, x: layers.conv(layer, x, x.shape[2], self.step))
         return z
 
 
@@ -123,19 +117,14 @@ class CachedDecoder(nn.Module):
         for up in dec.ups:
             assert isinstance(up, nn.ConvTranspose1d)
             self.per_frame *= up.stride[0]
-
-    def allocate(self) -> LayerContext:
-        """Context at the start of a stream."""
-        like = self.dec.conv_pre.weight
-        z, g = like.new_zeros(1, HIDDEN, 1), like.new_zeros(1, SPEAKER_WIDTH, 1)
-        source = like.new_zeros(1, 1, self.per_frame) if self.dec.noise_convs is not None else None
-        layers = _Layers(None)
-        self._run(z, g, source, 1, 0, layers)
-        return LayerContext.allocate([(c.shape[1], c.shape[2]) for c in layers.after], like)
+        layers, like = _Layers(None), dec.conv_pre.weight
+        source = like.new_zeros(1, 1, self.per_frame) if dec.noise_convs is not None else None
+        self._run(like.new_zeros(1, HIDDEN, 1), like.new_zeros(1, SPEAKER_WIDTH, 1), source, 1, 0, layers)
+        self.context_length = layers.length
 
     def forward(
-        self, z: Tensor, g: Tensor, source: Tensor | None, samples: int, step: int, context: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
+        self, z: Tensor, g: Tensor, source: Tensor | None, samples: int, step: int, mem: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """As `Decoder`, from the block's first frame on.
 
         Args:
@@ -144,13 +133,15 @@ class CachedDecoder(nn.Module):
             source: `[1, 1, T * samples_per_frame]`, None for a voice without F0.
             samples: How many to render, at most T frames' worth.
             step: Frames after which the next block starts.
-            context: Of the layers.
+            mem: Context of all layers `[context_length]`; zeros at the start of a stream.
 
         Returns:
             `[1, 1, samples]` and the context of the next block.
         """
-        layers = _Layers(context)
-        return self._run(z, g, source, samples, step, layers), layers.after
+        layers = _Layers(mem)
+        wav = self._run(z, g, source, samples, step, layers)
+        assert layers.after is not None
+        return wav, layers.after
 
     def _run(self, z: Tensor, g: Tensor, source: Tensor | None, samples: int, step: int, layers: _Layers) -> Tensor:
         dec, rate, edge = self.dec, 1, z.shape[2]
@@ -168,10 +159,8 @@ class CachedDecoder(nn.Module):
                 x = x + _strided(dec.noise_convs[i], source, lead, x.shape[2])
             length = min(needed[i + 1], edge * rate)
             blocks = [b for b in dec.resblocks[i * dec.parallel : (i + 1) * dec.parallel] if isinstance(b, ResBlock)]
-            total = _residual(blocks[0], x, length, step * rate, layers)
-            for block in blocks[1:]:
-                total = total + _residual(block, x, length, step * rate, layers)
-            x = total / dec.parallel
+            parts = _side_by_side([partial(_residual, b, x, length, step * rate, layers) for b in blocks], x)
+            x = sum(parts[1:], parts[0]) / dec.parallel
         return torch.tanh(layers.conv(dec.conv_post, F.leaky_relu(x, 0.01), samples, step * rate))
 
     def _lengths(self, samples: int) -> tuple[list[int], list[int]]:
@@ -190,6 +179,48 @@ class CachedDecoder(nn.Module):
             upsampled.insert(0, needed[0] + max(sum(_reaches(block)) for block in blocks))
             needed.insert(0, (upsampled[0] - 1 + _padding(up)) // up.stride[0] + 1)
         return needed, upsampled
+
+
+class DecoderStep(nn.Module):
+    """`CachedDecoder` for blocks that are all alike.
+
+    Args:
+        dec: The decoder.
+        frames: Of each block and what follows it.
+        samples: To render.
+        step: Frames after which the next block starts.
+    """
+
+    def __init__(self, dec: CachedDecoder, frames: int, samples: int, step: int) -> None:
+        super().__init__()
+        self.dec = dec
+        self._samples, self._step = samples, step
+        mem = TensorSpec((dec.context_length,))
+        inputs = {"z": TensorSpec((1, HIDDEN, frames)), "g": TensorSpec((1, SPEAKER_WIDTH, 1)), "mem_in": mem}
+        if dec.dec.noise_convs is not None:
+            inputs["source"] = TensorSpec((1, 1, frames * dec.per_frame))
+        outputs = {"wav": TensorSpec((1, 1, samples)), "mem_out": mem}
+        self.spec = GraphSpec("decoder", inputs, outputs, carries={"mem_in": "mem_out"})
+
+    def forward(self, z: Tensor, g: Tensor, mem: Tensor, source: Tensor | None = None) -> Any:
+        """See `CachedDecoder.forward`."""
+        return self.dec(z, g, source, self._samples, self._step, mem)
+
+
+def _side_by_side(calls: Sequence[Callable[[], Tensor]], x: Tensor) -> list[Tensor]:
+    """What each call gives. In a CUDA graph they have no order: each of their kernels is too small to fill a GPU."""
+    if not x.is_cuda or not torch.cuda.is_current_stream_capturing():
+        return [call() for call in calls]
+    here = torch.cuda.current_stream()
+    start = here.record_event()
+    results = [calls[0]()]
+    for call in calls[1:]:
+        beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        beside.wait_event(start)
+        with torch.cuda.stream(beside):
+            results.append(call())
+        here.wait_stream(beside)
+    return results
 
 
 def _cut(x: Tensor, length: int) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .graph import GraphSpec, TensorSpec
 from .prior import HIDDEN, SPEAKER_WIDTH
 
 SINE_AMPLITUDE = 0.1
@@ -71,6 +72,15 @@ class HarmonicSource(nn.Module):
         self.sample_rate = sample_rate
         self.samples_per_frame = samples_per_frame
         self.l_linear = nn.Linear(1, 1)
+
+    def spec(self, frames: int) -> GraphSpec:
+        """Its interface for that many frames of one stream."""
+        samples, phase = frames * self.samples_per_frame, TensorSpec((1,), torch.float64)
+        return GraphSpec(
+            name="source",
+            inputs={"f0": TensorSpec((1, frames)), "noise": TensorSpec((1, samples, 1)), "phase_in": phase},
+            outputs={"source": TensorSpec((1, 1, samples)), "phase_out": phase},
+        )
 
     def forward(self, f0: Tensor, noise: Tensor, phase_in: Tensor) -> tuple[Tensor, Tensor]:
         """Render frames of constant F0.

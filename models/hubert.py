@@ -13,11 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..kernels.errors import CheckpointError
+from .graph import GraphSpec, TensorSpec
 from .weight_norm import fold_weight_norm
 
 SAMPLE_RATE = 16000
 HOP = 320
 FIELD = 400  # samples that one frame sees through the convolutions
+UNFOLDED_FRAMES = 256  # of a window whose positional convolution may be unfolded: 200 MB in float32
 CONV_LAYERS = [(512, 10, 5), *[(512, 3, 2)] * 4, *[(512, 2, 2)] * 2]  # channels, kernel, stride
 WIDTH, HEADS, LAYERS, FFN_WIDTH, PROJECTED_WIDTH = 768, 12, 12, 3072, 256
 
@@ -106,10 +108,27 @@ class TransformerEncoder(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer() for _ in range(LAYERS))
 
     def embed(self, x: Tensor) -> Tensor:
-        """Add the positional convolution (its even kernel gives one frame too many) and normalise."""
-        position = self.pos_conv(x.transpose(1, 2))[..., :-1]
-        y: Tensor = self.layer_norm(x + F.gelu(position).transpose(1, 2))
+        """Add the positional convolution and normalise."""
+        # cuDNN takes one group after another, with most of the GPU idle: half of the whole network's time.
+        convolve = self.convolved_at_once if x.is_cuda and x.shape[1] <= UNFOLDED_FRAMES else self.convolved
+        y: Tensor = self.layer_norm(x + F.gelu(convolve(x)))
         return y
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """The positional convolution `[B, T, 768] -> [B, T, 768]`; its even kernel gives one frame too many."""
+        y: Tensor = self.pos_conv(x.transpose(1, 2))[..., :-1]
+        return y.transpose(1, 2)
+
+    def convolved_at_once(self, x: Tensor) -> Tensor:
+        """The same as one product of matrices for each group, all of them together."""
+        conv = self.pos_conv[0]
+        assert isinstance(conv, nn.Conv1d)
+        assert conv.bias is not None
+        (batch, frames, _), taps, reach = x.shape, conv.kernel_size[0], conv.kernel_size[0] // 2
+        seen = F.pad(x.transpose(1, 2), (reach, reach - 1)).unfold(2, taps, 1)
+        seen = seen.reshape(batch, conv.groups, -1, frames, taps).transpose(2, 3).flatten(3)
+        y: Tensor = seen @ conv.weight.view(conv.groups, WIDTH // conv.groups, -1).transpose(1, 2)
+        return y.transpose(1, 2).flatten(2) + conv.bias
 
 
 class Hubert(nn.Module):
@@ -175,3 +194,26 @@ class Hubert(nn.Module):
             return projected
         hidden: Tensor = self(audio, LAYERS)
         return hidden
+
+
+class ContentStep(nn.Module):
+    """Features of a window of fixed length, in float32 whatever the encoder computes in.
+
+    Args:
+        hubert: The content encoder.
+        version: See `Hubert.features`.
+        samples: Of the window.
+    """
+
+    def __init__(self, hubert: Hubert, version: str, samples: int) -> None:
+        super().__init__()
+        self.hubert = hubert
+        self._voice_version = version
+        frames, width = (samples - FIELD) // HOP + 1, PROJECTED_WIDTH if version == "v1" else WIDTH
+        self.spec = GraphSpec(
+            "content", {"audio": TensorSpec((1, samples))}, {"features": TensorSpec((1, frames, width))}
+        )
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """`[1, samples] -> [1, frames, width]`."""
+        return self.hubert.features(audio.to(self.hubert.layer_norm.weight.dtype), self._voice_version).float()

@@ -63,11 +63,16 @@ def harmonic_source(
     if net.dec.m_source is None:
         return None
     device = net.emb_g.weight.device
-    drawn = frame_noise(seed, _SOURCE_STREAM, first_frame, len(f0_hz), net.shape.samples_per_frame)
-    noise = torch.from_numpy(drawn).to(device).view(1, -1, 1)
+    noise = source_noise(net, first_frame, len(f0_hz), seed).to(device)
     phase_in = torch.tensor([phase], dtype=torch.float64, device=device)
     source: Tensor = net.dec.m_source(torch.from_numpy(f0_hz).to(device)[None], noise, phase_in)[0]
     return source
+
+
+def source_noise(net: Synthesizer, first_frame: int, frames: int, seed: int) -> Tensor:
+    """The source's noise of consecutive frames, on the CPU `[1, T * samples per frame, 1]`."""
+    drawn = frame_noise(seed, _SOURCE_STREAM, first_frame, frames, net.shape.samples_per_frame)
+    return torch.from_numpy(drawn).view(1, -1, 1)
 
 
 def render(

@@ -17,7 +17,7 @@ from ..models.graph import GraphSpec, TensorSpec
 
 log = logging.getLogger(__name__)
 
-BACKENDS = ("eager", "cuda-graph", "onnx", "onnx-cuda")
+BACKENDS = ("auto", "eager", "cuda-graph", "onnx", "onnx-cuda")
 _WARM_UP_RUNS = 3  # cuDNN chooses its kernels and torch its workspaces before anything is captured
 HALF_TOLERANCE = 5e-3  # relative RMS; -46 dB, about what float16 costs a deep network that suits it
 
@@ -181,7 +181,8 @@ def make_runner(spec: GraphSpec, module_or_path: nn.Module | Path, backend: str,
         spec: Its interface.
         module_or_path: A module for `eager` and `cuda-graph`, run where its weights are; an exported file for `onnx`
             and `onnx-cuda`.
-        backend: One of `BACKENDS`.
+        backend: One of `BACKENDS`. `auto` is `cuda-graph` for a module on an NVIDIA GPU, or `eager` if it cannot be
+            captured; `eager` for a module elsewhere, and `onnx` for a file.
         threads: For `onnx`: how many compute; None for as many as torch uses. A module has torch's.
 
     Raises:
@@ -191,6 +192,8 @@ def make_runner(spec: GraphSpec, module_or_path: nn.Module | Path, backend: str,
     if backend not in BACKENDS:
         raise ParameterError(f"backend is {backend!r}; it must be one of {', '.join(BACKENDS)}")
     if isinstance(module_or_path, nn.Module):
+        if backend == "auto":
+            return _best_runner(spec, module_or_path)
         if backend == "eager":
             return EagerRunner(spec, module_or_path)
         if backend == "cuda-graph":
@@ -211,7 +214,7 @@ def make_runner(spec: GraphSpec, module_or_path: nn.Module | Path, backend: str,
             f"backend {backend} needs ONNX Runtime, which does not load ({error}): "
             "install onnxruntime or onnxruntime-gpu"
         ) from error
-    if backend == "onnx":
+    if backend in ("auto", "onnx"):
         return OnnxRunner(spec, module_or_path, torch.device("cpu"), threads)
     if "CUDAExecutionProvider" not in providers or not torch.cuda.is_available():
         raise ParameterError(
@@ -219,6 +222,16 @@ def make_runner(spec: GraphSpec, module_or_path: nn.Module | Path, backend: str,
             "install what is missing (altervox doctor shows it), or choose backend onnx"
         )
     return OnnxRunner(spec, module_or_path, torch.device("cuda", torch.cuda.current_device()))
+
+
+def _best_runner(spec: GraphSpec, module: nn.Module) -> Runner:
+    if _device(module).type == "cuda":
+        try:
+            return CudaGraphRunner(spec, module)
+        except RuntimeError as error:  # torch's own, whatever the reason: another driver, no memory for a second copy
+            log.warning("the %s network cannot be captured as a CUDA graph and runs call by call, slower", spec.name)
+            log.debug("CUDA said: %s", error)
+    return EagerRunner(spec, module)
 
 
 def onnx_providers() -> list[str]:

@@ -30,8 +30,10 @@ class StreamConfig:
         lookahead_ms: How long an RVC voice waits for what follows a frame before it is rendered; a multiple of 10, at
             least 30. The crossfade lies inside it.
         crossfade_ms: Over which consecutive blocks of an RVC voice are joined; a multiple of 10.
-        backend: What runs the pitch network: "auto" is ONNX Runtime for the one that ships, on a CPU where it is
-            installed, and "eager" else; "cuda-graph" on an NVIDIA GPU, for RVC voices; "onnx" and "onnx-cuda".
+        backend: What runs the networks. "auto": on an NVIDIA GPU each as one CUDA graph; on a CPU the pitch network
+            that ships in ONNX Runtime where it is installed, all others call by call. "eager" is call by call
+            everywhere, "cuda-graph" refuses to be without a GPU; "onnx" and "onnx-cuda" are for the pitch network that
+            ships, the others being as with "auto".
         precision: Of an RVC voice's content encoder: "float16", "bfloat16", or "auto", which is both of these on a GPU
             and neither on a CPU. Used only if it computes what "float32" does, which is tried at the start.
 

@@ -69,7 +69,7 @@ class StreamingRMVPE:
         right_frames: Further frames that the backward direction of the GRU sees. Each adds 10 ms of delay.
         window_frames: Frames that the U-Net sees, a multiple of 32; None takes the least that leaves 32 or more frames
             of past.
-        backend: `eager`, or `cuda-graph` for a model on an NVIDIA GPU, or with a graph `onnx` or `onnx-cuda`.
+        backend: See `make_runner`; with a graph also `onnx` or `onnx-cuda`.
         graph: File that `models.rmvpe_export.export_step` wrote of the very model, for ONNX Runtime on its device.
         early_samples: By how much the steps precede the stream's grid of blocks, at most 128, which a step can spare:
             for whoever can only give the audio of blocks that are that much too short.
@@ -264,7 +264,7 @@ def streaming_pitch(
         right_frames: See there.
         device: Where it runs.
         backend: `auto` runs the network that ships in ONNX Runtime on a CPU if that is installed, three to four times
-            as fast there as `eager`, which `auto` is in all other cases.
+            as fast there as `eager`; for all other cases see `make_runner`.
         early_samples: See `StreamingRMVPE`.
 
     Raises:
@@ -275,7 +275,7 @@ def streaming_pitch(
         model, graph = small_pitch_network(device), small_pitch_network_onnx_path()
     if backend == "auto":
         is_best_in_onnx = graph is not None and device.type == "cpu" and _has_onnx_runtime()
-        backend = "onnx" if is_best_in_onnx else "eager"
+        backend = "onnx" if is_best_in_onnx else "auto"
     return StreamingRMVPE(model, block_frames, right_frames, None, backend, graph, early_samples)
 
 

@@ -7,6 +7,8 @@ context of the flow and the decoder, and the crossfade into the next block.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,13 +20,14 @@ from torch import Tensor
 from ..kernels.crossfade import CrossfadeState, crossfade_into
 from ..kernels.level import rms_mix
 from ..kernels.pitch import coarse_pitch
-from ..models.hubert import Hubert
+from ..models.hubert import ContentStep, Hubert
 from ..models.mel import HOP, SAMPLE_RATE
+from ..models.prior import PriorStep
 from ..models.retrieval import protect
 from ..models.rmvpe import RMVPE
 from ..models.rvc_voice import RvcVoice
 from ..models.voice import VoiceParams
-from .backends import precision_for
+from .backends import make_runner, precision_for
 from .config import FRAME_MS, StreamConfig
 from .generator import GeneratorState, StreamingGenerator
 from .pitch import MEL_WAIT_FRAMES, PitchStreamState, StreamingRMVPE, streaming_pitch
@@ -83,7 +86,6 @@ class RvcStage:
     def __init__(self, voice: RvcVoice, content: Hubert, rmvpe: RMVPE | None, config: StreamConfig) -> None:
         net = voice.synthesizer
         self.voice = voice
-        self.content = in_precision(content, config.precision)
         self.block = config.block_frames
         self.lookahead = config.lookahead_ms // FRAME_MS
         self.crossfade = config.crossfade_ms // FRAME_MS
@@ -92,11 +94,26 @@ class RvcStage:
         per_frame = net.shape.samples_per_frame
         self.output_rate = net.shape.sample_rate
         self.latency_samples = self.lookahead * per_frame
+        # What is exported for ONNX Runtime is the pitch network alone.
+        backend = config.backend if config.backend in ("eager", "cuda-graph") else "auto"
+        encoder = ContentStep(in_precision(content, config.precision), voice.version, self.window * HOP)
+        self.content = make_runner(encoder.spec, encoder, backend)
+        rendered = self.block + self.lookahead - CONTENT_WAIT_FRAMES
+        known = self.window - CONTENT_WAIT_FRAMES
+        prior = PriorStep(net.enc_p, known, known - rendered)
+        self.prior = make_runner(prior.spec, prior, backend)
+        features = self.content.outputs["features"].shape[1]
+        self._slots = (torch.arange(known, device=voice.device) // 2).clamp(max=features - 1)
+        # The content encoder and the pitch network have nothing to do with one another.
+        self._content_stream: torch.cuda.Stream | None = None
+        if voice.device.type == "cuda":
+            self._content_stream = torch.cuda.Stream(voice.device)  # type: ignore[no-untyped-call]
         self.tracker: StreamingRMVPE | None = None
         if net.has_f0:
             right = min(self.lookahead - MEL_WAIT_FRAMES, MAX_PITCH_RIGHT_FRAMES)
             self.tracker = streaming_pitch(rmvpe, self.block, right, voice.device, config.backend)
-        self.generator = StreamingGenerator(net, self.block, self.crossfade + _LEVEL_REACH_FRAMES)
+        right, tail = rendered - self.block, self.crossfade + _LEVEL_REACH_FRAMES
+        self.generator = StreamingGenerator(net, self.block, right, tail, backend)
         self.state = RvcState(
             audio_mem=np.zeros(self.window * HOP, dtype=np.float32),
             pitch=self.tracker.state if self.tracker else None,
@@ -121,13 +138,16 @@ class RvcStage:
         """See `VoiceStage.process`."""
         state, per_frame = self.state, self.voice.synthesizer.shape.samples_per_frame
         self._take(block)
+        with self._beside():
+            self._encode()
+        self._track(block)
         # Committed now. At first these frames lie before the stream: they are rendered like any other, so that all
         # shapes stay the same from the first block on, and muted.
         start = state.frames_in - self.lookahead - self.block
         m, logs, f0 = self._prior(start, params)
         # A live stream does not end for a speaker that is not there: it takes the last one.
         speaker = min(int(params.speaker), self.voice.synthesizer.speakers - 1)
-        g = self.voice.synthesizer.emb_g(torch.tensor([speaker], device=m.device))[..., None]
+        g = self.voice.synthesizer.emb_g.weight[speaker][None, :, None]
         wav = self.generator.step(m, logs, f0, g, start, params.formant_semitones, params.seed)
         if start < 0:
             wav[: -start * per_frame] = 0.0
@@ -141,6 +161,7 @@ class RvcStage:
         """See `VoiceStage.advance`. The next rendered block begins like a file: flow and decoder know no past."""
         state = self.state
         self._take(block)
+        self._track(block)
         newest = len(state.f0_mem) - self.lookahead
         self.generator.skip(_shifted(state.f0_mem[newest - self.block : newest], params))
         state.crossfade.reset()
@@ -149,7 +170,24 @@ class RvcStage:
     def _take(self, block: NDArray[np.float32]) -> None:
         _shift_in(self.state.audio_mem, block)
         self.state.frames_in += self.block
-        self._track(block)
+
+    @contextmanager
+    def _beside(self) -> Iterator[None]:
+        """On a GPU, work that what comes before does not wait for, and what comes after does only as it asks."""
+        if self._content_stream is None:
+            yield
+            return
+        self._content_stream.wait_stream(torch.cuda.current_stream(self.voice.device))
+        with torch.cuda.stream(self._content_stream):
+            yield
+
+    def _encode(self) -> None:
+        """Start on the content features of the window."""
+        first, window = self.state.frames_in - self.window, self.state.audio_mem
+        if first < 0:  # less past than the window holds: what there is, mirrored, never silence
+            window = np.pad(window[-first * HOP :], (-first * HOP, 0), mode="reflect")
+        self.content.inputs["audio"].copy_(torch.from_numpy(window)[None])
+        self.content.run()
 
     def _track(self, block: NDArray[np.float32]) -> None:
         """Bring F0 up to the newest frame; frames that are not known yet hold the last one that is."""
@@ -164,25 +202,22 @@ class RvcStage:
     def _prior(self, start: int, params: VoiceParams) -> tuple[Tensor, Tensor, NDArray[np.float32]]:
         """Prior mean, log deviation and shifted F0 of the frames from `start` to the newest with a feature."""
         state, voice, net = self.state, self.voice, self.voice.synthesizer
-        first = state.frames_in - self.window
-        window = state.audio_mem
-        if first < 0:  # less past than the window holds: what there is, mirrored, never silence
-            window = np.pad(window[-first * HOP :], (-first * HOP, 0), mode="reflect")
-        audio = torch.from_numpy(window).to(self.content.layer_norm.weight)[None]
-        features = self.content.features(audio, voice.version)[0].float()
-        known = self.window - CONTENT_WAIT_FRAMES
-        slots = (torch.arange(known, device=voice.device) // 2).clamp(max=len(features) - 1)
-        f0 = _shifted(state.f0_mem[:known], params)
-        phone, pitch = features[slots], None
+        first, slots = state.frames_in - self.window, self._slots
+        if self._content_stream is not None:
+            torch.cuda.current_stream(voice.device).wait_stream(self._content_stream)
+        features = self.content.outputs["features"][0]
+        f0 = _shifted(state.f0_mem[: len(slots)], params)
+        phone = features[slots]
         if voice.index is not None and params.index_rate > 0.0:
             phone = voice.index.blend(features, params.index_rate)[slots]
             if net.has_f0:
                 phone = protect(phone, features[slots], torch.from_numpy(f0).to(voice.device), params.protect)
         if net.has_f0:
             coarse = coarse_pitch(f0 / np.float32(2.0 ** (params.formant_semitones / 12.0)))
-            pitch = torch.from_numpy(coarse).to(voice.device)[None]
-        m, logs = net.enc_p(phone[None], pitch, start - first)
-        return m, logs, f0[start - first :]
+            self.prior.inputs["pitch"].copy_(torch.from_numpy(coarse)[None])
+        self.prior.inputs["phone"].copy_(phone[None])
+        self.prior.run()
+        return self.prior.outputs["m"], self.prior.outputs["logs"], f0[start - first :]
 
     def _matched(self, wav: NDArray[np.float32], start: int, mix: float) -> NDArray[np.float32]:
         """The rendering from frame `start` on, its loudness following the source's by `1 - mix`."""

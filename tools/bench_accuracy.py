@@ -150,7 +150,7 @@ def _generator() -> list[tuple[int, float]]:
         rows = []
         for lookahead_ms in LOOKAHEADS_MS:
             right = lookahead_ms // 10 - CONTENT_WAIT_FRAMES
-            generator = StreamingGenerator(net, block, tail_frames=0)
+            generator = StreamingGenerator(net, block, right, tail_frames=0)
             parts = []
             for start in range(0, measured.stop // per_frame, block):
                 seen = slice(start, start + block + right)

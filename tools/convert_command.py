@@ -226,7 +226,8 @@ def _terminable() -> Iterator[Callable[[], None]]:
     """Being asked to end, by Ctrl-C, SIGTERM or a closed terminal, unwinds, so that half-written files go.
 
     Yields what raises KeyboardInterrupt again if it was: one that strikes while a library calls back into Python is
-    lost there, with a report of its own that is no use to anybody.
+    lost there, with a report of its own that is no use to anybody. Nor is that of an object which it left half-made,
+    at whatever time that is deleted.
     """
     is_stopped = False
 
@@ -241,11 +242,13 @@ def _terminable() -> Iterator[Callable[[], None]]:
 
     report = sys.unraisablehook
 
-    def report_others(unraisable: Any) -> None:
-        if unraisable.exc_type is not KeyboardInterrupt:
+    def report_unless_stopped(unraisable: Any) -> None:
+        if is_stopped:
+            log.debug("while stopping: %r in %r", unraisable.exc_value, unraisable.object)
+        else:
             report(unraisable)
 
-    sys.unraisablehook = report_others
+    sys.unraisablehook = report_unless_stopped
     names = ("SIGINT", "SIGTERM", "SIGHUP")
     signals = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
     before = {number: signal.getsignal(number) for number in signals}
@@ -255,7 +258,8 @@ def _terminable() -> Iterator[Callable[[], None]]:
     try:
         yield check
     finally:
-        sys.unraisablehook = report
+        if not is_stopped:
+            sys.unraisablehook = report
         for number, handler in before.items():
             signal.signal(number, handler)
 

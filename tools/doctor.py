@@ -74,7 +74,7 @@ def _all(audio: Path | None) -> Iterator[Check]:
     gpus = nvidia_gpus()
     yield python_check()
     yield from torch_checks(gpus)
-    yield onnx_check(gpus)
+    yield onnx_check()
     yield index_check()
     yield from library_checks()
     from .doctor_devices import device_checks
@@ -176,8 +176,11 @@ def cuda_checks(device: torch.device) -> Iterator[Check]:
         yield Check(f"gru {frames}", "ok", f"{frames} frames ({frames / 6000:.1f} min) pass, {how}")
 
 
-def onnx_check(gpus: list[NvidiaGpu]) -> Check:
-    """ONNX Runtime, of which at most one of two packages may be installed."""
+def onnx_check() -> Check:
+    """ONNX Runtime, of which at most one of two packages may be installed.
+
+    The one without CUDA is no fault on a GPU: there the networks run as CUDA graphs.
+    """
     installed = {}
     for package in ("onnxruntime", "onnxruntime-gpu"):
         try:
@@ -200,10 +203,7 @@ def onnx_check(gpus: list[NvidiaGpu]) -> Check:
         providers = onnx_providers()
     except ImportError as error:
         return Check("onnx runtime", "error", f"{package} {release} does not load: {error}", f"reinstall {package}")
-    found = f"{package} {release}: {', '.join(providers)}"
-    if gpus and not any(p.startswith(("CUDA", "Tensorrt")) for p in providers):
-        return Check("onnx runtime", "warning", found, "for the GPU: uninstall onnxruntime, install onnxruntime-gpu")
-    return Check("onnx runtime", "ok", found)
+    return Check("onnx runtime", "ok", f"{package} {release}: {', '.join(providers)}")
 
 
 def index_check() -> Check:

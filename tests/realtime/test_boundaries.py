@@ -17,7 +17,7 @@ import torch
 from altervox.kernels.crossfade import CrossfadeState, crossfade_into
 from altervox.models import load_voice
 from altervox.models.generator import DecoderShape
-from altervox.models.render import drawn_prior, harmonic_source
+from altervox.models.render import drawn_prior
 from altervox.models.resample import resampled
 from altervox.models.synthesizer import Synthesizer
 from altervox.realtime import Engine, StreamConfig
@@ -58,7 +58,7 @@ def rendered(net: Synthesizer, kind: str, block: int, first: int) -> np.ndarray:
     generator = torch.Generator().manual_seed(1)
     m = 0.5 * torch.randn(1, 192, FRAMES if kind == "speech" else 1, generator=generator).expand(-1, -1, FRAMES)
     logs, f0 = torch.full((1, 192, FRAMES), -1.5), melody(kind)
-    stream, fade = StreamingGenerator(net, block, tail_frames=1), CrossfadeState.allocate(PER_FRAME)
+    stream, fade = StreamingGenerator(net, block, LOOKAHEAD, tail_frames=1), CrossfadeState.allocate(PER_FRAME)
     g, parts = net.emb_g(torch.tensor([0]))[..., None], []
     for start in range(first, FRAMES - block - LOOKAHEAD, block):
         seen = slice(start, start + block + LOOKAHEAD)
@@ -90,17 +90,16 @@ def test_a_phase_or_noise_of_the_blocks_own_shows(
     broken: str, kind: str, net: Synthesizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Renderings that do not agree lose level where one fades into the other."""
-    draws = iter(range(10_000))
+    draws, intact = iter(range(10_000)), StreamingGenerator._source
 
-    def source(*a: Any) -> torch.Tensor | None:
-        net, f0, first, phase, seed = a
-        return harmonic_source(net, f0, first, *((0.0, seed) if broken == "phase" else (phase, next(draws))))
+    def source(self: StreamingGenerator, f0: np.ndarray, first: int, phase: float, seed: int) -> torch.Tensor | None:
+        return intact(self, f0, first, *((0.0, seed) if broken == "phase" else (phase, next(draws))))
 
     def prior(*a: Any) -> torch.Tensor:
         m, logs, first, seed = a
         return drawn_prior(m, logs, first, seed if broken == "phase" else next(draws))
 
-    monkeypatch.setattr("altervox.realtime.generator.harmonic_source", source)
+    monkeypatch.setattr(StreamingGenerator, "_source", source)
     monkeypatch.setattr("altervox.realtime.generator.drawn_prior", prior)
     for block in (2, 10):
         out = rendered(net, kind, block, 0)

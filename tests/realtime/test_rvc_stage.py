@@ -14,10 +14,11 @@ import soundfile
 import torch
 from altervox.kernels.errors import ParameterError
 from altervox.kernels.f0_world import world_f0
+from altervox.models.base_models import small_pitch_network
 from altervox.models.checkpoint import VoiceCheckpoint
 from altervox.models.generator import DecoderShape
 from altervox.models.hubert import Hubert
-from altervox.models.render import drawn_prior, harmonic_source, latent, render
+from altervox.models.render import drawn_prior, latent, render
 from altervox.models.rmvpe import RMVPE
 from altervox.models.rvc_voice import RvcVoice
 from altervox.models.synthesizer import Synthesizer
@@ -57,14 +58,18 @@ def rmvpe() -> RMVPE:
     return net
 
 
-@pytest.fixture(scope="module")
-def voice() -> RvcVoice:
+def voice_on(device: torch.device) -> RvcVoice:
     shape = DecoderShape(40000, (10, 10, 2, 2), (16, 16, 4, 4), initial_channels=64)
     net = filled(Synthesizer(shape, 768, 3, has_f0=True))
     config = [1025, 32, 192, 192, 768, 2, 6, 3, 0, "1", [3, 7, 11], [[1, 3, 5]] * 3]
     config += [[10, 10, 2, 2], 64, [16, 16, 4, 4], 109, 256, 40000]
     checkpoint = VoiceCheckpoint(net.state_dict(), config, "v2", True, 40000, 3, "")
-    return RvcVoice("made up", checkpoint, None, torch.device("cpu"), Path("made up.pth"))
+    return RvcVoice("made up", checkpoint, None, device, Path("made up.pth"))
+
+
+@pytest.fixture(scope="module")
+def voice() -> RvcVoice:
+    return voice_on(torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -112,13 +117,13 @@ def test_state_replays_exactly_and_stays_in_place(
     run(stage, speech[:RATE])
     saved, addresses = (
         snapshot(stage.state),
-        (stage.state.generator.flow.mem.data_ptr(), stage.state.audio_mem.ctypes.data),
+        (stage.state.generator.flow_mem.data_ptr(), stage.state.audio_mem.ctypes.data),
     )
     first = run(stage, speech[RATE : 2 * RATE])
     restore(stage.state, saved)
     np.testing.assert_array_equal(run(stage, speech[RATE : 2 * RATE]), first)
-    assert (stage.state.generator.flow.mem.data_ptr(), stage.state.audio_mem.ctypes.data) == addresses
-    assert stage.state.generator.flow.mem.is_contiguous()
+    assert (stage.state.generator.flow_mem.data_ptr(), stage.state.audio_mem.ctypes.data) == addresses
+    assert stage.state.generator.flow_mem.is_contiguous()
     stage.reset()
     fresh = run(RvcStage(voice, content, rmvpe, StreamConfig(block_ms=100)), speech[:RATE])
     np.testing.assert_array_equal(run(stage, speech[:RATE]), fresh)
@@ -152,7 +157,8 @@ def test_the_melody_lags_by_the_stated_delay(
         for conv in loud_source.dec.noise_convs or ():
             assert isinstance(conv, torch.nn.Conv1d)
             conv.weight.mul_(100.0)
-    stage.generator = StreamingGenerator(loud_source, stage.block, stage.generator.tail_frames)
+    right = stage.lookahead - CONTENT_WAIT_FRAMES
+    stage.generator = StreamingGenerator(loud_source, stage.block, right, stage.generator.tail_frames)
     stage.state.generator = stage.generator.state
     out = run(stage, np.zeros(3 * RATE, dtype=np.float32))
     assert stage.f0_hz == pytest.approx(known.melody(0.01 * (known.state.committed - 1)))
@@ -193,12 +199,38 @@ def test_a_stage_runs_in_half_precision(
 ) -> None:
     in_precision.cache_clear()
     monkeypatch.setattr("altervox.realtime.rvc_stage.precision_for", lambda *a, **k: torch.bfloat16)
-    half = RvcStage(voice, content, rmvpe, StreamConfig(block_ms=100, context_ms=200, precision="bfloat16"))
-    assert half.content.layer_norm.weight.dtype is torch.bfloat16
+    config = StreamConfig(block_ms=100, context_ms=200, precision="bfloat16")
+    half, full = (RvcStage(voice, content, rmvpe, c) for c in (config, replace(config, precision="float32")))
     out = run(half, speech[: RATE // 2])
+    run(full, speech[: RATE // 2])
+    expected, found = (stage.content.outputs["features"] for stage in (full, half))
+    assert 1e-4 < float((found - expected).norm() / expected.norm()) < 0.1
     assert np.isfinite(out).all()
     assert np.abs(out[half.latency_samples :]).max() > 0.0
     in_precision.cache_clear()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["eager", "cuda-graph", "auto"])
+def test_a_stage_on_a_gpu_renders_what_it_renders_on_a_cpu(
+    backend: str, content: Hubert, speech: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Captured or not, also where formants move, which no graph holds, and after a reset."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    config = StreamConfig(block_ms=20, context_ms=300, precision="float32")
+    outputs = []
+    for device in (torch.device("cpu"), torch.device("cuda")):
+        chosen = replace(config, backend=backend if device.type == "cuda" else "eager")
+        stage = RvcStage(voice_on(device), copy.deepcopy(content).to(device), None, chosen)
+        assert stage.tracker is not None
+        known = KnownPitch(small_pitch_network(torch.device("cpu")), stage.block, stage.tracker.right_frames)
+        stage.tracker, stage.state.pitch = known, known.state
+        run(stage, speech[:RATE])
+        known.reset()
+        stage.reset()
+        parts = [run(stage, speech[:RATE], replace(PARAMS, formant_semitones=f)) for f in (0.0, 3.0, 0.0)]
+        outputs.append(np.concatenate(parts))
+    assert np.linalg.norm(outputs[1] - outputs[0]) < 1e-3 * np.linalg.norm(outputs[0])
 
 
 def given(frames: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
@@ -289,7 +321,7 @@ def test_formants_glide_without_a_click(formant: float, voice: RvcVoice, content
     """Formants swept up and down bend the wave no more than formants that stay at either end."""
     bends = []
     for sweep in (lambda i: formant * (0.5 - 0.5 * np.cos(i / 5)), lambda i: formant, lambda i: 0.0):
-        generator = StreamingGenerator(voice.synthesizer, 2, 0)
+        generator = StreamingGenerator(voice.synthesizer, 2, 6, 0)
         m, logs, f0 = given(300)
         g, parts = voice.synthesizer.emb_g(torch.tensor([0]))[..., None], []
         with torch.inference_mode():
@@ -305,7 +337,7 @@ def test_formants_that_return_leave_nothing_behind(formant: float, voice: RvcVoi
     """Back at 0 the grid finds its way to the stream's own frames: the plain network again, in place and phase."""
     m, logs, f0 = given(400)
     g, parts = voice.synthesizer.emb_g(torch.tensor([0]))[..., None], []
-    generator = StreamingGenerator(voice.synthesizer, 2, 0)
+    generator = StreamingGenerator(voice.synthesizer, 2, 40, 0)
     with torch.inference_mode():
         for start in range(0, 360, 2):
             seen = slice(start, start + 42)
@@ -322,12 +354,11 @@ def test_phase_and_noise_are_the_streams_not_the_blocks(
     broken: str, voice: RvcVoice, content: Hubert, rmvpe: RMVPE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The plain network is left far behind as soon as the phase starts anew, or the noise is drawn anew, per block."""
-    draws = iter(range(10_000))
+    draws, intact = iter(range(10_000)), StreamingGenerator._source
 
-    def phase_of_a_block(*a: Any) -> torch.Tensor | None:
-        given_phase = list(a)
-        given_phase[3] = 0.0
-        return harmonic_source(*given_phase)
+    def phase_of_a_block(self: StreamingGenerator, *a: Any) -> torch.Tensor | None:
+        f0, first, _, seed = a
+        return intact(self, f0, first, 0.0, seed)
 
     def noise_of_a_block(*a: Any) -> torch.Tensor:
         given_seed = list(a)
@@ -335,7 +366,7 @@ def test_phase_and_noise_are_the_streams_not_the_blocks(
         return drawn_prior(*given_seed)
 
     if broken == "phase":
-        monkeypatch.setattr("altervox.realtime.generator.harmonic_source", phase_of_a_block)
+        monkeypatch.setattr(StreamingGenerator, "_source", phase_of_a_block)
     if broken == "noise":
         monkeypatch.setattr("altervox.realtime.generator.drawn_prior", noise_of_a_block)
     config = StreamConfig(block_ms=100, lookahead_ms=200, crossfade_ms=10)
