@@ -61,6 +61,7 @@ _POLL_S = 0.05
 _FRAME = RATE // 100
 _SILENT_RUN = RATE // 1000  # samples of digital silence in a row that no voice makes, only a shortage
 _LOUD = 0.03  # RMS
+_SPEECH_S = 20.0  # then it is said again
 
 FloatArray = NDArray[np.float32]
 
@@ -81,7 +82,7 @@ def bench_live(
             if not as_json:
                 click.echo(f"block {block_ms} ms ...", err=True)
             rows.append(_row(sinks, stalls, seconds, voice, block_ms, buffer_ms))
-    told = {"machine": machine("cpu"), "voice": voice, "seconds": seconds, "load": load, "rig_pass_through_ms": rig_ms}
+    told = {"machine": machine("auto"), "voice": voice, "seconds": seconds, "load": load, "rig_pass_through_ms": rig_ms}
     if as_json:
         click.echo(json.dumps({**told, "rows": rows}, indent=1))
     else:
@@ -114,8 +115,10 @@ def _pass_through_ms(sinks: BenchSinks) -> float | None:
     return None if delay_ms is None else round(delay_ms, 1)
 
 
-def _say(sinks: BenchSinks, samples: FloatArray, control: LiveControl | None = None) -> tuple[list[float], list[float]]:
-    """Speak until it has come out of the cable.
+def _say(
+    sinks: BenchSinks, samples: FloatArray, control: LiveControl | None = None, seconds: float | None = None
+) -> tuple[list[float], list[float]]:
+    """Say something, once or again and again so long, until it has come out of the cable.
 
     Returns:
         The totals that the session displayed meanwhile, in ms, and when it counted shortages, on `time.monotonic`.
@@ -123,7 +126,7 @@ def _say(sinks: BenchSinks, samples: FloatArray, control: LiveControl | None = N
     totals: list[float] = []
     short_s: list[float] = []
     shortages = control.status()["shortages"] if control is not None else 0
-    process = sinks.say(samples)
+    process = sinks.say(samples, seconds)
     ended_s = 0.0
     try:
         while not ended_s or time.monotonic() < ended_s + _AFTERWARDS_S:
@@ -208,6 +211,9 @@ def _row(
         record=None,
     )
     source, output = choose_input(devices, sinks.microphone), choose_output(devices, sinks.cable)
+    # Before the session, and no more than it takes: to make half an hour of it takes a processor and the memory of the
+    # whole machine for so long that blocks are late.
+    speech = speech_like(min(seconds, _SPEECH_S), RATE)
     with LiveControl(live_settings(options, VoiceParams(), source, output)) as control:
         control.wait_until_running()
         time.sleep(_SETTLE_S)
@@ -220,7 +226,7 @@ def _row(
         time.sleep(0.2)
         before, cpu_before, began = control.status(), _cpu_s(control.process_id), time.monotonic()
         with sinks.record() as recording:
-            _, short_s = _say(sinks, speech_like(seconds, RATE), control)
+            _, short_s = _say(sinks, speech, control, seconds)
         status, cpu, elapsed = control.status(), _cpu_s(control.process_id), time.monotonic() - began
     said, heard = recording.samples
     measured, displayed = agreed_ms(delays_ms, TRIES), statistics.median(totals)
@@ -242,6 +248,7 @@ def _row(
         "prefill_ms": round(status["prefill_ms"], 1),
         "shortages": counted("shortages"),
         "own_shortages": counted("own_shortages"),
+        "shortages_at_s": [round(at - began, 1) for at in short_s],
         "shortages_in_stalls": stalls.near(short_s) if stalls.is_known else None,
         "starved_ms": round(1000.0 * counted("starved_samples") / RATE, 1),
         "lost_ms": round(1000.0 * counted("lost_samples") / RATE, 1),

@@ -105,11 +105,12 @@ class BenchSinks:
             finally:
                 recording.stop()
 
-    def say(self, samples: FloatArray) -> subprocess.Popen[bytes]:
-        """Begin to play into the microphone; who calls it waits for the process."""
+    def say(self, samples: FloatArray, seconds: float | None = None) -> subprocess.Popen[bytes]:
+        """Begin to play into the microphone, once or again and again so long; who calls it waits for the process."""
         command = ["pacat", *_RAW, "--channels=1", "--latency-msec=50", "--device", self.mouth]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-        threading.Thread(target=_feed, args=(process, samples.tobytes()), daemon=True).start()
+        length = samples.nbytes if seconds is None else round(seconds * RATE) * samples.itemsize
+        threading.Thread(target=_feed, args=(process, samples.tobytes(), length), daemon=True).start()
         return process
 
     @contextmanager
@@ -123,10 +124,11 @@ class BenchSinks:
             yield
 
 
-def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:
+def _feed(process: subprocess.Popen[bytes], data: bytes, length: int) -> None:
     assert process.stdin is not None
     with suppress(BrokenPipeError), process.stdin as pipe:
-        pipe.write(data)
+        while length > 0:
+            length -= pipe.write(data[:length])
 
 
 @contextmanager
