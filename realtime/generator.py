@@ -74,7 +74,7 @@ class StreamingGenerator:
         block_frames: Frames of 10 ms per step.
         right_frames: Frames after the block that each step is given.
         tail_frames: How many of these are rendered too.
-        backend: See `make_runner`. Blocks with moved formants run eagerly in any case, for their shapes change.
+        backend: See `make_runner`. The decoder of moved formants runs eagerly, for its lengths follow them.
     """
 
     def __init__(
