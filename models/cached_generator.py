@@ -23,7 +23,7 @@ from .generator import Decoder, ResBlock
 from .graph import GraphSpec, TensorSpec
 from .prior import HIDDEN, SPEAKER_WIDTH, Flow
 
-_PRE_REACH = _POST_REACH = 3
+_POST_REACH = 3  # samples that the last convolution sees to one side
 
 
 class _Layers:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import signal
 import sys
 from pathlib import Path
 
@@ -97,3 +99,25 @@ def test_an_internal_error_is_one_line(talk: Path, monkeypatch: pytest.MonkeyPat
     assert done.err == (
         "altervox: internal error, please report it: ZeroDivisionError: division by zero (altervox -v shows where)\n"
     )
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_what_a_stop_leaves_half_made_is_not_reported(is_stopped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a compiler's object that had no time to get its attributes, and is deleted when all has unwound."""
+
+    class HalfMade:
+        def __del__(self) -> None:
+            raise AttributeError("it was not finished")
+
+    reported: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
+    object_left = HalfMade()
+    if is_stopped:
+        with pytest.raises(KeyboardInterrupt), convert_command._terminable():
+            signal.raise_signal(signal.SIGINT)
+    else:
+        with convert_command._terminable():
+            pass
+    del object_left
+    gc.collect()
+    assert len(reported) == (not is_stopped)
