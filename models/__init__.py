@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .library import load_voice as load_voice
-    from .rmvpe import RMVPE as RMVPE
+    from .pitch.rmvpe import RMVPE as RMVPE
     from .voice import Voice as Voice
     from .voice import VoiceParams as VoiceParams
 
-_HOMES = {"RMVPE": "rmvpe", "Voice": "voice", "VoiceParams": "voice", "load_voice": "library"}
+_HOMES = {"RMVPE": "pitch.rmvpe", "Voice": "voice", "VoiceParams": "voice", "load_voice": "library"}
 
 __all__ = ["RMVPE", "Voice", "VoiceParams", "load_voice"]
 

@@ -17,9 +17,9 @@ import torch
 
 from ..kernels.errors import BaseModelError
 from .checkpoint import read_state
-from .hubert import Hubert
 from .paths import base_folder
-from .rmvpe import RMVPE
+from .pitch.rmvpe import RMVPE
+from .rvc.content import Hubert
 
 log = logging.getLogger(__name__)
 

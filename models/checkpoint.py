@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..kernels.errors import CheckpointError
-from .synthesizer import Synthesizer, sample_rate_of
+from .rvc.synthesizer import Synthesizer, sample_rate_of
 
 MAX_BYTES = 4 << 30  # of a model file, unpacked
 

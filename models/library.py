@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..kernels.errors import AltervoxError, OutputError, UnknownVoiceError, VoiceError
-from .dsp import DSP_VOICES
+from .dsp.presets import DSP_VOICES
 from .paths import voices_folder
 from .voice import Voice, VoiceKind
 
@@ -168,8 +168,8 @@ def _info(path: Path) -> VoiceInfo:
 
 def _load_rvc(name: str, path: Path, device: str) -> Voice:
     from .checkpoint import read_voice
-    from .device import choose_device
-    from .rvc_voice import RvcVoice
+    from .compute_device import choose_device
+    from .rvc.voice import RvcVoice
 
     where = choose_device(device)
     checkpoint = read_voice(path)

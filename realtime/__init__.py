@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from ..models.voice import VoiceParams as VoiceParams
     from .config import StreamConfig as StreamConfig
     from .engine import Engine as Engine
-    from .pitch import StreamingRMVPE as StreamingRMVPE
+    from .stages.pitch import StreamingRMVPE as StreamingRMVPE
     from .swap import SwappableEngine as SwappableEngine
 
 _HOMES = {
     "Engine": ".engine",
     "StreamConfig": ".config",
-    "StreamingRMVPE": ".pitch",
+    "StreamingRMVPE": ".stages.pitch",
     "SwappableEngine": ".swap",
     "VoiceParams": "..models.voice",
 }

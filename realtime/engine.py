@@ -19,13 +19,13 @@ from ..kernels.polyphase import ResamplerState, resample_block
 from ..kernels.sola import fade_in_curve
 from ..models.voice import STREAMING_F0_METHODS, Voice, VoiceParams
 from .config import StreamConfig
-from .stage import VoiceStage
+from .stages.stage import VoiceStage
 from .state import restore, snapshot
 
 if TYPE_CHECKING:
     import torch
 
-    from ..models.rmvpe import RMVPE
+    from ..models.pitch.rmvpe import RMVPE
 
 log = logging.getLogger(__name__)
 
@@ -227,20 +227,20 @@ def make_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage
         BaseModelError: a network that it needs cannot be had.
         ParameterError: the F0 method needs whole files, or the backend cannot run here.
     """
-    from ..models.dsp import DspVoice, PassThrough
+    from ..models.dsp.presets import DspVoice, PassThrough
 
     if isinstance(voice, PassThrough):
         return None
     if isinstance(voice, DspVoice):
         import torch
 
-        from .dsp_stage import DspStage
+        from .stages.dsp import DspStage
 
         return DspStage(voice.preset, config, _full_pitch_network(f0_method, torch.device("cpu")))
-    from ..models.rvc_voice import RvcVoice
+    from ..models.rvc.voice import RvcVoice
 
     if isinstance(voice, RvcVoice):
-        from .rvc_stage import RvcStage
+        from .stages.rvc import RvcStage
 
         has_f0 = voice.synthesizer.has_f0
         rmvpe = _full_pitch_network(f0_method, voice.device) if has_f0 else None

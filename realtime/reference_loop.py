@@ -16,13 +16,13 @@ from torch import Tensor
 from ..kernels.level import GATE_OFF_DB, gate_block, rms_mix
 from ..kernels.sola import SolaState, sola_join
 from ..models import base_models
-from ..models.hubert import Hubert
-from ..models.mel import HOP, SAMPLE_RATE
-from ..models.prior import HIDDEN
-from ..models.rmvpe import RMVPE
-from ..models.rvc_voice import RvcVoice
+from ..models.pitch.mel import HOP, SAMPLE_RATE
+from ..models.pitch.rmvpe import RMVPE
+from ..models.rvc.content import Hubert
+from ..models.rvc.prior import HIDDEN
+from ..models.rvc.synthesizer import latent_frames
+from ..models.rvc.voice import RvcVoice
 from ..models.sinc_resample import sinc_resample
-from ..models.synthesizer import latent_frames
 from ..models.voice import VoiceParams
 from .config import FRAME_MS, check_lengths
 from .reference_step import ReferenceGeometry, ReferenceState, reference_step

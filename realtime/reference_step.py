@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..kernels.pitch import coarse_pitch, decode_salience, fill_unvoiced
-from ..models.hubert import Hubert
+from ..kernels.salience import coarse_pitch, decode_salience, fill_unvoiced
+from ..models.pitch.rmvpe import RMVPE
 from ..models.retrieval import FeatureIndex
-from ..models.rmvpe import RMVPE
+from ..models.rvc.content import Hubert
+from ..models.rvc.synthesizer import Slice, Synthesizer
 from ..models.sinc_resample import sinc_resample
-from ..models.synthesizer import Slice, Synthesizer
 
 FRAME_16K = 160
 _CACHED_FRAMES = 1024

@@ -12,14 +12,14 @@ import torch
 from altervox.kernels.level import gate_block
 from altervox.kernels.level import rms_mix as _rms_mix
 from altervox.kernels.level import rms_mix_offline as _rms_mix_offline
-from altervox.kernels.pitch import coarse_pitch as _coarse_pitch
-from altervox.kernels.pitch import decode_salience
+from altervox.kernels.salience import coarse_pitch as _coarse_pitch
+from altervox.kernels.salience import decode_salience
 from altervox.kernels.sola import SolaState, sola_join
-from altervox.models.hubert import Hubert
+from altervox.models.pitch.rmvpe import RMVPE
 from altervox.models.retrieval import FeatureIndex
 from altervox.models.retrieval import protect as _protect
-from altervox.models.rmvpe import RMVPE
-from altervox.models.synthesizer import Slice, Synthesizer
+from altervox.models.rvc.content import Hubert
+from altervox.models.rvc.synthesizer import Slice, Synthesizer
 from altervox.realtime.reference_step import ReferenceGeometry, ReferenceState, reference_step
 from numpy.typing import NDArray
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from altervox.models.dsp import DSP_VOICES
+from altervox.models.dsp.presets import DSP_VOICES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 import reference_vectors as vectors
 
 CASES = vectors.cases()
@@ -36,7 +31,7 @@ def test_the_comparison_can_fail() -> None:
 
 
 def test_the_mel_basis_is_the_reference_basis() -> None:
-    from altervox.models.mel import mel_filterbank
+    from altervox.models.pitch.mel import mel_filterbank
 
     with np.load(vectors.PUBLIC / "vectors/mel_basis.npz") as stored:
         (basis,) = (stored[name] for name in stored.files)

@@ -1,5 +1,5 @@
 """`python -m altervox.tools` is `altervox`."""
 
-from .cli import main
+from .cli.main import main
 
 main()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from altervox.kernels.pitch import halfway_f0
+from altervox.kernels.salience import halfway_f0
 
 
 def halfway(before: list[float], after: list[float]) -> np.ndarray:

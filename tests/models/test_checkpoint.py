@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import checkpoints
 import pytest
 import torch
 from altervox.kernels.errors import CheckpointError
 from altervox.models.checkpoint import read_state, read_voice
-from altervox.models.hubert import Hubert
-from altervox.models.rmvpe import RMVPE
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-import checkpoints
+from altervox.models.pitch.rmvpe import RMVPE
+from altervox.models.rvc.content import Hubert
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import checkpoints
 import faiss
 import numpy as np
 import pytest
@@ -15,11 +15,7 @@ import torch
 from altervox.kernels.errors import CheckpointError, UnknownVoiceError, VoiceError
 from altervox.models import library
 from altervox.models.index_file import read_index
-from altervox.models.rvc_voice import RvcVoice
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-import checkpoints
+from altervox.models.rvc.voice import RvcVoice
 
 
 @pytest.fixture(scope="module")

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import made_up_voice
 import numpy as np
 import pytest
+import reference_vectors as vectors
 import soundfile
 import torch
 from altervox.kernels.errors import ParameterError
 from altervox.kernels.level import rms_mix
 from altervox.kernels.sola import SolaState, sola_join
 from altervox.models.checkpoint import VoiceCheckpoint
-from altervox.models.rvc_voice import RvcVoice
+from altervox.models.rvc.voice import RvcVoice
 from altervox.models.sinc_resample import sinc_resample
 from altervox.models.voice import VoiceParams, rescaled_length
-from altervox.realtime.offline import through_engine
+from altervox.realtime.files import through_engine
 from altervox.realtime.reference_loop import ReferenceConfig, ReferenceLoop
 from numpy.typing import NDArray
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-import made_up_voice
-import reference_vectors as vectors
 
 DATA = Path(__file__).parents[1] / "data"
 SHORT = ReferenceConfig(block_ms=100, context_ms=400)

@@ -1,0 +1,1 @@
+"""The voices that need no network: presets over the WORLD vocoder."""

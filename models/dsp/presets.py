@@ -1,0 +1,304 @@
+"""Voices that need no trained model: pitch, resonances and excitation of the speaker's own speech, changed by WORLD.
+
+The stream is analysed in windows with context, frame by frame on one grid; the synthesis runs through, so that windows
+leave no seam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels.world import (
+    BINS,
+    HOP,
+    LATENCY_SAMPLES,
+    SAMPLE_RATE,
+    SpeechFrames,
+    SynthesisState,
+    analyse,
+    synthesize,
+    warp_envelope,
+)
+from ..resample import resampled
+from ..voice import FloatArray, Voice, VoiceKind, VoiceParams, rescaled_length
+from ..windows import Window, overlapping_windows
+
+CORE_FRAMES = 2048
+
+F0Tracker = Callable[[Window], NDArray[np.floating[Any]]]  # of a window at 24 kHz: F0 from its core on, every 5 ms
+
+LOWEST_OUTPUT_RATE, HIGHEST_OUTPUT_RATE = 8000, 48000
+_LOUDEST = 1000.0  # samples beyond are clipped: nothing that is audio, but the filters must stay finite
+TAIL_FRAMES = LATENCY_SAMPLES // HOP + 3  # beyond the end: the synthesis comes late, and a little is to spare
+SPEAKER_KNOWN_FRAMES = 20  # voiced frames, 0.1 s: with less there is no estimate of the speaker's F0
+SPEAKER_FROZEN_FRAMES = 2000  # voiced frames, 10 s: the estimate is final then
+SHIFT_GLIDE_FRAMES = 200  # over which a new estimate comes into force
+
+WHISPER_GAIN = 0.4  # of a vowel's power: whispered vowels are weak beside their consonants
+_BINS_HZ = np.arange(BINS) * (SAMPLE_RATE / 2.0 / (BINS - 1))
+_WHISPER_TILT = (_BINS_HZ.clip(150.0, 3000.0) / 3000.0) ** 2  # 6 dB per octave
+
+
+@dataclass(frozen=True, slots=True)
+class DspPreset:
+    """How a DSP voice changes speech.
+
+    Attributes:
+        pitch_semitones: Shift, where no target is given or the speaker's F0 is not known yet.
+        target_f0_hz: Median F0 to bring the speaker to; None for a fixed shift.
+        shift_bounds_semitones: Least and greatest shift towards the target.
+        formant_semitones: Shift of the resonances.
+        formant_per_pitch: Further shift of the resonances per semitone of pitch shift: vocal tracts are shorter where
+            voices are higher, about 0.22 semitones per semitone between men and women.
+        monotone_hz: F0 of everything voiced, None to keep the melody.
+        aperiodicity: Factor on the share of noise in voiced speech.
+        whispered: Whether everything is noise.
+    """
+
+    pitch_semitones: float = 0.0
+    target_f0_hz: float | None = None
+    shift_bounds_semitones: tuple[float, float] = (0.0, 0.0)
+    formant_semitones: float = 0.0
+    formant_per_pitch: float = 0.0
+    monotone_hz: float | None = None
+    aperiodicity: float = 1.0
+    whispered: bool = False
+
+    def apply(self, frames: SpeechFrames, speaker: SpeakerState, params: VoiceParams) -> SpeechFrames:
+        """The next frames of a stream, changed; the speaker's state is advanced."""
+        pitch = speaker.pitch_shift(frames.f0_hz, self)
+        formant = self.formant_semitones + self.formant_per_pitch * pitch + params.formant_semitones
+        power = warp_envelope(frames.power, 2.0 ** (formant / 12.0)) if np.any(formant) else frames.power
+        voiced = frames.f0_hz > 0
+        if self.whispered:
+            power = np.where(voiced[:, None], _whispered(power), power)
+            return SpeechFrames(np.zeros_like(frames.f0_hz), power, np.ones_like(frames.aperiodicity))
+        f0 = frames.f0_hz if self.monotone_hz is None else np.where(voiced, self.monotone_hz, 0.0)
+        shifted = f0 * 2.0 ** ((pitch + params.pitch_semitones) / 12.0)
+        return SpeechFrames(shifted, power, frames.aperiodicity * self.aperiodicity)
+
+
+def _whispered(power: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Envelopes [frames, BINS] of voiced speech as if whispered: without the slope of the glottal pulse, less loud."""
+    tilted = power * _WHISPER_TILT
+    level = WHISPER_GAIN * power.sum(axis=1) / np.maximum(tilted.sum(axis=1), np.finfo(np.float64).tiny)
+    return np.asarray(tilted * level[:, None])
+
+
+@dataclass(slots=True)
+class SpeakerState:
+    """What is known of the speaker, carried from window to window.
+
+    Attributes:
+        log_f0_mem: Natural logarithms of F0 in Hz of the first voiced frames [SPEAKER_FROZEN_FRAMES].
+        voiced_frames: How many of them there are.
+        shift_mem: The pitch shift in semitones at the last frame, NaN before the first.
+    """
+
+    log_f0_mem: NDArray[np.float64] = field(default_factory=lambda: np.zeros(SPEAKER_FROZEN_FRAMES))
+    voiced_frames: int = 0
+    shift_mem: float = float("nan")
+
+    def reset(self) -> None:
+        """Forget the speaker."""
+        self.voiced_frames = 0
+        self.shift_mem = float("nan")
+
+    def pitch_shift(self, f0_hz: NDArray[np.float64], preset: DspPreset) -> NDArray[np.float64]:
+        """The shift of the next frames in semitones [frames], after taking note of their F0 [frames]."""
+        voiced = f0_hz[f0_hz > 0][: SPEAKER_FROZEN_FRAMES - self.voiced_frames]
+        self.log_f0_mem[self.voiced_frames : self.voiced_frames + len(voiced)] = np.log(voiced)
+        self.voiced_frames += len(voiced)
+        shift = preset.pitch_semitones
+        if preset.target_f0_hz is not None and self.voiced_frames >= SPEAKER_KNOWN_FRAMES:
+            median = float(np.median(self.log_f0_mem[: self.voiced_frames]))
+            wanted = 12.0 / np.log(2.0) * (np.log(preset.target_f0_hz) - median)
+            shift = float(np.clip(wanted, *preset.shift_bounds_semitones))
+        start = shift if np.isnan(self.shift_mem) else self.shift_mem
+        shifts = start + (shift - start) * np.minimum(np.arange(1, len(f0_hz) + 1) / SHIFT_GLIDE_FRAMES, 1.0)
+        if len(shifts):
+            self.shift_mem = float(shifts[-1])
+        return shifts
+
+
+class DspVoice:
+    """A preset, applied to whatever speech comes in.
+
+    It works at 24 kHz, so the output holds nothing above 12 kHz.
+
+    Args:
+        name: How the user calls it.
+        description: One line for lists.
+        preset: What it does.
+        core_frames: How many frames of 5 ms are analysed at a time, a multiple of 64; bounds the memory.
+    """
+
+    def __init__(self, name: str, description: str, preset: DspPreset, core_frames: int = CORE_FRAMES) -> None:
+        self._name = name
+        self._description = description
+        self.preset = preset
+        self.core_frames = core_frames
+
+    @property
+    def name(self) -> str:
+        """How the user calls it."""
+        return self._name
+
+    @property
+    def kind(self) -> VoiceKind:
+        """Always "dsp"."""
+        return "dsp"
+
+    @property
+    def sample_rate(self) -> int | None:
+        """None: the output follows the input."""
+        return None
+
+    @property
+    def description(self) -> str:
+        """One line for lists."""
+        return self._description
+
+    def output_rate(self, input_rate: int) -> int:
+        """The input's rate within 8..48 kHz, else the nearer of 16 and 48 kHz."""
+        if LOWEST_OUTPUT_RATE <= input_rate <= HIGHEST_OUTPUT_RATE:
+            return input_rate
+        return 16000 if input_rate < LOWEST_OUTPUT_RATE else 48000
+
+    def convert(self, blocks: Iterable[FloatArray], sample_rate: int, params: VoiceParams) -> Iterator[FloatArray]:
+        """See `Voice.convert`. Samples that are not finite count as silence.
+
+        Pitch and formant shifts add to the preset's own; of the other parameters only `f0_method` and `seed` matter.
+
+        Raises:
+            BaseModelError: the F0 method is rmvpe, which cannot be had.
+        """
+        from .f0 import dsp_f0_tracker  # torch takes seconds to import, and lists of voices have no need of it
+
+        return self._converted(blocks, sample_rate, params, *dsp_f0_tracker(params.f0_method))
+
+    def _converted(
+        self,
+        blocks: Iterable[FloatArray],
+        sample_rate: int,
+        params: VoiceParams,
+        track: F0Tracker,
+        context_frames: int,
+    ) -> Iterator[FloatArray]:
+        total_in = written = 0
+        wanted: int | None = None
+
+        def counted() -> Iterator[FloatArray]:
+            nonlocal total_in, wanted
+            for block in blocks:
+                total_in += len(block)
+                yield np.nan_to_num(block).clip(-_LOUDEST, _LOUDEST).astype(np.float32)
+            wanted = rescaled_length(total_in, sample_rate, out_rate)
+
+        out_rate = self.output_rate(sample_rate)
+        windows = overlapping_windows(
+            resampled(counted(), sample_rate, SAMPLE_RATE), self.core_frames * HOP, context_frames * HOP
+        )
+        rendered = self._rendered(windows, params, track)
+        for block in resampled(rendered, SAMPLE_RATE, out_rate):
+            # The rendering ends after the input does: by then the length is known, and what is beyond it is cut off.
+            kept = block if wanted is None else block[: wanted - written]
+            written += len(kept)
+            if len(kept):
+                yield kept
+        if wanted is not None and written < wanted:
+            yield np.zeros(wanted - written, dtype=np.float32)
+
+    def _rendered(self, windows: Iterable[Window], params: VoiceParams, track: F0Tracker) -> Iterator[FloatArray]:
+        """The voice at the working rate, from its first sample to a little after its end."""
+        speaker, synthesis = SpeakerState(), SynthesisState()
+        skip = LATENCY_SAMPLES
+        for window in windows:
+            frames = self.preset.apply(_analysed(window, track), speaker, params)
+            samples = synthesize(frames, synthesis, params.seed)
+            yield samples[skip:]
+            skip = 0
+
+
+class PassThrough:
+    """No change at all: the blocks that come in go out."""
+
+    @property
+    def name(self) -> str:
+        """How the user calls it."""
+        return "off"
+
+    @property
+    def kind(self) -> VoiceKind:
+        """Always "dsp"."""
+        return "dsp"
+
+    @property
+    def sample_rate(self) -> int | None:
+        """None: the output follows the input."""
+        return None
+
+    @property
+    def description(self) -> str:
+        """One line for lists."""
+        return "your own voice, untouched"
+
+    def output_rate(self, input_rate: int) -> int:
+        """The input's, whatever it is."""
+        return input_rate
+
+    def convert(self, blocks: Iterable[FloatArray], sample_rate: int, params: VoiceParams) -> Iterator[FloatArray]:
+        """Yields the very blocks that come in."""
+        yield from blocks
+
+
+def _analysed(window: Window, track: F0Tracker) -> SpeechFrames:
+    """The frames of a window's core; at the end of the stream, all that its last samples need."""
+    first = (window.core_start - window.start) // HOP
+    count = (window.core_end - window.core_start) // HOP
+    f0 = track(window)
+    if window.is_last:
+        count += TAIL_FRAMES
+        f0 = np.pad(f0, (0, max(count - len(f0), 0)))
+    return analyse(window.samples, f0[:count], first)
+
+
+DSP_VOICES: dict[str, Voice] = {
+    voice.name: voice
+    for voice in (
+        DspVoice(
+            "woman",
+            "a woman's pitch and resonances, fitted to the speaker",
+            DspPreset(9.0, 205.0, (-5.0, 14.0), formant_per_pitch=0.22),
+        ),
+        DspVoice(
+            "man",
+            "a man's pitch and resonances, fitted to the speaker",
+            DspPreset(-6.0, 110.0, (-14.0, 5.0), formant_per_pitch=0.22),
+        ),
+        DspVoice(
+            "child",
+            "a child's high voice and short vocal tract, fitted to the speaker",
+            DspPreset(12.0, 290.0, (0.0, 17.0), formant_per_pitch=0.25),
+        ),
+        DspVoice(
+            "giant",
+            "deep and huge, fitted to the speaker",
+            DspPreset(-7.0, 68.0, (-14.0, -4.0), formant_semitones=-1.5, formant_per_pitch=0.25),
+        ),
+        DspVoice("robot", "one unchanging pitch", DspPreset(monotone_hz=115.0, aperiodicity=0.4)),
+        DspVoice("whisper", "breath only, no pitch", DspPreset(formant_semitones=0.7, whispered=True)),
+        PassThrough(),
+        DspVoice(
+            "neutral",
+            "the same middle pitch for every speaker",
+            DspPreset(0.0, 155.0, (-9.0, 9.0), formant_per_pitch=0.22),
+        ),
+        DspVoice("cartoon", "an octave up, with small resonances", DspPreset(12.0, formant_semitones=5.0)),
+    )
+}

@@ -1,0 +1,1 @@
+"""RMVPE: the mel frames, the network and its recurrent layer."""

@@ -1,0 +1,1 @@
+"""RVC voices: content encoder, prior, flow and decoder."""

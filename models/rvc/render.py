@@ -1,0 +1,148 @@
+"""The last step of an RVC voice: latent frames to samples, on the stream's own grid of frames.
+
+Noise is a function of the absolute frame and the phase is given, so two windows of a stream that share frames render
+them alike. File conversion and the live path both end here.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...kernels.fractional import sample_evenly
+from ...kernels.noise import frame_noise
+from .decoder import DECODER_REACH
+from .prior import HIDDEN
+from .synthesizer import LATENT_NOISE, Synthesizer
+
+DECODED_AT_ONCE_FRAMES = 400  # bounds the decoder's memory
+_LATENT_STREAM, _SOURCE_STREAM = 0, 1
+
+
+def latent(net: Synthesizer, m: Tensor, logs: Tensor, g: Tensor, first_frame: int, seed: int) -> Tensor:
+    """The flow's output for consecutive frames.
+
+    Args:
+        net: The generator.
+        m: Prior mean `[1, 192, T]`.
+        logs: Prior log deviation `[1, 192, T]`.
+        g: Speaker embedding `[1, 256, 1]`.
+        first_frame: Absolute index of the first of them.
+        seed: Of the noise.
+
+    Returns:
+        `[1, 192, T]`; within 24 frames of the edges it would differ with more context.
+    """
+    z: Tensor = net.flow(drawn_prior(m, logs, first_frame, seed), g)
+    return z
+
+
+def drawn_prior(m: Tensor, logs: Tensor, first_frame: int, seed: int) -> Tensor:
+    """What goes into the flow: the prior of consecutive frames with the noise of these frames `[1, 192, T]`."""
+    noise = frame_noise(seed, _LATENT_STREAM, first_frame, m.shape[2], HIDDEN)
+    latent_noise = torch.from_numpy(noise.T.copy()).to(m.device)[None]
+    return m + torch.exp(logs) * latent_noise * LATENT_NOISE
+
+
+def harmonic_source(
+    net: Synthesizer, f0_hz: NDArray[np.float32], first_frame: int, phase: float, seed: int
+) -> Tensor | None:
+    """The source of consecutive frames `[1, 1, T * samples per frame]`; None for a voice without F0.
+
+    Args:
+        net: The generator.
+        f0_hz: [T], 0 where unvoiced.
+        first_frame: Absolute index of the first of them.
+        phase: In cycles before the first of them.
+        seed: Of the noise.
+    """
+    if net.dec.m_source is None:
+        return None
+    device = net.emb_g.weight.device
+    noise = source_noise(net, first_frame, len(f0_hz), seed).to(device)
+    phase_in = torch.tensor([phase], dtype=torch.float64, device=device)
+    source: Tensor = net.dec.m_source(torch.from_numpy(f0_hz).to(device)[None], noise, phase_in)[0]
+    return source
+
+
+def source_noise(net: Synthesizer, first_frame: int, frames: int, seed: int) -> Tensor:
+    """The source's noise of consecutive frames, on the CPU `[1, T * samples per frame, 1]`."""
+    drawn = frame_noise(seed, _SOURCE_STREAM, first_frame, frames, net.shape.samples_per_frame)
+    return torch.from_numpy(drawn).view(1, -1, 1)
+
+
+def render(
+    net: Synthesizer,
+    z: Tensor,
+    g: Tensor,
+    f0_hz: NDArray[np.float32],
+    first_frame: int,
+    phase: float,
+    formant_semitones: float,
+    seed: int,
+) -> NDArray[np.float32]:
+    """Samples of consecutive frames.
+
+    Args:
+        net: The generator.
+        z: Latent `[1, 192, T]`.
+        g: Speaker embedding `[1, 256, 1]`.
+        f0_hz: Of the source [T], 0 where unvoiced.
+        first_frame: Absolute index of the first of them.
+        phase: Of the source in cycles before the first of them.
+        formant_semitones: Shift of the resonances.
+        seed: Of the noise.
+
+    Returns:
+        [T * samples per frame]; within 13 frames of the edges it would differ with more context.
+    """
+    frames, per_frame = z.shape[2], net.shape.samples_per_frame
+    source = harmonic_source(net, f0_hz, first_frame, phase, seed)
+    if formant_semitones == 0.0:
+        return _decode(net, z, g, source)
+    # Formants: rendered on a grid that is denser by a factor, and played that much faster. The grid is the stream's,
+    # not the window's, so that windows agree where they overlap.
+    density = 2.0 ** (formant_semitones / 12.0)
+    start, end = math.ceil(first_frame * density), math.ceil((first_frame + frames) * density)
+    z = sample_linearly(z, first_frame, start, end - start, density)
+    if source is not None:
+        samples = (end - start) * per_frame
+        source = sample_linearly(source, first_frame * per_frame, start * per_frame, samples, density)
+    wav = _decode(net, z, g, source)
+    first = (first_frame * per_frame + 0.5) * density - 0.5 - start * per_frame
+    return sample_evenly(wav, first, density, frames * per_frame)
+
+
+def cycles(f0_hz: NDArray[np.float32]) -> float:
+    """Cycles of the source over some frames of 10 ms."""
+    return float(f0_hz.astype(np.float64).sum() * 0.01)
+
+
+def _decode(net: Synthesizer, z: Tensor, g: Tensor, source: Tensor | None) -> NDArray[np.float32]:
+    """The decoder in pieces with their own context, exact up to the order of sums."""
+    per_frame = net.shape.samples_per_frame
+    frames, parts = z.shape[2], []
+    for start in range(0, frames, DECODED_AT_ONCE_FRAMES):
+        stop = min(start + DECODED_AT_ONCE_FRAMES, frames)
+        left, right = max(start - DECODER_REACH, 0), min(stop + DECODER_REACH, frames)
+        part = source[..., left * per_frame : right * per_frame] if source is not None else None
+        wav = net.dec(z[..., left:right], g, part)[0, 0]
+        parts.append(wav[(start - left) * per_frame : (stop - left) * per_frame].float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def sample_linearly(x: Tensor, x_start: float, start: float, count: int, density: float) -> Tensor:
+    """Interpolate `[1, C, N]`, whose first value stands at `x_start`, on a grid `density` times as dense from `start`.
+
+    Values stand at the centres of their cells, as in `torch.nn.functional.interpolate`; the ends are held.
+    """
+    grid = start + torch.arange(count, dtype=torch.float64, device=x.device)
+    position = ((grid + 0.5) / density - 0.5 - x_start).clamp(0.0, x.shape[2] - 1.0)
+    below = position.long().clamp(max=max(x.shape[2] - 2, 0))
+    weight = (position - below).to(x.dtype)
+    above = (below + 1).clamp(max=x.shape[2] - 1)
+    return x[..., below] * (1.0 - weight) + x[..., above] * weight

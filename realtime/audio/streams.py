@@ -1,0 +1,171 @@
+"""Open device streams whose callbacks do nothing but copy, count and tell the time."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...kernels.callbacks import CALLBACKS, CAPTURE_CALLBACKS, capture_from, play_into
+from ...kernels.errors import AudioDeviceError
+from .devices import PULSE, AudioDevice, Direction, extra_settings, index_here, load_sounddevice, supported_rates
+from .paths import InputLane, OutputLane
+
+log = logging.getLogger(__name__)
+
+_WATCHED_S = 2.0  # for how often a device calls; the figure is shown and should not flicker
+STALLED_S = 1.5  # without a callback a device counts as gone
+
+
+def clock_through_sleep_s() -> float:
+    """Seconds on a clock that goes on while the machine sleeps; `perf_counter` stands still then on some systems."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    if sys.platform == "darwin":
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+    return time.perf_counter()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """How to open a device.
+
+    Attributes:
+        device: Which.
+        direction: "input" or "output".
+        rate: Hz.
+        buffer_ms: How much sound the device is asked to hold; None for what the host API calls low. How much it gives
+            or takes at a time is left to it: another number would leave a remainder waiting in front of each callback.
+        channel: Of an input, from 0.
+        exclusive: Keep other programs off, where the host API can.
+        channel_selectors: Of an ASIO or Core Audio device.
+    """
+
+    device: AudioDevice
+    direction: Direction
+    rate: int
+    buffer_ms: float | None
+    channel: int = 0
+    exclusive: bool = False
+    channel_selectors: tuple[int, ...] = ()
+
+
+class OpenStream:
+    """A running stream and the means to see whether it still runs.
+
+    Args:
+        spec: How to open it.
+        lane: What its callback fills or empties.
+
+    Raises:
+        AudioDeviceError: it does not open; the message says why and what to do.
+    """
+
+    def __init__(self, spec: StreamSpec, lane: InputLane | OutputLane) -> None:
+        self.spec = spec
+        self._lane = lane
+        self._callbacks = -1
+        self._seen_s = time.perf_counter()
+        sounddevice = load_sounddevice()
+        make, callback = (
+            (sounddevice.InputStream, _input_callback(lane))
+            if isinstance(lane, InputLane)
+            else (sounddevice.OutputStream, _output_callback(lane))
+        )
+        channels = (
+            len(spec.channel_selectors) or min(spec.device.channels(spec.direction), max(spec.channel + 1, 2)) or 1
+        )
+        try:
+            self._stream = make(
+                samplerate=spec.rate,
+                device=index_here(spec.device),
+                channels=channels,
+                dtype="float32",
+                latency="low" if spec.buffer_ms is None else spec.buffer_ms / 1000.0,
+                extra_settings=extra_settings(spec.device, spec.direction, spec.exclusive, spec.channel_selectors),
+                callback=callback,
+            )
+            self._stream.start()
+        except sounddevice.PortAudioError as error:
+            raise AudioDeviceError(_why(spec, str(error))) from error
+        log.debug("%s %r opened: %d Hz, %d channels", spec.direction, spec.device.name, spec.rate, channels)
+
+    @property
+    def delay_ms(self) -> float:
+        """Of the device, beyond the callback that carries a sample: what PortAudio reports, an estimate.
+
+        What PulseAudio's devices need was measured against that, with null sinks: PortAudio reports an input's whole
+        buffer, and one callback's worth waits in the server; in front of an output there wait the buffer and one more.
+        """
+        reported_ms = float(self._stream.latency) * 1000.0
+        if self.spec.device.host_api != PULSE:
+            return reported_ms
+        waiting_ms = 1000.0 * self._lane.clock.interval_s(time.perf_counter() - _WATCHED_S)
+        return waiting_ms if isinstance(self._lane, InputLane) else reported_ms + waiting_ms
+
+    @property
+    def callbacks(self) -> int:
+        """How often its callback was called."""
+        if isinstance(self._lane, InputLane):
+            return int(self._lane.capture.counters[CAPTURE_CALLBACKS])
+        return int(self._lane.playout.counters[CALLBACKS])
+
+    def is_alive(self, now_s: float) -> bool:
+        """Whether its callback was called lately."""
+        callbacks = self.callbacks
+        if callbacks != self._callbacks:
+            self._callbacks, self._seen_s = callbacks, now_s
+        return now_s - self._seen_s < STALLED_S
+
+    def close(self) -> None:
+        """Let go of the device at once."""
+        sounddevice = load_sounddevice()
+        try:
+            self._stream.abort()
+            self._stream.close()
+        except sounddevice.PortAudioError as error:  # it may be gone already
+            log.debug("closing %s: %s", self.spec.device.name, error)
+
+
+def _input_callback(lane: InputLane) -> Callable[..., None]:
+    capture, clock = lane.capture, lane.clock
+
+    def callback(frames_in: np.ndarray, frames: int, timing: Any, flags: Any) -> None:
+        capture_from(capture, frames_in)
+        clock.tick(time.perf_counter(), frames)
+
+    return callback
+
+
+def _output_callback(lane: OutputLane) -> Callable[..., None]:
+    playout, clock = lane.playout, lane.clock
+
+    def callback(frames_out: np.ndarray, frames: int, timing: Any, flags: Any) -> None:
+        play_into(playout, frames_out)
+        clock.tick(time.perf_counter(), frames)
+
+    return callback
+
+
+def _why(spec: StreamSpec, message: str) -> str:
+    """One sentence for a device that does not open."""
+    name, lower = spec.device.name, message.lower()
+    if "sample rate" in lower or "samplerate" in lower:
+        rates = supported_rates(spec.device, spec.direction)
+        open_at = ", ".join(str(rate) for rate in rates) or "none of the usual ones"
+        return (
+            f"{name!r} refuses {spec.rate} Hz, and opens at {open_at}: set it to one of these in the system's sound "
+            "settings, or close the program that holds it at another rate"
+        )
+    if "unavailable" in lower or "busy" in lower or "in use" in lower:
+        return f"{name!r} is in use by another program that keeps it to itself: close that program, or choose another"
+    if "permission" in lower or "denied" in lower:
+        return f"{name!r} may not be opened ({message}): allow this program to use it in the system's privacy settings"
+    return (
+        f"{name!r} does not open as {spec.direction} at {spec.rate} Hz ({message}): see `altervox devices` for others"
+    )

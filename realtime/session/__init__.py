@@ -1,0 +1,1 @@
+"""A session without devices: effects, voice changes, recording and status."""

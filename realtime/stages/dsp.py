@@ -1,0 +1,151 @@
+"""DSP voices block by block: WORLD's analysis on a sliding window, synthesis that carries its state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...kernels.f0_world import refined_f0
+from ...kernels.polyphase import ResamplerState, resample_block
+from ...kernels.salience import halfway_f0
+from ...kernels.world import HOP, LATENCY_SAMPLES, SAMPLE_RATE, SynthesisState, analyse, synthesize
+from ...models.dsp.presets import DspPreset, SpeakerState
+from ...models.pitch import mel
+from ...models.pitch.rmvpe import RMVPE
+from ...models.voice import VoiceParams
+from ..config import FRAME_MS, StreamConfig
+from .pitch import PitchStreamState, streaming_pitch
+
+LOOKAHEAD_FRAMES = 6  # 30 ms, which a mel frame waits for; CheapTrick and D4C see 22 ms beyond a centre
+CONTEXT_FRAMES = 10  # 50 ms of past: CheapTrick and D4C see up to 43 ms before a centre, of a very low voice
+_FRAME_MS = 1000.0 * HOP / SAMPLE_RATE
+RESAMPLER_HALF_PERIODS = 30  # 1.9 ms at 16 kHz
+# The frames of the pitch network lie in the middle between every other two of the frames rendered: half a hop later,
+# so that all of a block are known, or lie between two that are, when the last one's mel window is full.
+_HALF_HOP = mel.HOP // 2
+_DROPPED_SAMPLES = _HALF_HOP + RESAMPLER_HALF_PERIODS  # at 16 kHz, at the start of the stream
+
+
+@dataclass(slots=True)
+class DspState:
+    """What is carried.
+
+    Attributes:
+        window_mem: The newest audio at 24 kHz, in WORLD's own precision.
+        to_pitch: Resampler to the pitch network's rate.
+        to_drop: Samples at that rate still to be left out before the network's first one.
+        pitch: Of the pitch network.
+        f0_mem: Its newest F0 in Hz.
+        speaker: What is known of the speaker.
+        synthesis: Pulse phase and overlap.
+    """
+
+    window_mem: NDArray[np.float64]
+    to_pitch: ResamplerState
+    to_drop: int
+    pitch: PitchStreamState
+    f0_mem: float
+    speaker: SpeakerState
+    synthesis: SynthesisState
+
+    @classmethod
+    def allocate(cls, block_frames: int, lookahead_frames: int, pitch: PitchStreamState) -> DspState:
+        """State at the start of a stream, for blocks and look-ahead of that many frames of 5 ms."""
+        window = np.zeros((CONTEXT_FRAMES + block_frames + lookahead_frames) * HOP)
+        to_pitch = ResamplerState.allocate(SAMPLE_RATE, mel.SAMPLE_RATE, block_frames * HOP, RESAMPLER_HALF_PERIODS)
+        state = cls(window, to_pitch, 0, pitch, 0.0, SpeakerState(), SynthesisState())
+        state.reset(lookahead_frames)
+        return state
+
+    def reset(self, lookahead_frames: int) -> None:
+        """Return to the start of a stream."""
+        self.window_mem[:] = 0.0
+        self.to_drop = _DROPPED_SAMPLES
+        self.f0_mem = 0.0
+        for part in (self.to_pitch, self.pitch, self.speaker, self.synthesis):
+            part.reset()
+        # The first frames rendered lie before the stream, so that every block renders as many as it takes in.
+        self.synthesis.frame = -lookahead_frames
+
+
+class DspStage:
+    """A preset as a stage. Delay: 30 ms of look-ahead, or more for more right context, and 5.7 ms of synthesis.
+
+    Args:
+        preset: What it does.
+        config: Lengths. A backend that needs a GPU is not for this stage, which has none.
+        rmvpe: Pitch network, on the CPU; None for the small one that ships.
+        pitch_right_frames: Frames of 10 ms that its backward GRU sees beyond a block. Each adds 10 ms of delay.
+    """
+
+    input_rate = SAMPLE_RATE
+    output_rate = SAMPLE_RATE
+
+    def __init__(
+        self, preset: DspPreset, config: StreamConfig, rmvpe: RMVPE | None = None, pitch_right_frames: int = 0
+    ) -> None:
+        self.preset = preset
+        self.lookahead_frames = LOOKAHEAD_FRAMES + 2 * pitch_right_frames
+        self.latency_samples = self.lookahead_frames * HOP + LATENCY_SAMPLES
+        self.block_frames = config.block_ms * SAMPLE_RATE // (1000 * HOP)
+        block = config.block_ms // FRAME_MS
+        backend = "auto" if "cuda" in config.backend else config.backend
+        self.tracker = streaming_pitch(
+            rmvpe, block, pitch_right_frames, torch.device("cpu"), backend, early_samples=_DROPPED_SAMPLES
+        )
+        self.state = DspState.allocate(self.block_frames, self.lookahead_frames, self.tracker.state)
+        self._found_scratch = np.zeros(block + 1, dtype=np.float32)
+        self._f0_scratch = np.zeros(self.block_frames, dtype=np.float32)
+        self._low_scratch = np.zeros(block * mel.HOP, dtype=np.float32)
+        self._unheard_scratch = np.zeros(self.block_frames * HOP, dtype=np.float32)
+
+    @property
+    def f0_hz(self) -> float:
+        """See `VoiceStage`."""
+        return self.state.f0_mem
+
+    def process(self, block: NDArray[np.float32], params: VoiceParams, out: NDArray[np.float32]) -> None:
+        """See `VoiceStage.process`."""
+        f0 = self.take(block)
+        frames = self.preset.apply(analyse(self.state.window_mem, f0, CONTEXT_FRAMES), self.state.speaker, params)
+        out[:] = synthesize(frames, self.state.synthesis, params.seed)
+
+    def take(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Take in a block. Returns F0 in Hz of the frames that are rendered with it [block_frames], 0 where unvoiced.
+
+        Frame k of the window is centred on its sample k * HOP; these frames begin at `CONTEXT_FRAMES`.
+        """
+        window = self.state.window_mem
+        window[: -len(block)] = window[len(block) :]
+        window[-len(block) :] = block
+        return refined_f0(window, SAMPLE_RATE, self._rough_f0(block), CONTEXT_FRAMES, _FRAME_MS)
+
+    def _rough_f0(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The network's F0 of the same frames."""
+        state, found, f0 = self.state, self._found_scratch, self._f0_scratch
+        count = resample_block(block, state.to_pitch, self._low_scratch)
+        dropped = min(state.to_drop, count)
+        state.to_drop -= dropped
+        known = self.tracker.push(self._low_scratch[dropped:count])
+        found[:] = 0.0  # the first blocks render what lies before the stream
+        found[0] = state.f0_mem
+        found[len(found) - len(known) :] = known
+        state.f0_mem = float(found[-1])
+        f0[::2] = halfway_f0(found[:-1], found[1:])
+        f0[1::2] = found[1:]
+        return f0
+
+    def advance(self, block: NDArray[np.float32], params: VoiceParams) -> None:
+        """See `VoiceStage.advance`.
+
+        It renders all the same: voicing, the phase and the speaker's F0 need the analysis, which is three quarters of
+        the work, and the rest leaves every pulse whole that rings into the next block.
+        """
+        self.process(block, params, self._unheard_scratch)
+
+    def reset(self) -> None:
+        """See `VoiceStage.reset`."""
+        self.state.reset(self.lookahead_frames)

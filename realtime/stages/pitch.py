@@ -1,0 +1,287 @@
+"""Streaming RMVPE: F0 block by block, with the forward GRU state carried from block to block.
+
+The network sees a short window of log-mel frames that begins on the stream's own grid of 32 frames (the U-Net halves
+time five times), padded at the right by repeating the newest frame. The GRU runs over the block and what follows it:
+left to right from the state that is carried, right to left from zero at the window's edge. What is carried is the
+forward output at the last frame given out, so the frames after it, which will be computed again, advance it only once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...kernels.errors import ParameterError
+from ...kernels.salience import N_BINS, decode_salience
+from ...models.base_models import small_pitch_network, small_pitch_network_onnx_path
+from ...models.pitch.mel import HOP, N_FFT, N_MELS
+from ...models.pitch.rmvpe import FRAME_MULTIPLE, RMVPE, RmvpeStep
+from ..runners import make_runner, onnx_providers
+
+MEL_WAIT_FRAMES = 3  # a frame needs 512 samples beyond its centre, 3.2 hops; blocks end on the hop
+_HALF = N_FFT // 2
+_NO_SALIENCE = np.zeros((0, N_BINS), dtype=np.float32)
+MOST_EARLY_SAMPLES = (MEL_WAIT_FRAMES + 1) * HOP - _HALF  # of a step: its newest frame waits longer than it must
+
+
+@dataclass(slots=True)
+class PitchStreamState:
+    """What is carried.
+
+    Attributes:
+        audio_mem: The newest audio at 16 kHz: half an FFT before the next mel frame, and what follows.
+        audio_length: Samples of it that are filled.
+        mel_mem: The newest log-mel frames `[128, frames]`; the last one is frame `mel_frames - 1`.
+        mel_frames: Mel frames computed since the start of the stream.
+        h_mem: Forward GRU output at the last frame given out `[1, 1, gru_size]`: the very buffer that the network reads
+            and that each step updates.
+        committed: Frames given out since the start of the stream.
+        samples: Samples taken in since then.
+    """
+
+    audio_mem: NDArray[np.float32]
+    audio_length: int
+    mel_mem: NDArray[np.float32]
+    mel_frames: int
+    h_mem: Tensor
+    committed: int
+    samples: int
+
+    def reset(self) -> None:
+        """Return to the start of a stream."""
+        self.audio_length = self.mel_frames = self.committed = self.samples = 0
+        self.audio_mem[:] = 0.0
+        self.mel_mem[:] = 0.0
+        self.h_mem.zero_()
+
+
+class StreamingRMVPE:
+    """F0 of a stream.
+
+    Args:
+        model: Any network of RMVPE's shape.
+        block_frames: Frames of 10 ms given out per step.
+        right_frames: Further frames that the backward direction of the GRU sees. Each adds 10 ms of delay.
+        window_frames: Frames that the U-Net sees, a multiple of 32; None takes the least that leaves 32 or more frames
+            of past.
+        backend: See `make_runner`; with a graph also `onnx` or `onnx-cuda`.
+        graph: File that `models.rmvpe_export.export_step` wrote of the very model, for ONNX Runtime on its device.
+        early_samples: By how much the steps precede the stream's grid of blocks, at most 128, which a step can spare:
+            for whoever can only give the audio of blocks that are that much too short.
+
+    Raises:
+        ParameterError: the lengths do not fit one another, or the backend cannot run here.
+    """
+
+    def __init__(
+        self,
+        model: RMVPE,
+        block_frames: int = 2,
+        right_frames: int = 2,
+        window_frames: int | None = None,
+        backend: str = "eager",
+        graph: Path | None = None,
+        early_samples: int = 0,
+    ) -> None:
+        if block_frames < 1 or right_frames < 0:
+            raise ParameterError(f"block_frames is {block_frames} and right_frames {right_frames}; at least 1 and 0")
+        least = -(-(block_frames + right_frames) // FRAME_MULTIPLE) * FRAME_MULTIPLE + FRAME_MULTIPLE
+        self.window_frames = window_frames or least
+        if self.window_frames % FRAME_MULTIPLE or self.window_frames < least:
+            raise ParameterError(
+                f"window_frames is {window_frames}; with these blocks it must be a multiple of 32 from {least} on"
+            )
+        if not 0 <= early_samples <= MOST_EARLY_SAMPLES:
+            raise ParameterError(f"early_samples is {early_samples}; it must lie between 0 and {MOST_EARLY_SAMPLES}")
+        self.model = model
+        self.block_frames = block_frames
+        self.right_frames = right_frames
+        self.early_samples = early_samples
+        device = model.cnn.weight.device
+        self._step_module = RmvpeStep(model)
+        row_count = block_frames + right_frames
+        network = graph if graph is not None and backend.startswith("onnx") else self._step_module
+        spec = self._step_module.spec(row_count, self.window_frames)
+        self.runner = make_runner(spec, network, backend, threads=1)
+        if self.runner.inputs["mel"].device != device:
+            raise ParameterError(
+                f"backend {backend} runs on {self.runner.inputs['mel'].device}, and the pitch network is on {device}"
+            )
+        self.runner.inputs["last_row"].fill_(block_frames - 1)
+        self._row_numbers = torch.arange(self.window_frames, device=device)
+        # Small arrays are moved by NumPy, for which that is cheaper than it is for torch, and handed over once a step.
+        self._window_scratch = np.zeros((N_MELS, self.window_frames), dtype=np.float32)
+        self._window = torch.from_numpy(self._window_scratch)[None]
+        self.state = PitchStreamState(
+            audio_mem=np.zeros(2 * N_FFT + (block_frames + MEL_WAIT_FRAMES + 1) * HOP, dtype=np.float32),
+            audio_length=0,
+            mel_mem=np.zeros((N_MELS, self.window_frames), dtype=np.float32),
+            mel_frames=0,
+            h_mem=self.runner.inputs["h_in"],
+            committed=0,
+            samples=0,
+        )
+
+    @property
+    def latency_frames(self) -> int:
+        """Frames of 10 ms by which what is given out lags behind what was taken in."""
+        return MEL_WAIT_FRAMES + self.right_frames
+
+    def reset(self) -> None:
+        """Return to the start of a stream, in place."""
+        self.state.reset()
+
+    def push(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take in audio of any length.
+
+        The steps lie on the stream's own grid of blocks, so the pieces in which audio comes make no difference.
+
+        Args:
+            audio: 16 kHz mono [N].
+
+        Returns:
+            F0 in Hz of the frames that are final now, 0 where unvoiced; the first one ever is frame 0, centred on the
+            first sample.
+        """
+        return decode_salience(self.push_salience(audio))
+
+    @torch.inference_mode()
+    def push_salience(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `push`, but salience [frames, 360]."""
+        state, parts = self.state, []
+        block = self.block_frames * HOP
+        while len(audio):
+            taken = audio[: block - (state.samples + self.early_samples) % block]
+            audio = audio[len(taken) :]
+            self._take(taken)
+            nominal = state.samples + self.early_samples
+            if nominal % block == 0:
+                self._extend_mel()
+                parts.append(self._step(nominal // HOP - self.latency_frames - state.committed))
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts) if parts else _NO_SALIENCE
+
+    @torch.inference_mode()
+    def flush(self) -> NDArray[np.float32]:
+        """F0 of the frames that are left, the end of the stream being the end of the audio. Then only `reset` helps."""
+        state = self.state
+        total = state.samples // HOP + 1
+        held = state.audio_mem[: state.audio_length]
+        if state.samples == 0:
+            return np.zeros(0, dtype=np.float32)
+        # Reflection needs more than half an FFT of audio; a shorter stream is continued by silence.
+        if state.samples <= _HALF:
+            held = np.pad(held, (0, _HALF + 1 - state.samples))
+        if state.mel_frames == 0:
+            held = np.pad(held, (_HALF, 0), mode="reflect")
+        held = np.pad(held, (0, _HALF), mode="reflect")
+        left = self.model.mel.frames_on_cpu(held)[:, : total - state.mel_frames]
+        parts = [_NO_SALIENCE]
+        while state.committed < total:
+            # The window begins on its grid, so this many frames are certain to lie in it.
+            room = self.window_frames - FRAME_MULTIPLE + 1 - (state.mel_frames - state.committed)
+            self._append(left[:, :room])
+            left = left[:, room:]
+            right = self.right_frames if left.shape[1] else 0
+            parts.append(self._step(state.mel_frames - right - state.committed))
+        return decode_salience(np.concatenate(parts))
+
+    def _take(self, audio: NDArray[np.float32]) -> None:
+        state = self.state
+        state.audio_mem[state.audio_length : state.audio_length + len(audio)] = audio
+        state.audio_length += len(audio)
+        state.samples += len(audio)
+
+    def _extend_mel(self) -> None:
+        """Compute the mel frames whose audio is complete, each once."""
+        state = self.state
+        due = (state.samples - _HALF) // HOP + 1 - state.mel_frames
+        if due <= 0:
+            return
+        if state.mel_frames == 0:  # the true start: mirrored
+            mirrored = np.pad(state.audio_mem[: state.audio_length], (_HALF, 0), mode="reflect")
+            state.audio_length = len(mirrored)
+            state.audio_mem[: len(mirrored)] = mirrored
+        self._append(self.model.mel.frames_on_cpu(state.audio_mem[: N_FFT + (due - 1) * HOP]))
+        # Keep what the next frame needs: from half an FFT before its centre on.
+        keep_from = state.mel_frames * HOP - _HALF - (state.samples - state.audio_length)
+        if keep_from > 0:
+            kept = state.audio_length - keep_from
+            state.audio_mem[:kept] = state.audio_mem[keep_from : state.audio_length].copy()
+            state.audio_length = kept
+
+    def _append(self, frames: NDArray[np.float32]) -> None:
+        state, count = self.state, frames.shape[1]
+        state.mel_frames += count
+        if count >= self.window_frames:
+            state.mel_mem[:] = frames[:, -self.window_frames :]
+        elif count:
+            state.mel_mem[:, :-count] = state.mel_mem[:, count:]
+            state.mel_mem[:, -count:] = frames
+
+    def _step(self, frames: int) -> NDArray[np.float32]:
+        """Salience of the next `frames` frames, advancing the carried state over them."""
+        state = self.state
+        if frames <= 0:
+            return _NO_SALIENCE
+        start = max(-(-(state.mel_frames - self.window_frames) // FRAME_MULTIPLE) * FRAME_MULTIPLE, 0)
+        known = state.mel_frames - start
+        self._window_scratch[:, :known] = state.mel_mem[:, self.window_frames - known :]
+        self._window_scratch[:, known:] = state.mel_mem[:, -1:]
+        mel = self.runner.inputs["mel"].copy_(self._window)
+        rows = self._row_numbers[state.committed - start : known]
+        if (frames, len(rows)) == (self.block_frames, self.block_frames + self.right_frames):
+            self.runner.inputs["rows"].copy_(rows)
+            self.runner.run()
+            salience = self.runner.outputs["salience"]
+        else:  # the stream's first frames and its last: the same step in a shape of their own, which no graph holds
+            last_row = self._row_numbers[frames - 1 : frames]
+            salience, h_out = self._step_module(mel, rows, last_row, state.h_mem)
+            state.h_mem.copy_(h_out)
+        state.committed += frames
+        return salience.cpu().numpy()[0, :frames].copy()  # the next run overwrites the buffer
+
+
+def streaming_pitch(
+    model: RMVPE | None,
+    block_frames: int,
+    right_frames: int,
+    device: torch.device,
+    backend: str = "auto",
+    early_samples: int = 0,
+) -> StreamingRMVPE:
+    """F0 of a stream by the network that ships with altervox, or by another.
+
+    Args:
+        model: On `device`; None for the network that ships.
+        block_frames: See `StreamingRMVPE`, as for what is not named here.
+        right_frames: See there.
+        device: Where it runs.
+        backend: `auto` runs the network that ships in ONNX Runtime on a CPU if that is installed, three to four times
+            as fast there as `eager`; for all other cases see `make_runner`.
+        early_samples: See `StreamingRMVPE`.
+
+    Raises:
+        ParameterError: the lengths are out of range, or the backend cannot run here.
+    """
+    graph = None
+    if model is None:
+        model, graph = small_pitch_network(device), small_pitch_network_onnx_path()
+    if backend == "auto":
+        is_best_in_onnx = graph is not None and device.type == "cpu" and _has_onnx_runtime()
+        backend = "onnx" if is_best_in_onnx else "auto"
+    return StreamingRMVPE(model, block_frames, right_frames, None, backend, graph, early_samples)
+
+
+def _has_onnx_runtime() -> bool:
+    try:
+        onnx_providers()
+    except ImportError:
+        return False
+    return True

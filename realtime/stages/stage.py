@@ -1,0 +1,63 @@
+"""What the engine asks of the part that makes the voice."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...models.voice import VoiceParams
+
+FloatArray = NDArray[np.float32]
+
+
+class VoiceStage(Protocol):
+    """Turns blocks at one rate into blocks of another voice at another, each lasting as long.
+
+    Attributes:
+        input_rate: Hz.
+        output_rate: Hz.
+        latency_samples: How much later than the input the output is, in samples at the output rate.
+        state: All that is carried from block to block: a dataclass.
+        f0_hz: The speaker's newest F0, before any shift; 0 where unvoiced or not asked for.
+    """
+
+    @property
+    def input_rate(self) -> int: ...
+    @property
+    def output_rate(self) -> int: ...
+    @property
+    def latency_samples(self) -> int: ...
+    @property
+    def state(self) -> Any: ...
+    @property
+    def f0_hz(self) -> float: ...
+
+    def process(self, block: FloatArray, params: VoiceParams, out: FloatArray) -> None:
+        """Render the next block.
+
+        Args:
+            block: [block_ms at `input_rate`].
+            params: How to render; may change with every block.
+            out: Filled [block_ms at `output_rate`].
+        """
+        ...
+
+    def advance(self, block: FloatArray, params: VoiceParams) -> None:
+        """Let a block pass whose output comes too late to be heard.
+
+        Whatever is known of the input goes on as in `process`: windows, F0, carried phase, frame indices and what was
+        learnt of the speaker. The next block rendered therefore has the delay and the phase that it would have had.
+        What was rendered ahead for a crossfade with this block is dropped: the engine fades the next one in. Rendering
+        is left out wherever the state does not depend on it.
+
+        Args:
+            block: [block_ms at `input_rate`].
+            params: How it would have been rendered.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Return to the start of a stream, in place."""
+        ...

@@ -1,0 +1,201 @@
+"""An RVC voice over whole streams: length, alignment, seams, determinism and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import weights
+from altervox.kernels.errors import BaseModelError, ParameterError
+from altervox.models import base_models
+from altervox.models.checkpoint import VoiceCheckpoint
+from altervox.models.pitch.rmvpe import RMVPE
+from altervox.models.retrieval import FeatureIndex
+from altervox.models.rvc.content import Hubert
+from altervox.models.rvc.decoder import DecoderShape
+from altervox.models.rvc.synthesizer import Synthesizer
+from altervox.models.rvc.voice import RvcVoice
+from altervox.models.voice import F0_METHODS, VoiceParams, rescaled_length
+
+DATA = Path(__file__).parents[2] / "data"
+RATE = 16000
+PARAMS = VoiceParams(f0_method="dio")
+
+
+def make_voice(has_f0: bool = True, width: int = 768) -> RvcVoice:
+    """Full-size prior and flow, a narrow decoder, random weights."""
+    shape = DecoderShape(40000, (10, 10, 2, 2), (16, 16, 4, 4), initial_channels=64)
+    net = Synthesizer(shape, width, 3, has_f0)
+    net.load_state_dict(weights.fill_network(net))
+    config = [1025, 32, 192, 192, 768, 2, 6, 3, 0, "1", [3, 7, 11], [[1, 3, 5]] * 3]
+    config += [[10, 10, 2, 2], 64, [16, 16, 4, 4], 109, 256, 40000]
+    checkpoint = VoiceCheckpoint(net.state_dict(), config, "v2", has_f0, 40000, 3, "")
+    return RvcVoice("made up", checkpoint, None, torch.device("cpu"), Path("made up.pth"))
+
+
+@pytest.fixture(scope="module")
+def voice() -> RvcVoice:
+    return make_voice()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A library whose base models have the real architecture, one full-size and one narrow, and random weights."""
+    folder = tmp_path_factory.mktemp("library")
+    (folder / "base").mkdir()
+    torch.save(weights.fill_network(Hubert()), folder / "base" / "hubert_base.pt")
+    torch.save(weights.fill_network(RMVPE(4, 1, 1, 32)), folder / "base" / "rmvpe.pt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALTERVOX_HOME", str(folder))
+        yield
+    base_models.content_encoder.cache_clear()
+    base_models.pitch_network.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def speech() -> np.ndarray:
+    return np.asarray(soundfile.read(DATA / "librivox_male.wav", dtype="float32")[0])
+
+
+def convert(
+    voice: RvcVoice, audio: np.ndarray, params: VoiceParams = PARAMS, rate: int = RATE, block: int = RATE
+) -> np.ndarray:
+    parts = list(voice.convert((audio[i : i + block] for i in range(0, len(audio), block)), rate, params))
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
+
+
+@pytest.mark.parametrize("samples", [0, 1, 2, 399, 400, 401, 719, 721, 16000, 16001])
+@pytest.mark.parametrize("rate", [16000, 44100, 3000])
+def test_output_lasts_as_long_as_the_input(voice: RvcVoice, samples: int, rate: int) -> None:
+    audio = 0.1 * np.sin(np.arange(samples, dtype=np.float32) * 0.2)
+    out = convert(voice, audio, rate=rate)
+    assert len(out) == rescaled_length(samples, rate, 40000)
+    assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize("formant", [-12.0, -0.5, 12.0])
+@pytest.mark.parametrize("samples", [1, 161, 4000])
+def test_formants_keep_the_length(voice: RvcVoice, formant: float, samples: int) -> None:
+    out = convert(voice, np.full(samples, 0.1, dtype=np.float32), replace(PARAMS, formant_semitones=formant))
+    assert len(out) == rescaled_length(samples, RATE, 40000)
+    assert np.isfinite(out).all()
+
+
+def test_blocks_do_not_matter(voice: RvcVoice, speech: np.ndarray) -> None:
+    part = speech[: 2 * RATE + 13]
+    np.testing.assert_array_equal(convert(voice, part, block=len(part)), convert(voice, part, block=777))
+
+
+def test_equal_seeds_give_equal_output_and_others_do_not(voice: RvcVoice, speech: np.ndarray) -> None:
+    part = speech[:RATE]
+    first = convert(voice, part)
+    np.testing.assert_array_equal(first, convert(voice, part))
+    assert not np.allclose(first, convert(voice, part, replace(PARAMS, seed=1)))
+
+
+@pytest.mark.parametrize("formant", [0.0, 3.0, -4.0])
+def test_windows_join_without_a_seam(speech: np.ndarray, formant: float) -> None:
+    """Windows of 3.2 s against a single one.
+
+    They differ by what HuBERT and the prior encoder see (a third of the features' RMS with these random weights), so
+    not exactly. Phase, noise and F0 must agree: a source phase of its own in each window makes the difference as large
+    as the signal.
+    """
+    audio = np.tile(speech, 2)[: 9 * RATE]
+    voice = make_voice()
+    params = replace(PARAMS, formant_semitones=formant, rms_mix=1.0)
+    whole = convert(voice, audio, params)
+    voice.core_frames, voice.context_frames = 320, 128
+    parts = convert(voice, audio, params)
+    error = parts - whole
+    level = np.sqrt(np.mean(whole**2))
+    assert np.sqrt(np.mean(error**2)) < 0.3 * level
+    seams = [int(s * 40000) for s in (3.2, 6.4)]
+    steps = np.abs(np.diff(parts))
+    for seam in seams:
+        near = slice(seam - 400, seam + 1200)
+        assert np.sqrt(np.mean(error[near] ** 2)) < 0.4 * level
+        assert steps[near].max() <= 1.5 * np.abs(np.diff(whole))[near].max() + 1e-3
+
+
+def test_the_source_sounds_at_the_shifted_pitch_without_drift(voice: RvcVoice) -> None:
+    """A tone of 200 Hz through 9 s of windows: the carried phase must keep to 400 Hz an octave up."""
+    t = np.arange(9 * RATE) / RATE
+    k = np.arange(1, 12)[:, None]
+    audio = 0.1 * (np.sin(2 * np.pi * 200 * k * t) / k).sum(axis=0).astype(np.float32)
+    small = make_voice()
+    small.core_frames, small.context_frames = 320, 128
+    out = convert(small, audio, replace(PARAMS, pitch_semitones=12.0, rms_mix=1.0))
+    spectrum = np.abs(np.fft.rfft(out[40000:-40000] * np.hanning(len(out) - 80000)))
+    peak_hz = np.argmax(spectrum[20:]) + 20
+    hz = peak_hz * 40000 / (len(out) - 80000)
+    harmonic = hz / 400.0
+    assert abs(harmonic - round(harmonic)) < 0.02 * max(round(harmonic), 1)
+
+
+def test_loudness_follows_the_source(voice: RvcVoice, speech: np.ndarray) -> None:
+    part = speech[: 2 * RATE]
+    ratio = [np.sqrt(np.mean(convert(voice, gain * part, replace(PARAMS, rms_mix=0.0)) ** 2)) for gain in (0.1, 1.0)]
+    assert 5.0 < ratio[1] / ratio[0] < 20.0
+
+
+@pytest.mark.parametrize("method", F0_METHODS)
+def test_every_f0_method_works(voice: RvcVoice, speech: np.ndarray, method: str) -> None:
+    out = convert(voice, speech[:RATE], replace(PARAMS, f0_method=method))
+    assert len(out) == 40000
+    assert np.isfinite(out).all()
+
+
+def test_an_index_changes_the_features_and_rate_0_does_not(voice: RvcVoice, speech: np.ndarray) -> None:
+    part = speech[:RATE]
+    plain = convert(voice, part)
+    indexed = make_voice()
+    indexed.index = FeatureIndex(torch.randn(50, 768, generator=torch.Generator().manual_seed(5)))
+    np.testing.assert_allclose(convert(indexed, part, replace(PARAMS, index_rate=0.0)), plain, atol=1e-5)
+    assert not np.allclose(convert(indexed, part, replace(PARAMS, index_rate=1.0)), plain, atol=1e-2)
+
+
+def test_a_voice_without_pitch_needs_no_f0(speech: np.ndarray) -> None:
+    out = convert(make_voice(has_f0=False), speech[:RATE], replace(PARAMS, f0_method="rmvpe"))
+    assert len(out) == 40000
+
+
+def test_an_unknown_speaker_is_refused(voice: RvcVoice, speech: np.ndarray) -> None:
+    with pytest.raises(ParameterError, match="speaker is 3; made up has 3, counted from 0"):
+        convert(voice, speech[:RATE], replace(PARAMS, speaker=3))
+
+
+def test_without_the_full_pitch_network_the_small_one_finds_pitch(
+    voice: RvcVoice,
+    speech: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Without a download and without a word."""
+    small = convert(voice, speech[:RATE], replace(PARAMS, f0_method="rmvpe-small"))
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "hubert_base.pt").hardlink_to(base_models.CONTENT_ENCODER.fetch())
+    monkeypatch.setenv("ALTERVOX_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    np.testing.assert_array_equal(convert(voice, speech[:RATE], replace(PARAMS, f0_method="auto")), small)
+    assert not caplog.records
+    with pytest.raises(BaseModelError, match=r"rmvpe\.pt .* and put it into"):
+        convert(voice, speech[:RATE], replace(PARAMS, f0_method="rmvpe"))
+
+
+def test_without_a_content_encoder_it_says_where_to_put_one(
+    voice: RvcVoice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALTERVOX_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(BaseModelError, match=r"hubert_base\.pt .* and put it into .*base") as caught:
+        convert(voice, np.zeros(RATE, dtype=np.float32))
+    assert str(tmp_path) in str(caught.value)
+    assert not list(tmp_path.rglob("*.pt"))

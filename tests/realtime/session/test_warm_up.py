@@ -1,0 +1,79 @@
+"""What a session needs is there before its devices open."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from altervox.realtime.session.warm_up import speech_like
+
+# In a process of its own: in this one other tests have compiled what a session should have.
+SCRIPT = """
+import gc, json, sys
+import numpy as np
+from numba.core.registry import CPUDispatcher
+from altervox.kernels.callbacks import capture_from, play_into
+from altervox.models import load_voice
+from altervox.models.voice import VoiceParams
+from altervox.realtime.config import StreamConfig
+from altervox.realtime.engine import Engine
+from altervox.realtime.session.chain import Chain
+from altervox.realtime.audio.paths import InputLane, OutputLane
+from altervox.realtime.audio.loop import LiveLoop
+from altervox.realtime.session.warm_up import block_times_ms
+from altervox.realtime.swap import SwappableEngine
+
+engine = SwappableEngine(Engine(load_voice("woman"), StreamConfig(sample_rate=48000, block_ms=20), VoiceParams()))
+chain = Chain.allocate(48000, engine.block_size, False)
+block_times_ms(engine, chain)
+engine.reset()
+chain.reset()
+
+def compiled():
+    return {
+        f"{d.py_func.__module__}.{d.py_func.__qualname__}": len(d.signatures)
+        for d in gc.get_objects() if isinstance(d, CPUDispatcher) and "altervox" in d.py_func.__module__
+    }
+
+before = compiled()
+output = OutputLane.allocate(48000, 48000, 20, 9.0, 30.0)
+loop = LiveLoop(engine, InputLane.allocate(48000, 48000, 20), [output], chain)
+speech = np.load(sys.argv[1])
+out = np.zeros((480, 2), dtype=np.float32)
+heard = 0.0
+for k in range(len(speech) // 480):
+    now = k * 0.01
+    capture_from(loop.source.capture, speech[480 * k : 480 * (k + 1), None])
+    loop.source.clock.tick(now, 480)
+    output.clock.tick(now, 480)
+    play_into(output.playout, out)
+    heard = max(heard, float(abs(out).max()))
+    loop.step(now)
+after = compiled()
+late = [name for name in after if after[name] != before.get(name, 0)]
+print(json.dumps({"heard": heard, "kernels": len(before), "late": late}))
+"""
+
+
+def test_nothing_is_compiled_once_devices_are_open(tmp_path: Path) -> None:
+    speech = speech_like(3.0, 48000)
+    np.save(tmp_path / "speech.npy", speech)
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "speech.npy")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["heard"] > 0.01
+    assert told["kernels"] > 10
+    assert told["late"] == []
+
+
+@pytest.mark.parametrize("rate", [16000, 44100, 48000])
+def test_the_warm_up_has_voice_and_breath(rate: int) -> None:
+    samples = speech_like(1.0, rate)
+    assert samples.shape == (rate,)
+    assert samples.dtype == np.float32
+    level = np.abs(samples[: rate // 100 * 100]).reshape(100, -1).max(axis=1)
+    assert level.min() < 0.06
+    assert 0.15 < level.max() < 1.0

@@ -1,0 +1,120 @@
+"""What the options of `altervox convert` do, and what it says besides the result."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from altervox.kernels.level import soft_limit
+from altervox.models.library import load_voice
+from altervox.models.voice import VoiceParams
+from altervox.realtime import StreamConfig
+from altervox.realtime.files import StreamedVoice
+from altervox.tools.convert import command as convert_command
+from cli_runner import altervox, speech
+
+RATE = 16000
+
+
+@pytest.fixture
+def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ALTERVOX_HOME", str(tmp_path / "library"))
+    soundfile.write("talk.wav", speech(1.0), RATE)
+    return Path("talk.wav")
+
+
+@pytest.mark.parametrize(("quality", "method"), [("live", "rmvpe-small"), ("offline", "harvest")])
+def test_options_reach_the_voice(quality: str, method: str, talk: Path) -> None:
+    options = ["--pitch", 4, "--formant", -2.5, "--f0-method", method, "--seed", 5]
+    options += ["--quality", quality] if quality == "offline" else []
+    assert altervox("convert", talk, "-o", "out.wav", "--voice", "giant", *options).code == 0
+    params = VoiceParams(pitch_semitones=4, formant_semitones=-2.5, f0_method=method, seed=5)
+    voice = load_voice("giant")
+    if quality == "live":
+        voice = StreamedVoice(voice, StreamConfig(block_ms=500))
+    wanted = soft_limit(np.concatenate(list(voice.convert([soundfile.read(talk)[0]], RATE, params))))
+    np.testing.assert_allclose(soundfile.read("out.wav")[0], wanted, atol=0.6 / 32768)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--voice robot --index-rate 0.5", "--index-rate has no effect on the voice robot"),
+        ("--voice robot --speaker 2 --protect 0.1", "--protect, --speaker have no effect on the voice robot"),
+        ("--voice off --pitch 3", "--pitch has no effect on the voice off"),
+        ("--voice robot --quality offline --gate-db -40", "--gate-db has no effect on the voice robot"),
+        ("--voice robot --pitch 3", None),
+        ("--voice off", None),
+    ],
+)
+def test_an_option_without_effect_is_mentioned(options: str, said: str | None, talk: Path) -> None:
+    done = altervox("convert", talk, *options.split())
+    assert done.code == 0
+    assert done.complaints == ([f"altervox: {said}"] if said else [])
+
+
+def test_loud_sound_is_bent_and_not_clipped(talk: Path) -> None:
+    soundfile.write(talk, 2.5 * speech(1.0) / np.abs(speech(1.0)).max(), RATE, "FLOAT")
+    assert altervox("convert", talk, "-o", "out.wav", "--voice", "robot").code == 0
+    result = soundfile.read("out.wav")[0]
+    assert 0.9 < np.abs(result).max() <= 1.0
+    assert len(np.unique(result[np.abs(result) > 0.9])) > 20, "clipped sound has one value only"
+
+
+def test_results_of_the_last_run_are_no_input(talk: Path) -> None:
+    for _ in range(2):
+        assert altervox("convert", ".", "-o", "results", "--voice", "off").code == 0
+    assert sorted(p.as_posix() for p in Path().rglob("*.wav")) == ["results/talk.wav", "talk.wav"]
+
+
+def test_one_line_says_what_was_done(talk: Path) -> None:
+    done = altervox("convert", talk, "--voice", "off", "-o", "out.flac")
+    assert done.out.startswith("out.flac  1.0 s, ")
+    assert done.out.endswith("x real time\n")
+    assert done.out.count("\n") == 1
+
+
+def test_a_traceback_is_shown_on_demand(talk: Path) -> None:
+    assert "Traceback" not in altervox("convert", "missing.wav").err
+    assert "Traceback" in altervox("-v", "convert", "missing.wav").err
+    assert "Traceback" in altervox("-v", "convert", talk, "--voice", "womn").err
+
+
+def test_an_internal_error_is_one_line(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> int:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(convert_command, "convert_all", broken)
+    done = altervox("convert", talk, "--voice", "off")
+    assert done.code == 1
+    assert done.err == (
+        "altervox: internal error, please report it: ZeroDivisionError: division by zero (altervox -v shows where)\n"
+    )
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_what_a_stop_leaves_half_made_is_not_reported(is_stopped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a compiler's object that had no time to get its attributes, and is deleted when all has unwound."""
+
+    class HalfMade:
+        def __del__(self) -> None:
+            raise AttributeError("it was not finished")
+
+    reported: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
+    object_left = HalfMade()
+    if is_stopped:
+        with pytest.raises(KeyboardInterrupt), convert_command._terminable():
+            signal.raise_signal(signal.SIGINT)
+    else:
+        with convert_command._terminable():
+            pass
+    del object_left
+    gc.collect()
+    assert len(reported) == (not is_stopped)

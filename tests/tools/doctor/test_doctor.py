@@ -1,0 +1,143 @@
+"""What the doctor finds, and what it advises."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from altervox.models.pitch.tracker import CONTEXT_FRAMES, CORE_FRAMES
+from altervox.tools.doctor.command import NvidiaGpu, gpu_check, nvidia_gpus
+
+DATA = Path(__file__).parents[2] / "data"
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "altervox.tools", "doctor", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+
+
+def checks(*arguments: str, **environment: str) -> dict[str, dict[str, Any]]:
+    done = run(*arguments, "--json", **environment)
+    rows = json.loads(done.stdout)
+    assert all(set(row) == {"check", "status", "found", "remedy"} for row in rows)
+    assert all(row["remedy"] for row in rows if row["status"] != "ok"), "whatever is wrong has a remedy"
+    assert done.returncode == (1 if any(row["status"] == "error" for row in rows) else 0)
+    return {row["check"]: row for row in rows}
+
+
+def test_a_fresh_machine(tmp_path: Path) -> None:
+    found = checks(ALTERVOX_HOME=str(tmp_path / "new"))
+    for name in ("python", "torch", "library", "onnx runtime", "faiss"):
+        assert found[name]["status"] == "ok", found[name]
+    assert str(tmp_path / "new" / "base") in found["rmvpe.pt"]["remedy"]
+    assert found["hubert_base.pt"]["status"] == "warning"
+    assert not (tmp_path / "new").exists(), "looking changes nothing"
+
+
+def test_base_models_are_found(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "rmvpe.pt").write_bytes(b"x")
+    found = checks(ALTERVOX_HOME=str(tmp_path))["rmvpe.pt"]
+    assert found["status"] == "ok"
+    assert "not the published size" in found["found"]
+
+
+def test_an_unwritable_library_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    found = checks(ALTERVOX_HOME=str(tmp_path / "file" / "below"))["library"]
+    assert found["status"] == "error"
+    assert "ALTERVOX_HOME" in found["remedy"]
+
+
+def test_for_people_it_is_lines_with_remedies(tmp_path: Path) -> None:
+    done = run(ALTERVOX_HOME=str(tmp_path))
+    assert "warning  hubert_base.pt" in done.stdout
+    assert "ok       rmvpe.pt" in done.stdout
+    assert "or put rmvpe.pt from https://huggingface.co/" in done.stdout
+    assert not done.stderr
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cuda", "works", "status", "words"),
+    [
+        ([], None, False, "ok", "none found"),
+        ([NvidiaGpu("RTX", "550.1", 8192)], "12.8", True, "ok", "driver 550.1"),
+        ([NvidiaGpu("RTX", "550.1", 8192)], None, False, "warning", "torch is a CPU build"),
+        ([NvidiaGpu("RTX", "390.1", 8192)], "13.0", False, "warning", "torch for CUDA 13.0 cannot use it"),
+    ],
+)
+def test_torch_and_driver_that_do_not_fit(
+    gpus: list[NvidiaGpu], cuda: str | None, works: bool, status: str, words: str
+) -> None:
+    check = gpu_check(gpus, cuda, works)
+    assert check.status == status
+    assert words in check.found
+    assert bool(check.remedy) == (status != "ok")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in driver tool is a shell script")
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("NVIDIA GeForce RTX 4060, 550.54.14, 8188", [NvidiaGpu("NVIDIA GeForce RTX 4060", "550.54.14", 8188)]),
+        ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", []),
+        ("", []),
+    ],
+)
+def test_the_driver_tool_is_read(
+    answer: str, expected: list[NvidiaGpu], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f'#!/bin/sh\necho "{answer}"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert nvidia_gpus() == expected
+
+
+def test_a_good_file() -> None:
+    found = checks("--audio", str(DATA / "librivox_male.wav"))
+    assert found["format"]["found"] == "WAV, PCM_16, 16000 Hz, 1 channel"
+    assert found["integrity"]["status"] == "ok"
+    samples = soundfile.info(str(DATA / "librivox_male.wav")).frames
+    assert found["pitch network"]["found"].startswith(f"{samples // 160 + 1} frames in about 1 window")
+
+
+def test_a_long_file_gets_bounded_windows(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.flac", np.zeros(11 * 60 * 8000, dtype=np.int16) + 3, 8000)
+    found = checks("--audio", str(tmp_path / "long.flac"))["pitch network"]["found"]
+    assert found.startswith("66001 frames")
+    longest = int(found.split("none over ")[1].split()[0])
+    assert longest == CORE_FRAMES * 3 // 2 + 2 * CONTEXT_FRAMES < 65_535
+    assert "docs/cudnn.md" in found
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "check", "status", "words"),
+    [
+        ("missing.wav", lambda p: None, "audio", "error", "does not exist"),
+        ("empty.wav", lambda p: p.write_bytes(b""), "audio", "error", "is empty"),
+        ("text.wav", lambda p: p.write_text("hello " * 99), "audio", "error", "is no audio"),
+        ("none.wav", lambda p: soundfile.write(p, np.zeros(0), 16000), "length", "error", "0 samples"),
+        ("quiet.wav", lambda p: soundfile.write(p, np.zeros(800), 16000), "level", "warning", "digital silence"),
+        ("loud.wav", lambda p: soundfile.write(p, np.ones(800), 16000), "level", "warning", "clipped"),
+        (
+            "nan.wav",
+            lambda p: soundfile.write(p, np.full(800, np.nan), 16000, subtype="FLOAT"),
+            "integrity",
+            "error",
+            "800 samples are no number",
+        ),
+    ],
+)
+def test_bad_files_are_diagnosed(name: str, write: Any, check: str, status: str, words: str, tmp_path: Path) -> None:
+    write(tmp_path / name)
+    found = checks("--audio", str(tmp_path / name))[check]
+    assert found["status"] == status
+    assert words in found["found"]

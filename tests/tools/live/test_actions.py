@@ -1,0 +1,203 @@
+"""What keys do: actions to commands, the terminal's bytes to actions, and a session that is typed at."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from altervox.kernels.errors import ParameterError
+from altervox.models.voice import VoiceParams
+from altervox.realtime.audio.settings import (
+    Command,
+    SetBypass,
+    SetInputGain,
+    SetMonitor,
+    SetMuted,
+    SetParams,
+    SetVoice,
+)
+from altervox.tools.live.actions import ACTIONS, LiveActions
+from altervox.tools.live.keys import KEY_ACTIONS, key_actions
+
+if TYPE_CHECKING:
+    from pulse import PulseServer, Recording
+
+RATE = 48000
+PEAK = 0.05  # of the noise that is said
+SILENCE = 1e-9
+DEVICES = ["--input", "Virtual Microphone", "--output", "Virtual Cable", "--monitor", "Headphones"]
+HEADPHONES = (
+    "module-null-sink sink_name=headphones rate=48000 channels=2 format=float32le"
+    " sink_properties=\"device.description='Headphones'\""
+)
+
+
+def sent_by(*asked: str, params: VoiceParams | None = None, voice: str = "man") -> list[Command]:
+    """The commands that these actions give."""
+    sent: list[Command] = []
+    actions = LiveActions(sent.append, params or VoiceParams(), voice, ["woman", "man", "robot"], input_gain_db=59.5)
+    for action in asked:
+        assert actions.do(action)
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("asked", "commands"),
+    [
+        (["pitch up", "pitch up"], [SetParams(VoiceParams(pitch_semitones=n)) for n in (1.0, 2.0)]),
+        (["pitch down"], [SetParams(VoiceParams(pitch_semitones=-1.0))]),
+        (["formant up", "formant up"], [SetParams(VoiceParams(formant_semitones=n)) for n in (0.5, 1.0)]),
+        (["formant down"], [SetParams(VoiceParams(formant_semitones=-0.5))]),
+        (["gain up"], [SetParams(VoiceParams(gain_db=1.0))]),
+        (["gain down", "gain down"], [SetParams(VoiceParams(gain_db=n)) for n in (-1.0, -2.0)]),
+        (["input gain down", "input gain up"], [SetInputGain(58.5), SetInputGain(59.5)]),
+        (["input gain up", "input gain up"], [SetInputGain(60.0), SetInputGain(60.0)]),
+        (["next voice", "next voice"], [SetVoice("robot"), SetVoice("woman")]),
+        (["previous voice", "previous voice"], [SetVoice("woman"), SetVoice("robot")]),
+        (["bypass", "bypass"], [SetBypass(True), SetBypass(False)]),
+        (["mute", "mute"], [SetMuted(True), SetMuted(False)]),
+        (["hush", "hush", "talk", "mute"], [SetMuted(True), SetMuted(True), SetMuted(False), SetMuted(True)]),
+        (["monitor", "monitor"], [SetMonitor(False), SetMonitor(True)]),
+    ],
+)
+def test_an_action_gives_its_command_and_counts_from_the_last_one(asked: list[str], commands: list[Command]) -> None:
+    assert sent_by(*asked) == commands
+
+
+@pytest.mark.parametrize(("action", "voice"), [("next voice", "woman"), ("previous voice", "robot")])
+def test_from_a_voice_file_the_list_begins_at_its_ends(action: str, voice: str) -> None:
+    assert sent_by(action, voice="mine.pth") == [SetVoice(voice)]
+
+
+def test_a_parameter_stays_within_its_range() -> None:
+    highest = VoiceParams(pitch_semitones=35.5)
+    assert sent_by("pitch up", "pitch up", params=highest) == [SetParams(VoiceParams(pitch_semitones=36.0))] * 2
+
+
+def test_there_is_an_action_behind_every_key_and_no_other() -> None:
+    assert set(KEY_ACTIONS.values()) == set(ACTIONS) - {"talk", "hush"}
+    actions = LiveActions(lambda command: None, VoiceParams(), "man", ["man"])
+    assert [action for action in ACTIONS if not actions.do(action)] == ["quit"]
+    with pytest.raises(ParameterError, match="no action 'shout'; choose one of pitch up, "):
+        actions.do("shout")
+
+
+@pytest.mark.linux
+def test_keys_typed_at_once_are_all_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pty
+
+    keyboard, terminal = pty.openpty()
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with key_actions() as next_action:
+            assert next_action() == ""
+            os.write(keyboard, b"\x1b[A++V\x1bOB?q")
+            taken = [next_action() for _ in range(8)]
+    os.close(keyboard)
+    assert taken == ["pitch up", "gain up", "gain up", "previous voice", "pitch down", "", "quit", ""]
+
+
+class Terminal:
+    """A session in a terminal of its own."""
+
+    def __init__(self, rig: PulseServer, home: Path, *options: str) -> None:
+        import pty
+
+        self.keyboard, terminal = pty.openpty()
+        self._shown = bytearray()
+        environment = {
+            **rig.environment,
+            "ALTERVOX_HOME": str(home),
+            "COLUMNS": "120",
+            "TERM": "xterm",
+            "NO_COLOR": "1",
+        }
+        command = [sys.executable, "-m", "altervox.tools", "live", *options]
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
+        )
+        os.close(terminal)
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                self._shown += os.read(self.keyboard, 65536)
+            except OSError:  # the session has closed its end
+                return
+
+    def type(self, keys: str, until: str) -> None:
+        """Press keys, and wait for the view to say something that it does not say yet."""
+        before = len(self._shown)
+        os.write(self.keyboard, keys.encode())
+        end = time.monotonic() + 60
+        while until not in self._shown[before:].decode(errors="ignore"):
+            assert time.monotonic() < end, f"no {until!r} after {keys!r}: {self._shown[-3000:].decode(errors='ignore')}"
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._thread.join()
+        os.close(self.keyboard)
+
+
+@contextmanager
+def noise(rig: PulseServer, folder: Path) -> Iterator[None]:
+    """Play steady noise into the microphone meanwhile."""
+    path = folder / "noise.raw"
+    np.random.default_rng(0).uniform(-PEAK, PEAK, 90 * RATE).astype(np.float32).tofile(path)
+    command = ["pacat", "--raw", "--format=float32le", "--channels=1", f"--rate={RATE}", "--device", "vmic", str(path)]
+    with subprocess.Popen([*command, "--latency-msec=50"], env=rig.environment) as player:
+        try:
+            yield
+        finally:
+            player.kill()
+
+
+def wait_for_level(recording: Recording, wanted_db: float) -> None:
+    """Until the newest half second is so loud, within 0.5 dB, by most frames: on a busy machine the rig loses some."""
+    end, level_db = time.monotonic() + 30, 0.0
+    while abs(level_db - wanted_db) > 0.5:
+        assert time.monotonic() < end, f"{level_db:.1f} dB instead of {wanted_db:.1f}"
+        time.sleep(0.1)
+        frames = recording.newest(0.5).astype(float).reshape(-1, RATE // 100)
+        level_db = 20.0 * np.log10(np.median(np.sqrt(np.mean(frames**2, axis=1))) + SILENCE)
+
+
+@pytest.mark.linux
+def test_keys_change_what_is_shown_and_heard(pulse_rig: PulseServer, tmp_path: Path) -> None:
+    said_db, silent_db = (20.0 * np.log10(x) for x in (PEAK / np.sqrt(3.0), SILENCE))
+    module = pulse_rig.pactl("load-module", *HEADPHONES.split(" ", 5)).strip()
+    with pulse_rig.record("vcable_source") as cable, pulse_rig.record("headphones.monitor") as headphones:
+        terminal = Terminal(pulse_rig, tmp_path, *DEVICES, "--monitor-gain-db=-6", "--voice=off", "--block-ms=100")
+        try:
+            terminal.type("", until="digital silence")
+            with noise(pulse_rig, tmp_path):
+                for keys, shown, cable_db, headphones_db in (
+                    ("]]]]]]", "gain +6 dB", said_db + 6.0, said_db),
+                    ("o", "Headphones   off", said_db + 6.0, silent_db),
+                    ("o---", "gain -3 dB", said_db + 3.0, said_db - 3.0),
+                    ("m", "muted", silent_db, silent_db),
+                    ("mb", "bypass", said_db + 6.0, said_db),  # the output's gain is the voice's
+                ):
+                    terminal.type(keys, until=shown)
+                    wait_for_level(cable, cable_db)
+                    wait_for_level(headphones, headphones_db)
+                terminal.type("bV", until="whisper")
+            os.write(terminal.keyboard, b"q")
+            assert terminal.process.wait(20) == 0
+        finally:
+            terminal.close()
+    pulse_rig.pactl("unload-module", module)

@@ -1,0 +1,244 @@
+"""`altervox live` as a user starts it, between a real virtual microphone and a real virtual cable."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+
+if TYPE_CHECKING:
+    from pulse import PulseServer
+
+pytestmark = pytest.mark.linux
+
+RATE = 48000
+SPEECH = Path(__file__).parents[2] / "data" / "alsa_female.wav"
+DEVICES = ["--input", "Virtual Microphone", "--output", "Virtual Cable"]
+TRIES = 3
+
+
+def speech() -> np.ndarray:
+    audio, rate = soundfile.read(SPEECH, dtype="float32")
+    assert rate == RATE
+    return np.asarray(audio)
+
+
+def through_highpass(x: np.ndarray) -> np.ndarray:
+    """What altervox does to a microphone whatever the voice."""
+    b, a = scipy.signal.butter(2, 60.0, "highpass", fs=RATE)
+    return np.asarray(scipy.signal.lfilter(b, a, x))
+
+
+def command(*options: str) -> list[str]:
+    return [sys.executable, "-m", "altervox.tools", "live", *options]
+
+
+def environment(rig: PulseServer, home: Path) -> dict[str, str]:
+    return {**rig.environment, "ALTERVOX_HOME": str(home), "OMP_NUM_THREADS": "1"}
+
+
+@contextmanager
+def live(rig: PulseServer, home: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """A session that has begun to run."""
+    with subprocess.Popen(
+        command(*DEVICES, "--json", *options),
+        env=environment(rig, home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            wait_for_streams(rig, process)
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def wait_for_streams(rig: PulseServer, process: subprocess.Popen[str], seconds: float = 60.0) -> None:
+    """Until the session records and plays; the rig's own clock readers record as well."""
+    end = time.monotonic() + seconds
+    while not rig.pactl("list", "short", "sink-inputs").strip():
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert time.monotonic() < end, "the session has not begun to play"
+        time.sleep(0.1)
+    time.sleep(1.0)  # sound begins half a second after the devices do
+
+
+def ended(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> dict[str, Any]:
+    """Statistics of a session that is told to end."""
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    statistics: dict[str, Any] = json.loads(out)
+    return statistics
+
+
+def audio_process_id(process: subprocess.Popen[str]) -> int:
+    """Of the process that has the devices."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (audio,) = (pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return int(audio)
+
+
+def test_every_frame_that_is_said_is_heard(pulse_rig: PulseServer, tmp_path: Path) -> None:
+    """A minute without a voice, compared frame by frame. A try in which the rig itself lost audio does not count."""
+    from pulse import compare, track
+
+    pause = np.zeros(RATE // 2, dtype=np.float32)
+    rng = np.random.default_rng(0)
+    # The same clip at other levels over other noise, so that no stretch can be taken for another.
+    parts = [speech() * rng.uniform(0.5, 0.9) + 0.02 * rng.standard_normal(len(speech())) for _ in range(36)]
+    said = np.concatenate([x for part in parts for x in (part.astype(np.float32), pause)])[: 60 * RATE]
+    for attempt in range(1, TRIES + 1):
+        with live(pulse_rig, tmp_path, "--voice", "off", "--block-ms", "20") as process:
+            with pulse_rig.record("vmic_source") as microphone, pulse_rig.record("vcable_source") as cable:
+                pulse_rig.play(said, "vmic")
+                cable.wait_for(1.0)
+            status = ended(process)
+        at_microphone = compare(said, microphone.samples)
+        at_cable = track(through_highpass(said), cable.samples)
+        print(f"try {attempt}: microphone {at_microphone}, cable: {at_cable.bad_frames} of {at_cable.frames}, {status}")
+        if at_microphone.bad_frames == at_microphone.missing == 0:
+            break
+    else:
+        pytest.fail(f"the rig lost audio in each of {TRIES} tries")
+    assert at_cable.frames > 2000
+    assert status["shortages"] == status["lost_samples"] == status["late_blocks"] == 0
+    assert at_cable.bad_frames == 0, at_cable.bad_at[:20]
+
+
+def test_a_voice_comes_out_of_the_cable(pulse_rig: PulseServer, tmp_path: Path) -> None:
+    said = np.concatenate([speech(), np.zeros(RATE, dtype=np.float32)] * 3)
+    with live(pulse_rig, tmp_path, "--voice", "robot", "--record", str(tmp_path / "takes")) as process:
+        with pulse_rig.record("vcable_source") as cable:
+            pulse_rig.play(said, "vmic")
+            cable.wait_for(1.0)
+        status = ended(process, signal.SIGINT)
+    heard = cable.samples
+    assert np.sqrt(np.mean(heard**2)) > 0.2 * np.sqrt(np.mean(said**2))
+    # One unchanging pitch of 115 Hz: most of what is periodic repeats after that time.
+    loud = heard[np.argmax(np.convolve(heard**2, np.ones(4800), "same")) - 4800 :][:9600]
+    spectrum = np.abs(np.fft.rfft(loud * np.hanning(len(loud)), RATE))
+    comb = [spectrum[round(115.0 * k) - 3 : round(115.0 * k) + 4].max() for k in range(2, 12)]
+    between = [spectrum[round(115.0 * (k + 0.5)) - 3 : round(115.0 * (k + 0.5)) + 4].max() for k in range(2, 12)]
+    assert np.median(comb) > 3 * np.median(between)
+    assert status["state"] == "running"
+    assert status["voice"] == "robot"
+    parts = ("device_in_ms", "block_ms", "engine_ms", "resampler_ms", "prefill_ms", "device_out_ms")
+    assert status["total_ms"] == pytest.approx(sum(status[part] for part in parts), abs=1.0)
+    names = sorted(path.name.split("-")[0] for path in (tmp_path / "takes").iterdir())
+    assert names == ["input", "output"]
+
+
+def test_soft_speech_is_raised_and_noise_stays_behind_the_gate(pulse_rig: PulseServer, tmp_path: Path) -> None:
+    noise = 0.03 * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32)
+    said = np.concatenate([noise, 0.2 * speech(), noise])
+    wanted = ["--voice", "off", "--speech-gate", "--speech-level-db", "-23"]
+    with live(pulse_rig, tmp_path, "--block-ms", "100", *wanted) as process:
+        with pulse_rig.record("vcable_source") as cable:
+            pulse_rig.play(said, "vmic")
+            cable.wait_for(1.0)
+        status = ended(process)
+    sounding = np.flatnonzero(np.abs(cable.samples) > 1e-6)
+    assert sounding[-1] - sounding[0] < len(speech()) + RATE // 2
+    assert np.sqrt(np.mean(cable.samples[sounding[0] : sounding[-1]] ** 2)) > 0.3 * np.sqrt(np.mean(speech() ** 2))
+    assert status["gate_gain_db"] == -100.0
+
+
+def test_it_ends_at_once_and_lets_go_of_the_devices(pulse_rig: PulseServer, tmp_path: Path) -> None:
+    with live(pulse_rig, tmp_path, "--voice", "off") as process:
+        started = time.monotonic()
+        ended(process)
+        assert time.monotonic() - started < 3.0
+    assert not pulse_rig.pactl("list", "short", "sink-inputs").strip()
+
+
+def test_callbacks_come_before_rendering(pulse_rig: PulseServer, tmp_path: Path) -> None:
+    ask = [sys.executable, "-c", "import os; os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(4))"]
+    granted = subprocess.run(ask, capture_output=True, check=False).returncode == 0
+    with live(pulse_rig, tmp_path, "--voice", "off") as process:
+        audio = audio_process_id(process)
+        threads = [int(path.name) for path in Path(f"/proc/{audio}/task").iterdir()]
+        priorities = {thread: os.sched_getparam(thread).sched_priority for thread in threads}
+        ended(process)
+    rendering = priorities.pop(audio)
+    assert rendering == (2 if granted else 0)
+    assert sum(priority == 4 for priority in priorities.values()) >= (2 if granted else 0)  # microphone and cable
+
+
+def test_a_session_that_is_killed_says_how_far_it_came(pulse_rig: PulseServer, tmp_path: Path) -> None:
+    view = tmp_path / "view.svg"
+    with live(pulse_rig, tmp_path, "--voice", "off", "--screenshot", str(view)) as process:
+        os.kill(audio_process_id(process), signal.SIGKILL)
+        out, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "the audio process ended by itself (exit code -9)" in errors
+    assert json.loads(out)["blocks"] > 0
+    assert "Virtual&#160;Microphone" in view.read_text(encoding="utf-8")
+
+
+def test_it_comes_back_when_the_sound_server_does(tmp_path: Path) -> None:
+    from pulse import RIG, pulse_server
+
+    folder = tmp_path / "server"
+    with pulse_server(folder, RIG) as rig:
+        process = subprocess.Popen(
+            command(*DEVICES, "--json", "--voice", "off", "--block-ms", "20"),
+            env=environment(rig, tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_for_streams(rig, process)
+    time.sleep(3.0)  # several attempts to open what is not there
+    assert process.poll() is None  # it waits
+    with pulse_server(folder, RIG) as rig:
+        wait_for_streams(rig, process)
+        with rig.record("vcable_source") as cable:
+            rig.play(np.concatenate([speech()] * 2), "vmic")
+            cable.wait_for(0.5)
+        assert np.abs(cable.samples).max() > 0.1
+        status = ended(process)
+    assert status["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--input", "Nonsense", "--output", "Virtual Cable"], "no input is called 'Nonsense'"),
+        (
+            ["--input", "Virtual Microphone", "--output", "Virtual Microphone Feed"],
+            "hears what is played to the output",
+        ),
+        (["--input", "Virtual Microphone", "--output", "Virtual Cable", "--voice", "nobody"], "no voice"),
+        ([*DEVICES, "--block-ms", "30"], "block_ms is 30"),
+        ([*DEVICES, "--exclusive"], "has no exclusive mode"),
+        ([*DEVICES, "--channel", "1"], "'Virtual Microphone' has no channel 1, it has one channel, 0"),
+        ([*DEVICES, "--monitor", "vcable"], "name headphones to hear yourself on"),
+    ],
+)
+def test_bad_input_is_one_sentence(pulse_rig: PulseServer, tmp_path: Path, options: list[str], said: str) -> None:
+    done = subprocess.run(
+        command(*options),
+        env=environment(pulse_rig, tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,158 @@
+"""A session between real virtual devices, from inside: what becomes of monitors, wishes and signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from altervox.realtime.audio.control import LiveControl
+    from pulse import PulseServer
+
+pytestmark = pytest.mark.linux
+
+HEADPHONES = ("module-null-sink", "sink_name=headphones", "rate=48000")
+DEVICES = ["--input", "Virtual Microphone", "--output", "Virtual Cable", "--voice", "off", "--block-ms", "100"]
+STREAM = "protocol-native.c"  # of a program, not of a module of the server
+
+
+def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it has not come to that"
+        time.sleep(0.05)
+
+
+def streams(rig: PulseServer, sink: str) -> list[str]:
+    """Numbers of the streams that programs play to a sink."""
+    (number,) = (
+        row.split("\t")[0] for row in rig.pactl("list", "short", "sinks").splitlines() if row.split("\t")[1] == sink
+    )
+    rows = [line.split("\t") for line in rig.pactl("list", "short", "sink-inputs").splitlines()]
+    return [row[0] for row in rows if row[1] == number and row[3] == STREAM]
+
+
+@contextmanager
+def live(rig: PulseServer, home: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    environment = {**rig.environment, "ALTERVOX_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "altervox.tools", "live", *DEVICES, *options]
+    until(lambda: not streams(rig, "vcable"))  # the server lets go of a session before this one a little later
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_headphones_that_go_leave_the_cable_alone_and_are_heard_again_when_back(
+    pulse_rig: PulseServer, tmp_path: Path
+) -> None:
+    module = pulse_rig.pactl("load-module", *HEADPHONES).strip()
+    with live(pulse_rig, tmp_path, "--monitor", "headphones", "--json") as process:
+        until(lambda: bool(streams(pulse_rig, "headphones")), 60.0)
+        cable = streams(pulse_rig, "vcable")
+        assert len(cable) == 1
+        pulse_rig.pactl("unload-module", module)
+        # The server moves the stream, to the cable say, until the session lets go of it.
+        until(lambda: len(pulse_rig.pactl("list", "short", "sink-inputs").splitlines()) == 1)
+        time.sleep(1.0)
+        assert streams(pulse_rig, "vcable") == cable
+        module = pulse_rig.pactl("load-module", *HEADPHONES).strip()
+        until(lambda: bool(streams(pulse_rig, "headphones")))
+        until(lambda: len(streams(pulse_rig, "vcable")) == 1)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    pulse_rig.pactl("unload-module", module)
+    assert process.returncode == 0, errors
+
+
+def test_whoever_gives_up_while_the_voice_is_prepared_need_not_wait(pulse_rig: PulseServer, tmp_path: Path) -> None:
+    with live(pulse_rig, tmp_path) as process:
+        assert process.stderr is not None
+        while "preparing" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert ", 0 blocks" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_session_whose_audio_process_is_told_to_stop_ends(pulse_rig: PulseServer, tmp_path: Path) -> None:
+    with live(pulse_rig, tmp_path, "--json") as process:
+        until(lambda: bool(streams(pulse_rig, "vcable")), 60.0)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        (audio,) = (pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        os.kill(int(audio), signal.SIGTERM)
+        out, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert json.loads(out)["state"] == "stopped"
+
+
+@pytest.fixture
+def control(pulse_rig: PulseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveControl]:
+    """A session in the hands of the test."""
+    from altervox.models.voice import VoiceParams
+    from altervox.realtime.audio.control import LiveControl
+    from altervox.tools.devices.choose import choose_input, choose_output, list_devices
+    from altervox.tools.live.command import LiveOptions, live_settings
+    from pulse import enter
+
+    enter(pulse_rig, monkeypatch, tmp_path)
+    lengths: dict[str, Any] = {"block_ms": 100, "lookahead_ms": None, "context_ms": None, "prefill_ms": None}
+    devices = list_devices(again=True)
+    source, output = choose_input(devices, "Virtual Microphone"), choose_output(devices, "Virtual Cable")
+    options = LiveOptions(
+        source=None,
+        output=None,
+        monitor=None,
+        voice="off",
+        device="auto",
+        device_buffer_ms=None,
+        exclusive=False,
+        channel=0,
+        denoise=False,
+        input_gain_db=0.0,
+        record=None,
+        **lengths,
+    )
+    with LiveControl(live_settings(options, VoiceParams(), source, output)) as control:
+        control.wait_until_running()
+        yield control
+
+
+def test_while_devices_are_away_wishes_are_shown_and_losses_stay_counted(
+    pulse_rig: PulseServer, control: LiveControl
+) -> None:
+    from altervox.realtime.audio.settings import SetBypass, SetInputGain, SetMuted
+
+    until(lambda: control.status()["prefill_ms"] > 0.0)  # sound has begun
+    pulse_rig.pactl("suspend-source", "vmic_source", "1")
+    try:
+        until(lambda: control.status()["state"] == "reconnecting")
+        for command in (SetMuted(True), SetBypass(True), SetInputGain(6.0)):
+            control.send(command)
+        until(lambda: control.status()["input_gain_db"] == 6.0)
+        status = control.status()
+        assert status["state"] == "reconnecting"
+        assert (status["muted"], status["bypass"]) == (1, 1)
+        assert status["input_peak_db"] == -100.0
+    finally:
+        pulse_rig.pactl("suspend-source", "vmic_source", "0")
+    until(lambda: control.status()["state"] == "running")
+    time.sleep(0.5)
+    after = control.status()
+    assert (after["muted"], after["bypass"], after["input_gain_db"]) == (1, 1, 6.0)
+    assert after["shortages"] >= status["shortages"] > 0  # the microphone fell silent under a running output

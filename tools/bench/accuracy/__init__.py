@@ -1,0 +1,1 @@
+"""Accuracy of the streaming stages against their look-ahead, with figures."""

@@ -1,0 +1,296 @@
+"""`altervox bench live`: sessions between a virtual microphone and a virtual cable, heard from outside.
+
+The delay is measured by sweeps while the voice is bypassed, which altervox delays by as much as the voice. Losses are
+counted while made-up speech goes through the voice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from ...models.voice import VoiceParams
+from ...realtime.audio.control import LiveControl
+from ...realtime.audio.probe import EVERY_S, TRIES, agreed_ms, find_probe, probe, sweeps
+from ...realtime.audio.settings import SetBypass
+from ...realtime.session.warm_up import speech_like
+from ..devices.choose import choose_input, choose_output, list_devices
+from ..live.command import LiveOptions, live_settings
+from .convert import machine
+from .sinks import RATE, BenchSinks, bench_sinks, started
+from .stalls import Stalls, stall_watch
+
+BLOCKS_MS = (20, 40, 100)
+_COLUMNS = (
+    ("block", "block_ms"),
+    ("measured", "measured_ms"),
+    ("displayed", "displayed_ms"),
+    ("shortages", "shortages"),
+    ("by blocks", "own_shortages"),
+    ("in stalls", "shortages_in_stalls"),
+    ("starved ms", "starved_ms"),
+    ("lost ms", "lost_ms"),
+    ("faded frames", "faded_frames"),
+    ("a minute", "faded_frames_per_minute"),
+    ("in stalls", "faded_frames_in_stalls"),
+    ("lost by rig", "rig_lost_frames"),
+    ("stalls", "stalls"),
+    ("longest", "longest_stall_ms"),
+    ("p50", "p50_ms"),
+    ("p99", "p99_ms"),
+    ("max", "max_ms"),
+    ("ppm", "drift_ppm"),
+    ("CPU %", "cpu_percent"),
+)
+_SETTLE_S = 4.0  # clocks and start-up
+_AFTERWARDS_S = 0.7  # longest delay
+_POLL_S = 0.05
+_FRAME = RATE // 100
+_SILENT_RUN = RATE // 1000  # samples of digital silence in a row that no voice makes, only a shortage
+_LOUD = 0.03  # RMS
+_SPEECH_S = 20.0  # then it is said again
+
+FloatArray = NDArray[np.float32]
+
+
+def bench_live(
+    seconds: float, voice: str, blocks_ms: list[int], buffer_ms: float | None, load: int, as_json: bool
+) -> int:
+    """Run the benchmark. Returns the exit code.
+
+    Raises:
+        AltervoxError: there is no sound server to be had, the voice is not there, or a session fails.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    rows: list[dict[str, Any]] = []
+    with bench_sinks() as sinks, _busy(load), stall_watch() as stalls:
+        rig_ms = _pass_through_ms(sinks)
+        for block_ms in blocks_ms:
+            if not as_json:
+                click.echo(f"block {block_ms} ms ...", err=True)
+            rows.append(_row(sinks, stalls, seconds, voice, block_ms, buffer_ms))
+    told = {"machine": machine("auto"), "voice": voice, "seconds": seconds, "load": load, "rig_pass_through_ms": rig_ms}
+    if as_json:
+        click.echo(json.dumps({**told, "rows": rows}, indent=1))
+    else:
+        _print_table(told, rows)
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Let what was made for the bench be removed."""
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _busy(count: int) -> Iterator[None]:
+    """So many processes that compute without end."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(started([sys.executable, "-c", "while True: pass"]))
+        yield
+
+
+def _pass_through_ms(sinks: BenchSinks) -> float | None:
+    """What the sound server's own tools need from mouth to cable."""
+    with sinks.pass_through():
+        time.sleep(1.0)
+        with sinks.record() as recording:
+            _say(sinks, sweeps(RATE))
+        delays_ms = sweep_delays_ms(*recording.samples)
+    delay_ms = agreed_ms(delays_ms, TRIES)
+    return None if delay_ms is None else round(delay_ms, 1)
+
+
+def _say(
+    sinks: BenchSinks, samples: FloatArray, control: LiveControl | None = None, seconds: float | None = None
+) -> tuple[list[float], list[float]]:
+    """Say something, once or again and again so long, until it has come out of the cable.
+
+    Returns:
+        The totals that the session displayed meanwhile, in ms, and when it counted shortages, on `time.monotonic`.
+    """
+    totals: list[float] = []
+    short_s: list[float] = []
+    shortages = control.status()["shortages"] if control is not None else 0
+    process = sinks.say(samples, seconds)
+    ended_s = 0.0
+    try:
+        while not ended_s or time.monotonic() < ended_s + _AFTERWARDS_S:
+            if process.poll() is not None:
+                ended_s = ended_s or time.monotonic()
+            if control is not None:
+                status = control.status()
+                control.check(status)
+                totals.append(float(status["total_ms"]))
+                short_s += [time.monotonic()] * (status["shortages"] - shortages)
+                shortages = status["shortages"]
+            time.sleep(_POLL_S)
+    finally:
+        process.kill()
+        process.wait()
+    return totals, short_s
+
+
+def sweep_delays_ms(said: FloatArray, heard: FloatArray) -> list[float]:
+    """Delay of each sweep that is found both in what was said and in what came out."""
+    wanted, step = probe(RATE), round(EVERY_S * RATE)
+    sounding = np.flatnonzero(said)
+    delays_ms: list[float] = []
+    if not len(sounding):
+        return delays_ms
+    for i in range(TRIES):
+        start = max(int(sounding[0]) + i * step - _FRAME, 0)
+        first = find_probe(said[start : start + step], wanted)
+        if first is not None:
+            second = find_probe(heard[start + int(first.position) :][:step], wanted)
+            if second is not None:
+                delays_ms.append(1000.0 * (int(first.position) + second.position - first.position) / RATE)
+    return delays_ms
+
+
+def faded_frames(said: FloatArray, heard: FloatArray, delay_ms: float) -> NDArray[np.int64]:
+    """Numbers of the frames of 10 ms in which something loud was said and digital silence came out."""
+    shift = round(delay_ms * RATE / 1000.0)
+    frames = min(len(said), len(heard) - shift) // _FRAME
+    if frames < 1:
+        return np.zeros(0, dtype=np.int64)
+    loud = np.sqrt(np.mean(said[: frames * _FRAME].reshape(frames, _FRAME) ** 2, axis=1)) > _LOUD
+    return np.flatnonzero(loud & _has_silent_run(heard[shift : shift + frames * _FRAME].reshape(frames, _FRAME)))
+
+
+def _has_silent_run(frames: FloatArray) -> NDArray[np.bool_]:
+    """Of each frame, whether a millisecond of it is nothing but zeros [frames]."""
+    silent = np.cumsum(np.pad(frames == 0.0, ((0, 0), (1, 0))), axis=1)
+    return np.asarray(np.any(silent[:, _SILENT_RUN:] - silent[:, :-_SILENT_RUN] == _SILENT_RUN, axis=1))
+
+
+def lost_by_rig(said: FloatArray) -> int:
+    """Frames of 10 ms that are missing in what was said itself: the sound server's loss, not altervox's."""
+    sounding = np.flatnonzero(said)
+    if not len(sounding):
+        return 0
+    inside = said[sounding[0] : sounding[-1]]
+    frames = len(inside) // _FRAME
+    return int(np.sum(_has_silent_run(inside[: frames * _FRAME].reshape(frames, _FRAME))))
+
+
+def _row(
+    sinks: BenchSinks, stalls: Stalls, seconds: float, voice: str, block_ms: int, buffer_ms: float | None
+) -> dict[str, Any]:
+    """One session."""
+    devices = list_devices(again=True)
+    options = LiveOptions(
+        source=None,
+        output=None,
+        monitor=None,
+        voice=voice,
+        device="auto",
+        block_ms=block_ms,
+        lookahead_ms=None,
+        context_ms=None,
+        device_buffer_ms=buffer_ms,
+        prefill_ms=None,
+        exclusive=False,
+        channel=0,
+        denoise=False,
+        input_gain_db=0.0,
+        record=None,
+    )
+    source, output = choose_input(devices, sinks.microphone), choose_output(devices, sinks.cable)
+    # Before the session, and no more than it takes: to make half an hour of it takes a processor and the memory of the
+    # whole machine for so long that blocks are late.
+    speech = speech_like(min(seconds, _SPEECH_S), RATE)
+    with LiveControl(live_settings(options, VoiceParams(), source, output)) as control:
+        control.wait_until_running()
+        time.sleep(_SETTLE_S)
+        control.send(SetBypass(True))
+        time.sleep(0.2)
+        with sinks.record() as recording:
+            totals, _ = _say(sinks, sweeps(RATE), control)
+        delays_ms = sweep_delays_ms(*recording.samples)
+        control.send(SetBypass(False))
+        time.sleep(0.2)
+        before, cpu_before, began = control.status(), _cpu_s(control.process_id), time.monotonic()
+        with sinks.record() as recording:
+            _, short_s = _say(sinks, speech, control, seconds)
+        status, cpu, elapsed = control.status(), _cpu_s(control.process_id), time.monotonic() - began
+    said, heard = recording.samples
+    measured, displayed = agreed_ms(delays_ms, TRIES), statistics.median(totals)
+    delay_ms = displayed if measured is None else measured
+    faded = faded_frames(said, heard, delay_ms)
+    faded_s = recording.began_s + (faded * _FRAME) / RATE + delay_ms / 1000.0
+    stalled_s = stalls.between(began, began + elapsed)
+
+    def counted(name: str) -> int:
+        return int(status[name]) - int(before[name])
+
+    return {
+        "block_ms": block_ms,
+        "seconds": round(elapsed, 1),
+        "measured_ms": None if measured is None else round(measured, 1),
+        "measured_spread_ms": round(float(np.ptp(delays_ms)), 2) if delays_ms else None,
+        "displayed_ms": round(displayed, 1),
+        "device_ms": round(status["device_ms"], 1),
+        "prefill_ms": round(status["prefill_ms"], 1),
+        "shortages": counted("shortages"),
+        "own_shortages": counted("own_shortages"),
+        "shortages_at_s": [round(at - began, 1) for at in short_s],
+        "shortages_in_stalls": stalls.near(short_s) if stalls.is_known else None,
+        "starved_ms": round(1000.0 * counted("starved_samples") / RATE, 1),
+        "lost_ms": round(1000.0 * counted("lost_samples") / RATE, 1),
+        "late_blocks": counted("late_blocks"),
+        "faded_frames": len(faded),
+        "faded_frames_per_minute": round(60.0 * len(faded) / elapsed, 2),
+        "faded_frames_in_stalls": stalls.near(list(faded_s)) if stalls.is_known else None,
+        "rig_lost_frames": lost_by_rig(said),
+        "stalls": len(stalled_s) if stalls.is_known else None,
+        "longest_stall_ms": round(1000.0 * max(stalled_s, default=0.0), 1) if stalls.is_known else None,
+        "p50_ms": round(status["block_p50_ms"], 2),
+        "p99_ms": round(status["block_p99_ms"], 2),
+        "max_ms": round(status["block_max_ms"], 2),
+        "deadline_ms": status["deadline_ms"],
+        "drift_ppm": round(status["drift_ppm"], 1),
+        "cpu_percent": round(100.0 * (cpu - cpu_before) / elapsed, 1),
+    }
+
+
+def _cpu_s(process_id: int) -> float:
+    """Seconds of processor time that a process has taken so far (Linux)."""
+    fields = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _print_table(told: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    beside = f", {told['load']} busy processes beside it" if told["load"] else ""
+    table = Table(
+        title=f"{told['machine']}; voice {told['voice']}, {told['seconds']:g} s of speech a row{beside}",
+        caption="Delay from mouth to cable in ms; times of blocks in ms. In stalls: of these, those beside a pause of "
+        "the machine itself. Faded frames are 10 ms each. Without altervox, through the sound server's own tools, "
+        f"sound takes {_or_none(told['rig_pass_through_ms'])} ms.",
+    )
+    for heading, _ in _COLUMNS:
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(*(_or_none(row[name]) for _, name in _COLUMNS))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def _or_none(value: float | None) -> str:
+    return "-" if value is None else str(value) if isinstance(value, int) else f"{value:.1f}"

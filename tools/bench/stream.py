@@ -1,0 +1,236 @@
+"""`altervox bench stream`: the time of each block against its deadline, and beside RVC's own real-time step."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from ...kernels.errors import ParameterError
+from ...realtime.session.warm_up import speech_like
+from ..convert.batch import peak_mib
+from .convert import machine
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...realtime.config import StreamConfig
+    from ...realtime.engine import Engine
+    from ...realtime.stages.rvc import RvcStage
+
+BLOCKS_MS = (20, 40, 100, 240)
+SAMPLE_RATE = 48000
+_WARM_UP_BLOCKS = 5
+_PARTS_BLOCKS = 20
+_HEADING = (
+    f"{'voice':<24} block  deadline     p50     p95     p99     max  late  delay ms  GFLOP/s  alloc KiB  growth MiB"
+)
+
+
+def bench_stream(
+    seconds: float, names: list[str], blocks_ms: list[int], context_ms: int, device: str, as_json: bool
+) -> int:
+    """Run the benchmark. Returns the exit code."""
+    from ...models.dsp.presets import DSP_VOICES
+    from ...models.library import load_voice
+    from ...realtime.config import StreamConfig
+    from .synthetic import RVC_KINDS, write_base_models, write_voice
+
+    known = [*DSP_VOICES, *RVC_KINDS]
+    for name in names:
+        if name not in known:
+            raise ParameterError(f"there is no bench voice {name!r}; choose from {', '.join(known)}")
+    rows: list[dict[str, Any]] = []
+    if not as_json:
+        click.echo(f"{machine(device)}, {seconds:g} s of audio at {SAMPLE_RATE} Hz")
+        click.echo(_HEADING)
+    with _library() as home:
+        if any(name in RVC_KINDS for name in names):
+            write_base_models(home / "base")
+        for name in names:
+            voice = load_voice(write_voice(home, name) if name in RVC_KINDS else name, device)
+            for block_ms in blocks_ms:
+                config = StreamConfig(sample_rate=SAMPLE_RATE, block_ms=block_ms, context_ms=context_ms)
+                measured = [{"voice": name, **_ours(voice, config, seconds)}]
+                if name in RVC_KINDS:
+                    step = _reference(voice, block_ms)
+                    measured.append({"voice": f"{name} (RVC's step)", **_measured(step, step, block_ms, seconds)})
+                for row in measured:
+                    rows.append(row)
+                    if not as_json:
+                        click.echo(_line(row))
+                        if row["part_mean_ms"]:
+                            shares = ", ".join(f"{part} {ms:.1f}" for part, ms in row["part_mean_ms"].items())
+                            click.echo(f"    mean ms of a block: {shares}")
+    if as_json:
+        click.echo(json.dumps({"machine": machine(device), "seconds": seconds, "rows": rows}, indent=1))
+    return 0
+
+
+@contextmanager
+def _library() -> Iterator[Path]:
+    """A library of its own, for as long as it is needed."""
+    before = os.environ.get("ALTERVOX_HOME")
+    with tempfile.TemporaryDirectory(prefix="altervox-bench-") as scratch:
+        os.environ["ALTERVOX_HOME"] = scratch
+        try:
+            yield Path(scratch)
+        finally:
+            del os.environ["ALTERVOX_HOME"]
+            if before is not None:
+                os.environ["ALTERVOX_HOME"] = before
+
+
+def _ours(voice: Any, config: StreamConfig, seconds: float) -> dict[str, Any]:
+    """The row of our engine."""
+    from ...realtime.engine import Engine
+    from ...realtime.stages.rvc import RvcStage
+
+    engine = Engine(voice, config)
+    step = counted = _stepping(engine)
+    if isinstance(engine.stage, RvcStage) and voice.device.type == "cuda":
+        counted = _stepping(Engine(voice, replace(config, backend="eager")))  # a graph that is replayed shows nothing
+    row = _measured(step, counted, config.block_ms, seconds)
+    row["latency_ms"] = {"total": round(config.block_ms + 1000.0 * engine.latency_samples / engine.sample_rate, 2)}
+    if isinstance(engine.stage, RvcStage):
+        row["part_mean_ms"] = _parts(engine.stage, step, _PARTS_BLOCKS)
+    return row
+
+
+def _stepping(engine: Engine) -> Callable[[int], None]:
+    """Feeds an engine, block by block, with what sounds like speech."""
+    audio = speech_like(10.0, SAMPLE_RATE)
+    out = np.zeros(engine.block_size, dtype=np.float32)
+    blocks = len(audio) // engine.block_size
+
+    def step(i: int) -> None:
+        start = i % blocks * engine.block_size
+        engine.process(audio[start : start + engine.block_size], out)
+
+    return step
+
+
+def _parts(stage: RvcStage, step: Callable[[int], None], blocks: int) -> dict[str, float]:
+    """Mean ms that each part of an RVC voice takes, waited for on a GPU: more there than they take together."""
+    parts: dict[str, float] = {}
+    for part, owner, method in (
+        ("pitch", stage.tracker, "push"),
+        ("content", stage.content, "run"),
+        ("prior", stage.prior, "run"),
+        ("flow and decoder", stage.generator, "step"),
+    ):
+        if owner is not None:
+            _timed(owner, method, part, parts, stage.voice.device)
+    for i in range(blocks):
+        step(i)
+    return {part: round(1000.0 * total / blocks, 3) for part, total in parts.items()}
+
+
+def _timed(owner: Any, method: str, part: str, parts: dict[str, float], device: torch.device) -> None:
+    """Let every call of a method of this one object add its seconds to `parts`."""
+    import torch
+
+    call = getattr(owner, method)
+    parts[part] = 0.0
+
+    def timed(*arguments: Any) -> Any:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        started = time.perf_counter()
+        result = call(*arguments)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        parts[part] += time.perf_counter() - started
+        return result
+
+    setattr(owner, method, timed)
+
+
+def _reference(voice: Any, block_ms: int) -> Callable[[int], None]:
+    """RVC's step at its own defaults: 2.5 s of context, 50 ms of crossfade, 10 ms of search."""
+    import torch
+
+    from ...models import base_models
+    from ...models.rvc.synthesizer import latent_frames
+    from ...realtime.reference_step import ReferenceGeometry, ReferenceState, reference_step
+
+    net = voice.synthesizer
+    geometry = ReferenceGeometry(extra=250, crossfade=5, search=1, block=block_ms // 10)
+    audio = torch.from_numpy(speech_like(geometry.window / 100, 16000)).to(voice.device)
+    content = base_models.content_encoder(base_models.CONTENT_ENCODER.fetch(), voice.device)
+    rmvpe = base_models.pitch_network(base_models.PITCH_NETWORK.fetch(), voice.device)
+    state = ReferenceState.allocate()
+    samples = geometry.rendered * net.shape.samples_per_frame
+    noise = torch.randn(1, 192, latent_frames(geometry.window, geometry.extra), device=voice.device)
+    source_noise = torch.randn(1, samples, 1, device=voice.device)
+
+    def step(_: int) -> None:
+        # What is rendered goes to the sound card, so it has to be there.
+        reference_step(audio, geometry, state, content, rmvpe, net, noise, source_noise).cpu()
+
+    return step
+
+
+def _measured(
+    step: Callable[[int], None], counted: Callable[[int], None], block_ms: int, seconds: float
+) -> dict[str, Any]:
+    """Time of `step` in wall-clock ms, what memory it takes, and what it computes, as `counted` shows."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    for i in range(_WARM_UP_BLOCKS):
+        step(i)
+    with FlopCounterMode(display=False) as counter:
+        counted(_WARM_UP_BLOCKS)
+    allocated_kib = _allocated_kib(step)
+    resident = peak_mib()
+    times_ms: list[float] = []
+    for i in range(max(int(1000 * seconds / block_ms), 3)):
+        started = time.perf_counter()
+        step(i)
+        times_ms.append(1000.0 * (time.perf_counter() - started))
+    p50, p95, p99 = (round(float(p), 3) for p in np.percentile(times_ms, (50, 95, 99)))
+    return {
+        "block_ms": block_ms,
+        "deadline_ms": block_ms,
+        "p50_ms": p50,
+        "p95_ms": p95,
+        "p99_ms": p99,
+        "max_ms": round(max(times_ms), 3),
+        "late_blocks": sum(t > block_ms for t in times_ms),
+        "latency_ms": None,
+        "part_mean_ms": {},
+        "allocated_kib": round(allocated_kib, 1),
+        "growth_mib": None if resident is None else round((peak_mib() or resident) - resident, 1),
+        # Convolutions and matrix products; the GRU, which is small, is not counted.
+        "gflop_per_second": round(counter.get_total_flops() / 1e9 * 1000.0 / block_ms, 1),
+    }
+
+
+def _allocated_kib(step: Callable[[int], None]) -> float:
+    """The most that Python and NumPy hold during a block beyond what they held before it. Torch's own is not seen."""
+    tracemalloc.start()
+    step(_WARM_UP_BLOCKS + 1)
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    step(_WARM_UP_BLOCKS + 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return (peak - before) / 1024
+
+
+def _line(row: dict[str, Any]) -> str:
+    start = f"{row['voice']:<24}{row['block_ms']:>6}{row['deadline_ms']:>10}"
+    times = "".join(f"{row[key]:>8.1f}" for key in ("p50_ms", "p95_ms", "p99_ms", "max_ms"))
+    delay = f"{row['latency_ms']['total']:>10.1f}" if row["latency_ms"] else " " * 10
+    memory = f"{row['allocated_kib']:>11.1f}{'-' if row['growth_mib'] is None else row['growth_mib']:>12}"
+    return f"{start}{times}{row['late_blocks']:>6}{delay}{row['gflop_per_second']:>9.1f}{memory}"

@@ -1,0 +1,367 @@
+"""The command line. Every command imports what it needs when it runs, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib.metadata import version
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from click.core import ParameterSource
+
+from ...kernels.errors import AltervoxError
+from ...models.voice import F0_METHODS, VoiceParams
+from .live import live
+from .options import voice_options
+
+log = logging.getLogger("altervox")
+
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
+_F0_HELP = "How pitch is found. " + " ".join(f"{name}: {what}." for name, what in F0_METHODS.items())
+
+
+def _f0_method(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """The value; one that is none is answered with what each of them is."""
+    if value not in F0_METHODS:
+        known = "\n".join(f"  {name}: {what}" for name, what in F0_METHODS.items())
+        raise click.BadParameter(f"{value!r} is none of these:\n{known}", context, parameter)
+    return value
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to what stderr is at the time: a progress bar puts itself in between, to stay below what is said."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)  # click.echo would go past the bar
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("altervox"), prog_name="altervox", message="%(prog)s %(version)s")
+@click.option("-v", "--verbose", is_flag=True, help="Say more, and show tracebacks.")
+def cli(verbose: bool) -> None:
+    """Change a voice: woman, man, child, giant, robot, whisper, or an RVC voice of your own.
+
+    \b
+      altervox live --voice robot
+      altervox convert talk.wav -o out.wav --voice robot
+      altervox voices
+      altervox doctor
+    """
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING, format="altervox: %(message)s", handlers=[_StderrHandler()]
+    )
+    for noisy in ("numba", "urllib3", "filelock", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+cli.add_command(live)
+
+
+@cli.command(no_args_is_help=True)
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IN...")
+@click.option(
+    "-o", "--output", type=str, help="File, or folder (for several, or ending in /); else IN.VOICE.wav beside IN."
+)
+@voice_options
+@click.option(
+    "--f0-method",
+    metavar=f"[{'|'.join(F0_METHODS)}]",
+    callback=_f0_method,
+    default="auto",
+    show_default=True,
+    help=_F0_HELP,
+)
+@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, help="Of the noise in the voice.")
+@click.option(
+    "--quality",
+    type=click.Choice(["live", "offline"]),
+    default="live",
+    show_default=True,
+    help="live: block by block through the streaming engine, as a live listener hears it; offline: in windows of many "
+    "seconds.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["altervox", "reference"]),
+    default="altervox",
+    show_default=True,
+    help="Of --quality live. reference: RVC's real-time loop, for RVC voices, to compare with.",
+)
+@click.option(
+    "--block-ms",
+    type=int,
+    help="Block of --quality live, else 500 (reference: 250). Larger blocks cost far less on a CPU and sound like "
+    "those of a live stream, but that most of a block sees a little more before and after it.",
+)
+@click.option("--lookahead-ms", type=int, help="Of --quality live: how long an RVC voice waits for what follows.")
+@click.option("--context-ms", type=int, help="Of --quality live: the past that an RVC voice looks at.")
+@click.option("--repair", is_flag=True, help="Put silence where samples are no number.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
+@click.pass_context
+def convert(
+    context: click.Context, /, inputs: tuple[Path, ...], output: str | None, as_json: bool, **options: Any
+) -> int:
+    """Convert files, or folders of files, to another voice.
+
+    Reads WAV, FLAC, OGG, MP3, M4A, WebM and the sound of video files; writes WAV, FLAC, OGG, Opus, MP3 and AIFF by the
+    ending of the output. The result is mono, lasts exactly as long as the input and is in step with it.
+
+    \b
+      altervox convert talk.mp3                         talk.woman.wav, beside it
+      altervox convert talk.wav -o out.flac --pitch -3
+      altervox convert recordings/ -o converted/ --voice robot
+    """
+    from ..convert.command import Rendering
+    from ..convert.command import convert as run
+
+    given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    params = VoiceParams(
+        pitch_semitones=options["pitch"],
+        formant_semitones=options["formant"],
+        index_rate=options["index_rate"],
+        protect=options["protect"],
+        rms_mix=options["rms_mix"],
+        gate_db=options["gate_db"],
+        speaker=options["speaker"],
+        f0_method=options["f0_method"],
+        seed=options["seed"],
+    )
+    lengths = (options["block_ms"], options["lookahead_ms"], options["context_ms"])
+    rendering = Rendering(options["quality"], options["engine"], *lengths)
+    return run(
+        list(inputs),
+        output,
+        options["voice"],
+        options["device"],
+        params,
+        rendering,
+        options["repair"],
+        as_json,
+        given,
+    )
+
+
+@cli.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
+@click.pass_context
+def voices(context: click.Context, as_json: bool) -> int:
+    """List voices; add, show and remove your own.
+
+    \b
+      altervox voices add alice.zip
+      altervox voices show alice
+    """
+    context.obj = as_json
+    if context.invoked_subcommand is not None:
+        return 0
+    from .voices import show_list
+
+    return show_list(as_json)
+
+
+@voices.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
+@click.pass_obj
+def voices_list(json_before: bool, /, as_json: bool) -> int:
+    """List voices."""
+    from .voices import show_list
+
+    return show_list(as_json or json_before)
+
+
+@voices.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def voices_show(name: str, as_json: bool) -> int:
+    """Show one voice, by name or path."""
+    from .voices import show_one
+
+    return show_one(name, as_json)
+
+
+@voices.command("add")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--name", help="What to call it; else the name of the file.")
+def voices_add(source: Path, name: str | None) -> int:
+    """Add an RVC voice: a .pth, a folder with one, or a .zip. Use only voices that you may use."""
+    from .voices import add
+
+    return add(source, name)
+
+
+@voices.command("remove")
+@click.argument("name")
+def voices_remove(name: str) -> int:
+    """Remove a voice of your own."""
+    from .voices import remove
+
+    return remove(name)
+
+
+@cli.command()
+@click.option("--audio", type=click.Path(path_type=Path), help="Look at this file too.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
+def doctor(audio: Path | None, as_json: bool) -> int:
+    """Check this machine, and a file if you name one, and say what to do about what is wrong."""
+    from ..doctor.command import doctor as run
+
+    return run(audio, as_json)
+
+
+@cli.command()
+@click.option("--all", "everything", is_flag=True, help="Of every host API, and monitors of outputs too.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
+def devices(everything: bool, as_json: bool) -> int:
+    """List microphones, outputs and virtual cables."""
+    from ..devices.command import show
+
+    return show(as_json, everything)
+
+
+@cli.group()
+def cable() -> None:
+    """Make a virtual cable, through which Discord or OBS hear the voice (Linux); elsewhere say how to get one."""
+
+
+@cable.command("create")
+def cable_create() -> int:
+    """Make it, or what is missing of it."""
+    from ..devices.cable import create
+
+    return create()
+
+
+@cable.command("remove")
+def cable_remove() -> int:
+    """Remove what `create` has made."""
+    from ..devices.cable import remove
+
+    return remove()
+
+
+@cable.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
+def cable_status(as_json: bool) -> int:
+    """Say whether it is there. Exit code 1 if not."""
+    from ..devices.cable import status
+
+    return status(as_json)
+
+
+@cli.group()
+def bench() -> None:
+    """Measure speed and memory on this machine."""
+
+
+@bench.command("convert")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=20.0, show_default=True, help="Length of the audio.")
+@click.option("--voice", "names", multiple=True, help="Only these: embedded names, or rvc-v1-40k, rvc-v2-40k ...")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
+def bench_convert(seconds: float, names: tuple[str, ...], device: str, as_json: bool) -> int:
+    """Convert synthetic speech with the embedded voices and with full-size RVC voices made for the purpose."""
+    from ..bench.convert import bench_convert as run
+
+    return run(seconds, list(names), device, as_json)
+
+
+@bench.command("stream")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=10.0, show_default=True, help="Audio per row.")
+@click.option("--voice", "names", multiple=True, help="Embedded names, or rvc-v2-40k ...; else woman and robot.")
+@click.option("--block-ms", "blocks_ms", type=click.IntRange(20, 2000), multiple=True, help="Else 20, 40, 100 and 240.")
+@click.option("--context-ms", type=int, default=1000, show_default=True, help="Past that an RVC voice looks at.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def bench_stream(
+    seconds: float, names: tuple[str, ...], blocks_ms: tuple[int, ...], context_ms: int, device: str, as_json: bool
+) -> int:
+    """Time each block of a stream against its deadline; for RVC voices beside RVC's own real-time step."""
+    from ..bench.stream import BLOCKS_MS
+    from ..bench.stream import bench_stream as run
+
+    voices = list(names) or ["woman", "robot"]
+    return run(seconds, voices, list(blocks_ms) or list(BLOCKS_MS), context_ms, device, as_json)
+
+
+@bench.command("live")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=20.0, show_default=True, help="Speech per row.")
+@click.option("--voice", default="woman", show_default=True, help="Name in `altervox voices`, or path of a .pth.")
+@click.option("--block-ms", "blocks_ms", type=click.IntRange(20, 500), multiple=True, help="Else 20, 40 and 100.")
+@click.option(
+    "--device-buffer-ms", "buffer_ms", type=click.FloatRange(2, 200), help="As of altervox live; 15 unless told."
+)
+@click.option("--load", type=click.IntRange(0, 256), default=0, help="Busy processes beside it, as a game would be.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def bench_live(
+    seconds: float, voice: str, blocks_ms: tuple[int, ...], buffer_ms: float | None, load: int, as_json: bool
+) -> int:
+    """Speak into a virtual microphone, listen at a virtual cable: delay, losses, block times (Linux)."""
+    from ..bench.live import BLOCKS_MS
+    from ..bench.live import bench_live as run
+
+    return run(seconds, voice, list(blocks_ms) or list(BLOCKS_MS), buffer_ms, load, as_json)
+
+
+@bench.command("accuracy")
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice(["dsp", "generator", "pitch", "content"]),
+    help="Only this; may be given several times. pitch and content take a minute or two each.",
+)
+@click.option("--plots", type=click.Path(path_type=Path), metavar="FOLDER", help="Draw figures too: PNG files there.")
+def bench_accuracy(recording: Path, parts: tuple[str, ...], plots: Path | None) -> int:
+    """Compare what a stream makes of a recording of speech with the whole of it, by look-ahead and by context."""
+    from ..bench.accuracy.command import PARTS
+    from ..bench.accuracy.command import bench_accuracy as run
+
+    return run(recording, parts or PARTS, plots)
+
+
+@bench.command("noise")
+@click.argument("recordings", type=click.Path(path_type=Path), nargs=-1, required=True)
+def bench_noise(recordings: tuple[Path, ...]) -> int:
+    """Add noise to clean recordings of speech: what RNNoise takes and leaves, and what the gates of `live` pass."""
+    from ..bench.noise import bench_noise as run
+
+    return run(recordings)
+
+
+def main() -> NoReturn:
+    """Run, and turn every outcome into one line and an exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # the name of a file may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = cli.main(prog_name="altervox", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("altervox: interrupted, nothing half-written is left", err=True)
+        code = INTERRUPTED
+    except AltervoxError as error:
+        log.debug("traceback", exc_info=error)
+        click.echo(f"altervox: {error}", err=True)
+        code = error.exit_code
+    except BrokenPipeError:  # the reader of a pipe has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except OSError as error:  # such as a full disk behind stdout
+        log.debug("traceback", exc_info=error)
+        click.echo(f"altervox: {error}", err=True)
+        code = 1
+    except Exception as error:
+        log.debug("traceback", exc_info=error)
+        click.echo(
+            f"altervox: internal error, please report it: {type(error).__name__}: {error} (altervox -v shows where)",
+            err=True,
+        )
+        code = 1
+    sys.exit(code)

@@ -1,0 +1,63 @@
+"""`altervox voices`: list, show, add, remove."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...models.library import VoiceInfo, add_voice, list_voices, load_voice, remove_voice
+
+
+def show_list(as_json: bool) -> int:
+    """Print every voice."""
+    voices = list_voices()
+    if as_json:
+        click.echo(json.dumps([_row(v) for v in voices], indent=1))
+        return 0
+    width = max(len(v.name) for v in voices)
+    for v in voices:
+        rate = f"{v.sample_rate / 1000:g} kHz" if v.sample_rate else ""
+        click.echo(f"{v.name:<{width}}  {v.kind:<4} {rate:>8}  {v.description}")
+    return 0
+
+
+def show_one(name: str, as_json: bool) -> int:
+    """Print one voice; a path is read as `convert --voice` would."""
+    info = next((v for v in list_voices() if v.name == name), None)
+    if info is None:
+        voice = load_voice(name, "cpu")
+        info = VoiceInfo(voice.name, voice.kind, voice.sample_rate, voice.description, Path(name))
+    row = _row(info) | ({"path": str(info.path)} if info.path else {})
+    if as_json:
+        click.echo(json.dumps(row, indent=1))
+    else:
+        for key, value in row.items():
+            click.echo(f"{key.replace('_', ' '):<12} {'follows the input' if value is None else value}")
+    return 0
+
+
+def add(source: Path, name: str | None) -> int:
+    """Add a voice to the library."""
+    info = add_voice(source, name)
+    click.echo(f"added {info.name}: {info.description}, {info.sample_rate} Hz")
+    click.echo(f'try it: altervox convert in.wav -o out.wav --voice "{info.name}"')
+    return 0
+
+
+def remove(name: str) -> int:
+    """Remove a voice from the library."""
+    remove_voice(name)
+    click.echo(f"removed {name}")
+    return 0
+
+
+def _row(info: VoiceInfo) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "kind": info.kind,
+        "sample_rate": info.sample_rate,
+        "description": info.description,
+    }

@@ -1,0 +1,1 @@
+"""`altervox convert`: files in, files out."""

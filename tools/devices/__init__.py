@@ -1,0 +1,1 @@
+"""Choosing, watching and making audio devices."""

@@ -1,0 +1,190 @@
+"""What becomes of a session's devices on the sound server while it runs (Linux): gone, back, another default.
+
+PulseAudio and PipeWire move the stream of a device that goes to another one, such as from a cable to the loudspeakers,
+and PortAudio does not notice. So `pactl subscribe` is listened to, on a thread of the control process, and the session
+is told to let go of the device; and when it is back, to open it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from types import TracebackType
+from typing import Self
+
+from ...kernels.errors import AudioDeviceError
+from ...realtime.audio.devices import PULSE, AudioDevice
+from ...realtime.audio.settings import Command, SetAbsent
+from .choose import choose_input, list_devices, refuse_feedback, settings_folder
+from .pulse import awake, default_devices, device_numbers, prepare_linux_environment, subscribe
+
+log = logging.getLogger(__name__)
+
+_MATTERS = re.compile(r"Event '(?:new|remove)' on (?:sink|source) #|Event 'change' on server")
+_AGAIN_S = 1.0
+
+Send = Callable[[Command], None]
+
+
+def kept_awake(output: AudioDevice) -> AbstractContextManager[object]:
+    """Keeps a cable of the sound server from sleeping: an idle null sink of PulseAudio wakes every 2 s only.
+
+    Raises:
+        AudioDeviceError: See `awake`.
+    """
+    return awake(output.system_name) if output.host_api == PULSE and output.cable else nullcontext()
+
+
+class DeviceWatch:
+    """Watches for as long as its context lasts; the cable is kept awake all the while, if it is one that may sleep.
+
+    What is not reached through a sound server with `pactl` is not watched.
+
+    Args:
+        source: The microphone.
+        outputs: The cable first.
+        replacement: What to send to go over to the system's new default microphone; None to stay with `source`.
+        allow_loop: Go over to a microphone that hears the outputs, too.
+    """
+
+    def __init__(
+        self,
+        source: AudioDevice,
+        outputs: Sequence[AudioDevice],
+        replacement: Callable[[AudioDevice], Command] | None = None,
+        allow_loop: bool = False,
+    ) -> None:
+        self._source = source
+        self._outputs = outputs
+        self._replacement = replacement
+        self._allow_loop = allow_loop
+        self._defaults = ("", source.system_name if replacement is not None else "")  # sink, source
+        self._default_is_new = False  # and not followed yet
+        self._numbers: dict[str, str] = {}
+        self._absent: frozenset[str] = frozenset()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._subscription: subprocess.Popen[str] | None = None
+        self._awake = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._wake()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        if self._subscription is not None:
+            self._subscription.terminate()
+        if self._thread is not None:
+            self._thread.join()
+        self._awake.close()
+
+    def start(self, send: Send) -> None:
+        """Begin to watch.
+
+        Args:
+            send: Takes the session's commands; called on another thread.
+        """
+        if not self._watched():
+            log.info("devices that come and go are not watched: there is no pactl to ask, or they are not its")
+            return
+        self._thread = threading.Thread(target=self._run, args=(send,), name="altervox-devices", daemon=True)
+        self._thread.start()
+
+    def _watched(self) -> list[AudioDevice]:
+        return [device for device in (self._source, *self._outputs) if device.host_api == PULSE]
+
+    def _run(self, send: Send) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._follow_events(send)
+                if not self._stopping.is_set():  # the server has ended
+                    self._numbers = {}
+                    self._tell(send, self._names(lambda name: True))
+                self._stopping.wait(_AGAIN_S)
+        except OSError as error:  # pactl cannot be started any more
+            log.warning("devices that come and go are not watched: %s", error)
+
+    def _follow_events(self, send: Send) -> None:
+        """Look whenever the server tells that something has changed, until it ends."""
+        with subscribe() as self._subscription:
+            if self._stopping.is_set():  # too late for `__exit__` to have seen this subscription
+                return
+            self._look(send)
+            assert self._subscription.stdout is not None
+            for number, line in enumerate(self._subscription.stdout):
+                # The first line, whatever it is, tells that from now on nothing is missed.
+                if number == 0 or _MATTERS.match(line):
+                    self._look(send)
+
+    def _look(self, send: Send) -> None:
+        """Compare what is there with what was, and tell the session."""
+        try:
+            numbers, defaults = device_numbers(), default_devices()
+        except AudioDeviceError as error:
+            log.debug("%s", error)
+            return
+        before, self._numbers = self._numbers, numbers
+        # One that is back already has lost its stream all the same.
+        gone = self._names(lambda name: name not in numbers or before.get(name, numbers[name]) != numbers[name])
+        self._tell(send, self._absent | gone)
+        before_defaults, self._defaults = self._defaults, defaults
+        self._default_is_new |= defaults[1] != before_defaults[1]
+        if self._replacement is not None and self._default_is_new:
+            self._follow_default(send, self._replacement)
+        # PulseAudio moves streams from the device that was the default to the new one, also those that named it.
+        moved = self._names(lambda name: name in before_defaults and name not in defaults)
+        self._tell(send, self._absent | moved)
+        absent = self._names(lambda name: name not in numbers)
+        if self._absent - absent:
+            self._make_ready()
+        self._tell(send, absent)
+
+    def _tell(self, send: Send, absent: frozenset[str]) -> None:
+        if absent != self._absent:
+            self._absent = absent
+            send(SetAbsent(absent))
+
+    def _names(self, applies: Callable[[str], bool]) -> frozenset[str]:
+        return frozenset(device.stable_name for device in self._watched() if applies(device.system_name))
+
+    def _make_ready(self) -> None:
+        """Prepare for devices that are back: another program may have listed devices while they were not there."""
+        try:
+            prepare_linux_environment(settings_folder())
+            self._wake()
+        except AudioDeviceError as error:
+            log.warning("%s", error)
+
+    def _wake(self) -> None:
+        self._awake.close()
+        self._awake.enter_context(kept_awake(self._outputs[0]))
+
+    def _follow_default(self, send: Send, replacement: Callable[[AudioDevice], Command]) -> None:
+        """Go over to the system's new default microphone, unless it hears what the session plays."""
+        try:
+            devices = list_devices(again=True)
+        except AudioDeviceError as error:
+            log.warning("the system's default microphone has changed, and is followed later: %s", error)
+            return  # and try again when something has changed once more
+        self._default_is_new = False
+        try:
+            source = choose_input(devices)
+            ours = [] if self._allow_loop else [output.stable_name for output in self._outputs]
+            for output in devices:  # what hears them may have come since the session began
+                if output.outputs and output.stable_name in ours:
+                    refuse_feedback(source, output)
+            command = replacement(source)
+        except AudioDeviceError as error:
+            log.warning("the system's default microphone has changed, and is not followed: %s", error)
+            return
+        if source.stable_name != self._source.stable_name:
+            log.info("the system's default microphone is now %r, and is followed", source.name)
+            self._source = source
+            send(command)

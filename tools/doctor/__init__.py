@@ -1,0 +1,1 @@
+"""`altervox doctor`: the checks of a machine."""

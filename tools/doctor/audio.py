@@ -1,0 +1,69 @@
+"""What `altervox doctor --audio` says about a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ...kernels.errors import AudioFileError
+from ..convert.reader import open_audio
+from .command import Check
+
+CUDNN_LIMIT_FRAMES = 65_535
+
+
+def audio_checks(path: Path) -> Iterator[Check]:
+    """Format, length and integrity of a file, and how the pitch network will see it."""
+    from ...models.pitch.mel import HOP, SAMPLE_RATE
+    from ...models.pitch.tracker import CONTEXT_FRAMES, CORE_FRAMES
+    from ...models.voice import rescaled_length
+
+    frames = not_finite = clipped = 0
+    peak = 0.0
+    try:
+        with open_audio(path) as source:
+            yield Check(
+                "format",
+                "ok",
+                f"{source.container}, {source.encoding}, {source.sample_rate} Hz, {source.channels} "
+                f"channel{'s' if source.channels > 1 else ''}",
+            )
+            for block in source.raw_blocks():
+                good = np.isfinite(block)
+                not_finite += int((~good).sum())
+                size = np.abs(block[good])
+                peak = max(peak, float(size.max(initial=0.0)))
+                clipped += int((size >= 0.9999).sum())
+                frames += len(block)
+            rate, expected = source.sample_rate, source.expected_frames
+    except AudioFileError as error:
+        yield Check("audio", "error", str(error), "try to open it in a player; export it again as WAV")
+        return
+    if frames == 0:
+        yield Check("length", "error", "0 samples", "record it again")
+        return
+    seconds = frames / rate
+    yield Check("length", "ok", f"{seconds:.3f} s, {frames} samples")
+    if expected is not None and frames < expected:
+        missing_s = (expected - frames) / rate
+        yield Check("integrity", "warning", f"cut short by {missing_s:.2f} s", "copy or download it again")
+    elif not_finite:
+        yield Check("integrity", "error", f"{not_finite} samples are no number", "convert it with --repair")
+    else:
+        yield Check("integrity", "ok", "read to the end")
+    if peak == 0.0:
+        yield Check("level", "warning", "digital silence", "check that the right track was exported")
+    elif clipped > frames // 1000:
+        yield Check("level", "warning", f"clipped: {clipped} samples at full scale", "record with less gain")
+    else:
+        yield Check("level", "ok", f"peak {20 * np.log10(peak):.1f} dB of full scale")
+
+    pitch_frames = rescaled_length(frames, rate, SAMPLE_RATE) // HOP + 1
+    windows = max(round(pitch_frames / CORE_FRAMES), 1)
+    longest = min(pitch_frames, CORE_FRAMES * 3 // 2 + 2 * CONTEXT_FRAMES)
+    found = f"{pitch_frames} frames in about {windows} window{'s' if windows > 1 else ''}, none over {longest} frames"
+    if pitch_frames > CUDNN_LIMIT_FRAMES:
+        found += f"; one sequence of more than {CUDNN_LIMIT_FRAMES} fails in cuDNN (docs/cudnn.md)"
+    yield Check("pitch network", "ok", found)

@@ -1,0 +1,1 @@
+"""`altervox live`: the command, its view and its keys."""

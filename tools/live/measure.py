@@ -1,0 +1,149 @@
+"""`altervox live --measure`: the delay of two devices, by sweeps that the one plays and the other hears.
+
+What was found is kept in the settings folder for this pair of devices, at these rates, buffer sizes and this mode.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...kernels.errors import AudioDeviceError, OutputError
+from ...realtime.audio.loop_delay import LoopDelay, measure_loop
+from ...realtime.audio.probe import LONGEST_S, TRIES
+from ...realtime.audio.streams import StreamSpec
+from ..devices.choose import settings_folder
+
+_RUNS = 3  # of all sweeps, for the system may pause in one
+_STEADY_MS = 2.0
+_SILENCE = 1e-5
+
+
+def measure_devices(source: StreamSpec, output: StreamSpec, as_json: bool) -> int:
+    """Measure, tell and remember.
+
+    Raises:
+        AudioDeviceError: a device does not open, or the input does not hear the output.
+        OutputError: the settings folder cannot be written.
+    """
+    if not as_json:
+        click.echo(f"route: played to {output.device.name}, heard at {source.device.name}", err=True)
+    measured = _steadiest(source, output)
+    if measured.delay_ms is None:
+        raise AudioDeviceError(_why_not(source, output, measured))
+    _remember(source, output, measured.delay_ms)
+    if as_json:
+        click.echo(json.dumps({**_key(source, output), **_told(measured)}, ensure_ascii=False))
+        return 0
+    estimated = measured.estimated_in_ms + measured.estimated_out_ms
+    click.echo(
+        f"signal heard in {measured.found} of {TRIES} sweeps, at {measured.gain_db:+.0f} dB of what was played\n"
+        f"measured:  {measured.delay_ms:.1f} ms for both devices together (sweeps differ by {measured.spread_ms:.1f})\n"
+        f"estimated: {estimated:.1f} ms from what PortAudio reports: in {measured.estimated_in_ms:.1f}, "
+        f"out {measured.estimated_out_ms:.1f}\n"
+        "remembered: sessions with these two devices show the measured delay from now on"
+    )
+    return 0
+
+
+def _steadiest(source: StreamSpec, output: StreamSpec) -> LoopDelay:
+    """Of some runs the one whose sweeps agree best; the first in which they agree well."""
+    runs: list[LoopDelay] = []
+    for _ in range(_RUNS):
+        runs.append(measure_loop(source, output))
+        if runs[-1].found == 0 or (runs[-1].delay_ms is not None and runs[-1].spread_ms < _STEADY_MS):
+            return runs[-1]
+    return min(runs, key=lambda run: (run.delay_ms is None, run.spread_ms))
+
+
+def _why_not(source: StreamSpec, output: StreamSpec, measured: LoopDelay) -> str:
+    """One sentence for a measurement that gave nothing."""
+    played_to, heard_at = output.device.name, source.device.name
+    if measured.found:
+        return (
+            f"the test signal played to {played_to!r} was heard at {heard_at!r} in {measured.found} of {TRIES} tries, "
+            f"at delays {measured.spread_ms:.0f} ms apart: make it quieter around, turn the output up, or use a wire"
+        )
+    if measured.peak < _SILENCE:
+        heard = "only digital silence came in"
+    else:
+        heard = f"what came in ({20.0 * math.log10(measured.peak):.0f} dB at most) holds nothing of it"
+    return (
+        f"the input {heard_at!r} does not hear the output {played_to!r}: {heard} within {1000 * LONGEST_S:.0f} ms of "
+        "each sweep; connect the two by a wire, a loudspeaker beside the microphone, or choose the cable's other end "
+        "with --input"
+    )
+
+
+def measured_delay_ms(source: StreamSpec, output: StreamSpec) -> float | None:
+    """What was measured for these two before; None if nothing was."""
+    key = _key(source, output)
+    for entry in _entries():
+        delay = entry.get("delay_ms")
+        if isinstance(delay, int | float) and _is_for(entry, key):
+            return float(delay)
+    return None
+
+
+def _key(source: StreamSpec, output: StreamSpec) -> dict[str, str | float | bool | None]:
+    """What the delay depends on."""
+    return {
+        "input": source.device.stable_name,
+        "output": output.device.stable_name,
+        "input_rate": source.rate,
+        "output_rate": output.rate,
+        "input_buffer_ms": source.buffer_ms,
+        "output_buffer_ms": output.buffer_ms,
+        "exclusive": source.exclusive,
+    }
+
+
+def _is_for(entry: dict[str, Any], key: dict[str, str | float | bool | None]) -> bool:
+    """Whether it was noted for this; a key that is missing is not None."""
+    return all(name in entry and entry[name] == value for name, value in key.items())
+
+
+def _told(measured: LoopDelay) -> dict[str, float | int | None]:
+    return {
+        "delay_ms": measured.delay_ms,
+        "found": measured.found,
+        "tries": TRIES,
+        "spread_ms": measured.spread_ms,
+        "gain_db": measured.gain_db,
+        "estimated_in_ms": measured.estimated_in_ms,
+        "estimated_out_ms": measured.estimated_out_ms,
+    }
+
+
+def _path() -> Path:
+    return settings_folder() / "delays.json"
+
+
+def _entries() -> list[dict[str, Any]]:
+    """What is noted; a damaged note counts as none, since measuring again mends it."""
+    try:
+        noted = json.loads(_path().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [entry for entry in noted if isinstance(entry, dict)] if isinstance(noted, list) else []
+
+
+def _remember(source: StreamSpec, output: StreamSpec, delay_ms: float) -> None:
+    key, path = _key(source, output), _path()
+    others = [entry for entry in _entries() if not _is_for(entry, key)]
+    entry = {**key, "delay_ms": round(delay_ms, 2), "measured": time.strftime("%Y-%m-%d")}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"delays.json.{os.getpid()}.part")
+        part.write_text(json.dumps([*others, entry], ensure_ascii=False, indent=1), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror}): set ALTERVOX_HOME to a folder of yours"
+        ) from None
