@@ -13,13 +13,10 @@ from typing import Any
 
 import numpy as np
 from numba import njit, types
-from numpy.typing import NDArray
 
 from .ring import _COUNTER, _SAMPLES, RingBuffer, _load_acquire, _skip
 from .sola import fade_in_curve
-
-FloatArray = NDArray[np.float32]
-CounterArray = NDArray[np.int64]
+from .types import CounterArray, FloatArray
 
 RAMP_MS = 4
 

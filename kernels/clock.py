@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numba import njit, types
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from .types import Float64Array
 
 BANDWIDTH_HZ = 0.05  # once settled: ppm need seconds
 _FAST_BANDWIDTH_HZ = 0.2  # at the start
@@ -37,9 +36,9 @@ class DeviceClock:
         newest: A ring of the last callbacks: when each came, as it was, and the samples before its end [callbacks, 2].
     """
 
-    state: FloatArray
+    state: Float64Array
     nominal_rate: int
-    newest: FloatArray = field(default_factory=lambda: np.zeros((_KEPT, 2)), repr=False)
+    newest: Float64Array = field(default_factory=lambda: np.zeros((_KEPT, 2)), repr=False)
 
     @classmethod
     def allocate(cls, nominal_rate: int) -> DeviceClock:
@@ -100,7 +99,7 @@ class DeviceClock:
 
 
 @njit(types.void(_STATE, _NEWEST, types.float64, types.int64), cache=True)
-def _tick(state: FloatArray, newest: FloatArray, now_s: float, frames: int) -> None:
+def _tick(state: Float64Array, newest: Float64Array, now_s: float, frames: int) -> None:
     due = state[_TIME] + state[_PERIOD] * frames
     error = now_s - due
     elapsed = state[_PERIOD] * frames
@@ -128,7 +127,7 @@ def _tick(state: FloatArray, newest: FloatArray, now_s: float, frames: int) -> N
 
 
 @njit(types.float64(_STATE, _NEWEST, types.int64), cache=True)
-def _reached(state: FloatArray, newest: FloatArray, total: int) -> float:
+def _reached(state: Float64Array, newest: Float64Array, total: int) -> float:
     ticks = int(state[_TICKS])
     found = 0.0
     for back in range(min(ticks, len(newest))):  # from the last callback on

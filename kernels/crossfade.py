@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from .errors import ParameterError
 from .sola import fade_in_curve
-
-FloatArray = NDArray[np.float32]
+from .types import FloatArray
 
 
 @dataclass(slots=True)

@@ -17,9 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .noise import frame_noise
-
-FloatArray = NDArray[np.float64]
-ComplexArray = NDArray[np.complex128]
+from .types import ComplexArray, Float64Array
 
 _LOWEST_HZ = 47.0  # lower voices are looked at through the windows of this F0
 _LOVE_TRAIN_LOWEST_HZ = 40.0
@@ -53,11 +51,11 @@ class _Plan:
     """
 
     fft_size: int
-    band_window: FloatArray
+    band_window: Float64Array
     centres: NDArray[np.int64]
     loud_bins: int
-    guard: FloatArray
-    axis: FloatArray
+    guard: Float64Array
+    axis: Float64Array
 
 
 @lru_cache
@@ -73,7 +71,7 @@ def _plan(sample_rate: int, bins: int) -> _Plan:
     return _Plan(fft_size, window, centres, int(8.0 * fft_size / len(window) + 0.5) + 1, guard, axis)
 
 
-def d4c(audio: FloatArray, f0_hz: FloatArray, times_s: FloatArray, sample_rate: int, bins: int) -> FloatArray:
+def d4c(audio: Float64Array, f0_hz: Float64Array, times_s: Float64Array, sample_rate: int, bins: int) -> Float64Array:
     """Aperiodicity of frames whose F0 is known.
 
     A frame reads two and a quarter periods on both sides of its centre; beyond its ends the audio is held.
@@ -100,7 +98,7 @@ def d4c(audio: FloatArray, f0_hz: FloatArray, times_s: FloatArray, sample_rate: 
 
 
 def _is_voiced(
-    audio: FloatArray, f0_hz: FloatArray, times_s: FloatArray, sample_rate: int, plan: _Plan
+    audio: Float64Array, f0_hz: Float64Array, times_s: Float64Array, sample_rate: int, plan: _Plan
 ) -> NDArray[np.bool_]:
     """Whether most of the power of each frame lies where voices have it [frames]."""
     f0 = np.maximum(f0_hz, _LOVE_TRAIN_LOWEST_HZ)
@@ -115,7 +113,9 @@ def _is_voiced(
     return np.asarray(below > _VOICED_SHARE * (below + above))
 
 
-def _levels(audio: FloatArray, f0_hz: FloatArray, times_s: FloatArray, sample_rate: int, plan: _Plan) -> FloatArray:
+def _levels(
+    audio: Float64Array, f0_hz: Float64Array, times_s: Float64Array, sample_rate: int, plan: _Plan
+) -> Float64Array:
     """Level of the noise of voiced frames in dB, at 0 Hz, in the bands and at Nyquist [frames, bands + 2]."""
     f0 = np.maximum(f0_hz, _LOWEST_HZ)
     halves = (_PERIODS / 2.0 * sample_rate / f0 + 0.5).astype(np.int64)
@@ -133,12 +133,12 @@ def _levels(audio: FloatArray, f0_hz: FloatArray, times_s: FloatArray, sample_ra
     return level_db
 
 
-def _nearest(samples: FloatArray) -> NDArray[np.int64]:
+def _nearest(samples: Float64Array) -> NDArray[np.int64]:
     """Nearest whole samples; what is half-way but for rounding goes up."""
     return np.floor(samples + 0.501).astype(np.int64)
 
 
-def _cosines(f0: FloatArray, halves: NDArray[np.int64], periods: float, sample_rate: int) -> FloatArray:
+def _cosines(f0: Float64Array, halves: NDArray[np.int64], periods: float, sample_rate: int) -> Float64Array:
     """Cosine of which the windows of each frame are made, from their centre on [frames, longest half + 1]."""
     steps = 2.0 * np.pi / (periods * sample_rate) * f0
     return np.asarray(np.cos(steps[:, None] * np.arange(int(halves.max(initial=0)) + 1)))
@@ -146,13 +146,13 @@ def _cosines(f0: FloatArray, halves: NDArray[np.int64], periods: float, sample_r
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def _cut(
-    x: FloatArray,
+    x: Float64Array,
     origin: int,
     half: int,
-    cosine: FloatArray,
+    cosine: Float64Array,
     shape: tuple[float, float, float],
-    guard: FloatArray,
-    row: FloatArray,
+    guard: Float64Array,
+    row: Float64Array,
 ) -> None:
     """A stretch of audio under a window `a + b cos + c cos^2`, so shifted that it adds up to zero."""
     total = weights = 0.0
@@ -172,12 +172,12 @@ def _cut(
 
 @njit(nogil=True, cache=True)
 def _love_train_windows(
-    x: FloatArray,
+    x: Float64Array,
     origins: NDArray[np.int64],
     halves: NDArray[np.int64],
-    cosines: FloatArray,
-    guard: FloatArray,
-    rows: FloatArray,
+    cosines: Float64Array,
+    guard: Float64Array,
+    rows: Float64Array,
 ) -> None:
     for i in range(len(halves)):
         _cut(x, origins[i], halves[i], cosines[i], _BLACKMAN, guard, rows[i])
@@ -185,13 +185,13 @@ def _love_train_windows(
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def _group_delay_windows(
-    x: FloatArray,
+    x: Float64Array,
     origins: NDArray[np.int64],
     halves: NDArray[np.int64],
-    cosines: FloatArray,
-    guard: FloatArray,
-    rows: FloatArray,
-    power: FloatArray,
+    cosines: Float64Array,
+    guard: Float64Array,
+    rows: Float64Array,
+    power: Float64Array,
 ) -> None:
     """The stretches a quarter period before and after each frame, each also weighted by time, and the one at it.
 
@@ -219,11 +219,11 @@ def _group_delay_windows(
 @njit(nogil=True, cache=True)
 def _bands_of_group_delay(
     spectra: ComplexArray,
-    power: FloatArray,
-    f0_bins: FloatArray,
+    power: Float64Array,
+    f0_bins: Float64Array,
     centres: NDArray[np.int64],
-    band_window: FloatArray,
-    bands: FloatArray,
+    band_window: Float64Array,
+    bands: Float64Array,
 ) -> None:
     """Stretches of the group delay of each frame, freed of what changes more slowly than from harmonic to harmonic.
 
@@ -260,7 +260,7 @@ def _bands_of_group_delay(
 
 
 @njit(nogil=True, cache=True)
-def _mirror_below_f0(spectrum: FloatArray, f0_bins: float, scratch: FloatArray) -> None:
+def _mirror_below_f0(spectrum: Float64Array, f0_bins: float, scratch: Float64Array) -> None:
     """Mirror the bins below F0 about half of F0 and add that: a voice has only half of a peak at 0 Hz."""
     count = int(f0_bins) + 1
     for k in range(count):
@@ -272,7 +272,7 @@ def _mirror_below_f0(spectrum: FloatArray, f0_bins: float, scratch: FloatArray) 
 
 
 @njit(nogil=True, cache=True)
-def _smooth(spectrum: FloatArray, width_bins: float, sums: FloatArray, out: FloatArray) -> None:
+def _smooth(spectrum: Float64Array, width_bins: float, sums: Float64Array, out: Float64Array) -> None:
     """Mean over a width around each bin, the spectrum being mirrored at both ends. `out` may be `spectrum`."""
     last = len(spectrum) - 1
     reach = int(width_bins) + 1
@@ -296,7 +296,7 @@ def _smooth(spectrum: FloatArray, width_bins: float, sums: FloatArray, out: Floa
 
 
 @njit(nogil=True, cache=True)
-def _noise_levels(spectra: ComplexArray, loud_bins: int, f0: FloatArray, level_db: FloatArray) -> None:
+def _noise_levels(spectra: ComplexArray, loud_bins: int, f0: Float64Array, level_db: Float64Array) -> None:
     """Share of the power of each band that is left without its loudest bins, which are the harmonics.
 
     Args:

@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from .errors import ParameterError
-
-FloatArray = NDArray[np.float32]
+from .types import FloatArray
 
 
 @dataclass(slots=True)

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import ParameterError
 from .ring import _SAMPLES
-
-FloatArray = NDArray[np.float32]
+from .types import FloatArray
 
 HALF_TAPS = 16
 DELAY_SAMPLES = HALF_TAPS

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from .errors import ParameterError
 from .level import GATE_OFF_DB
-
-FloatArray = NDArray[np.float32]
+from .types import FloatArray
 
 LEVEL_MS = 10
 ATTACK_MS = 5

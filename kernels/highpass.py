@@ -9,7 +9,7 @@ import scipy.signal
 from numba import njit
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from .types import FloatArray
 
 CORNER_HZ = 60.0  # below the lowest voices
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from .types import FloatArray
 
 GATE_OFF_DB = -60.0  # at or below this threshold the gate does nothing
 _SILENCE = 1e-5

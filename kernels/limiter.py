@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from .types import FloatArray
 
 CEILING_DB = -1.0
 LOOKAHEAD_MS = 1.5

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from .errors import ParameterError
-
-FloatArray = NDArray[np.float32]
+from .types import FloatArray
 
 FRAME_MS = 10
 MEMORY_S = 3.0

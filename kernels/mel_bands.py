@@ -9,7 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from .types import FloatArray
+
 ComplexArray = NDArray[np.complexfloating[Any, Any]]
 
 

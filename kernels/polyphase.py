@@ -17,8 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .errors import ParameterError
-
-FloatArray = NDArray[np.float32]
+from .types import FloatArray
 
 MIN_RATE = 8000
 MAX_RATE = 192000

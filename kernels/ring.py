@@ -18,12 +18,9 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
 from .errors import ParameterError
-
-FloatArray = NDArray[np.float32]
-CounterArray = NDArray[np.int64]
+from .types import CounterArray, FloatArray
 
 _LINE_BYTES = 64  # each counter on a cache line of its own: the two sides would slow each other down on a common one
 _SAMPLES_AT_BYTES = 2 * _LINE_BYTES

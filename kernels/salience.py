@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from .types import FloatArray
 
 N_BINS = 360
 CENTS_PER_BIN = 20.0

@@ -23,9 +23,7 @@ from numpy.typing import NDArray
 from .d4c import d4c
 from .highpass import HighpassState, highpass_into
 from .noise import frame_noise
-
-FloatArray = NDArray[np.float64]
-ComplexArray = NDArray[np.complex128]
+from .types import ComplexArray, Float64Array
 
 SAMPLE_RATE = 24000
 HOP = 120  # 5 ms
@@ -60,9 +58,9 @@ class SpeechFrames:
         aperiodicity: Amplitude share of noise, 0..1 [frames, BINS]; 1 where unvoiced.
     """
 
-    f0_hz: FloatArray
-    power: FloatArray
-    aperiodicity: FloatArray
+    f0_hz: Float64Array
+    power: Float64Array
+    aperiodicity: Float64Array
 
 
 def analyse(audio: NDArray[np.floating[Any]], f0_hz: NDArray[np.floating[Any]], first_frame: int) -> SpeechFrames:
@@ -93,7 +91,7 @@ def analyse(audio: NDArray[np.floating[Any]], f0_hz: NDArray[np.floating[Any]], 
     return SpeechFrames(np.where(aperiodicity[:, 0] < 0.5, f0, 0.0), power, aperiodicity)
 
 
-def warp_envelope(power: FloatArray, ratio: FloatArray) -> FloatArray:
+def warp_envelope(power: Float64Array, ratio: Float64Array) -> Float64Array:
     """Move all resonances by a factor, keeping the power of each frame.
 
     Args:
@@ -107,7 +105,7 @@ def warp_envelope(power: FloatArray, ratio: FloatArray) -> FloatArray:
 
 
 @njit(nogil=True, cache=True)
-def _warp_rows(log_power: FloatArray, ratio: FloatArray, out: FloatArray) -> None:
+def _warp_rows(log_power: Float64Array, ratio: Float64Array, out: Float64Array) -> None:
     frames, bins = log_power.shape
     for i in range(frames):
         for k in range(bins):
@@ -135,8 +133,8 @@ class SynthesisState:
     phase: float = 0.0
     f0_mem: float = 0.0
     spectrum_mem: ComplexArray = field(default_factory=lambda: np.full(BINS, 0.5 * np.log(_POWER_FLOOR), complex))
-    periodic_mem: FloatArray = field(default_factory=lambda: np.zeros(BINS))
-    overlap_mem: FloatArray = field(default_factory=lambda: np.zeros(FFT_SIZE))
+    periodic_mem: Float64Array = field(default_factory=lambda: np.zeros(BINS))
+    overlap_mem: Float64Array = field(default_factory=lambda: np.zeros(FFT_SIZE))
     highpass: HighpassState = field(default_factory=lambda: HighpassState.allocate(SAMPLE_RATE, _HIGHPASS_HZ))
 
     def reset(self) -> None:
@@ -209,7 +207,7 @@ def _synthesize_piece(frames: SpeechFrames, state: SynthesisState, seed: int) ->
     return out
 
 
-def minimum_phase(power: FloatArray) -> ComplexArray:
+def minimum_phase(power: Float64Array) -> ComplexArray:
     """Complex logarithm of the minimum-phase spectrum that has a given power, by folding the cepstrum.
 
     Two of them may be interpolated: the result is the minimum-phase spectrum of the interpolated logarithmic power.
@@ -229,12 +227,12 @@ def minimum_phase(power: FloatArray) -> ComplexArray:
 
 @njit(nogil=True, cache=True)
 def _find_pulses(
-    f0: FloatArray,
+    f0: Float64Array,
     phase: float,
     frame_before: NDArray[np.int64],
     sample: NDArray[np.int64],
-    lateness: FloatArray,
-    pulse_f0: FloatArray,
+    lateness: Float64Array,
+    pulse_f0: Float64Array,
 ) -> tuple[int, float]:
     """Where the phase of the pulse train wraps, between each two frames of `f0` [frames + 1].
 
@@ -274,11 +272,11 @@ def _find_pulses(
 @njit(nogil=True, cache=True)
 def _pulse_spectra(
     spectrum: ComplexArray,
-    pulse_share: FloatArray,
+    pulse_share: Float64Array,
     frame_before: NDArray[np.int64],
     sample: NDArray[np.int64],
-    lateness: FloatArray,
-    pulse_f0: FloatArray,
+    lateness: Float64Array,
+    pulse_f0: Float64Array,
     out: ComplexArray,
 ) -> None:
     """Spectra of pulses, each between those of the frames on both sides of it.
@@ -306,7 +304,7 @@ def _pulse_spectra(
 
 
 @njit(nogil=True, cache=True)
-def _noise_spectra(noise: ComplexArray, spectrum: ComplexArray, share: FloatArray, out: ComplexArray) -> None:
+def _noise_spectra(noise: ComplexArray, spectrum: ComplexArray, share: Float64Array, out: ComplexArray) -> None:
     """Noise [frames, BINS] filtered by the frames whose logarithms are given; only their share of it."""
     for i in range(len(out)):
         for k in range(BINS):
@@ -316,7 +314,7 @@ def _noise_spectra(noise: ComplexArray, spectrum: ComplexArray, share: FloatArra
 
 
 @njit(nogil=True, cache=True)
-def _add_rows(buffer: FloatArray, rows: FloatArray, starts: NDArray[np.int64]) -> None:
+def _add_rows(buffer: Float64Array, rows: Float64Array, starts: NDArray[np.int64]) -> None:
     for i in range(len(rows)):
         for k in range(rows.shape[1]):
             buffer[starts[i] + k] += rows[i, k]

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import soxr
 
-from .voice import FloatArray, rescaled_length
+from ..kernels.types import AnyFloatArray
+from .voice import rescaled_length
 
 
-def resampled(blocks: Iterable[FloatArray], from_rate: int, to_rate: int) -> Iterator[FloatArray]:
+def resampled(blocks: Iterable[AnyFloatArray], from_rate: int, to_rate: int) -> Iterator[AnyFloatArray]:
     """Resample mono blocks, float32, to `rescaled_length` samples in total, time-aligned."""
     if from_rate == to_rate:
         yield from (np.asarray(block, dtype=np.float32) for block in blocks)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import ClassVar, Literal, Protocol
 
 from ..kernels.errors import ParameterError
 from ..kernels.level import GATE_OFF_DB
+from ..kernels.types import AnyFloatArray
 
-FloatArray = NDArray[np.floating[Any]]
 VoiceKind = Literal["dsp", "neural", "rvc", "exported"]
 
 F0_METHODS: dict[str, str] = {
@@ -102,7 +99,9 @@ class Voice(Protocol):
         """The rate in Hz of what `convert` yields for input at `input_rate` Hz."""
         ...
 
-    def convert(self, blocks: Iterable[FloatArray], sample_rate: int, params: VoiceParams) -> Iterator[FloatArray]:
+    def convert(
+        self, blocks: Iterable[AnyFloatArray], sample_rate: int, params: VoiceParams
+    ) -> Iterator[AnyFloatArray]:
         """Convert mono audio that arrives in blocks of any size, in bounded memory.
 
         Args:

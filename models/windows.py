@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .voice import FloatArray
+from ..kernels.types import AnyFloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +22,14 @@ class Window:
         is_last: Whether the stream ends with this window (then `start + len(samples)` is its length).
     """
 
-    samples: FloatArray
+    samples: AnyFloatArray
     start: int
     core_start: int
     core_end: int
     is_last: bool
 
 
-def overlapping_windows(blocks: Iterable[FloatArray], core: int, context: int) -> Iterator[Window]:
+def overlapping_windows(blocks: Iterable[AnyFloatArray], core: int, context: int) -> Iterator[Window]:
     """Cut a stream of blocks into windows of `core` samples with `context` samples on both sides.
 
     The cores tile the stream without gap or overlap; the context is shorter at the stream's ends. The last core takes
@@ -37,7 +37,7 @@ def overlapping_windows(blocks: Iterable[FloatArray], core: int, context: int) -
     An empty stream yields nothing.
     """
     source = iter(blocks)
-    held: list[FloatArray] = []
+    held: list[AnyFloatArray] = []
     held_start = held_length = core_start = 0
     ended = False
     while True:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.errors import VoiceError
+from ..kernels.types import AnyFloatArray
 from ..models.resample import resampled
-from ..models.voice import FloatArray, Voice, VoiceKind, VoiceParams
+from ..models.voice import Voice, VoiceKind, VoiceParams
 from .config import StreamConfig
 from .engine import Engine
 
@@ -37,7 +38,7 @@ class BlockEngine(Protocol):
         ...
 
 
-def through_engine(engine: BlockEngine, blocks: Iterable[FloatArray]) -> Iterator[NDArray[np.float32]]:
+def through_engine(engine: BlockEngine, blocks: Iterable[AnyFloatArray]) -> Iterator[NDArray[np.float32]]:
     """Convert a stream at the engine's rate: as many samples out as in, time-aligned, in bounded memory.
 
     Args:
@@ -108,7 +109,9 @@ class StreamedVoice:
         """The voice's."""
         return self._voice.output_rate(input_rate)
 
-    def convert(self, blocks: Iterable[FloatArray], sample_rate: int, params: VoiceParams) -> Iterator[FloatArray]:
+    def convert(
+        self, blocks: Iterable[AnyFloatArray], sample_rate: int, params: VoiceParams
+    ) -> Iterator[AnyFloatArray]:
         """See `Voice.convert`.
 
         Raises:
@@ -137,7 +140,7 @@ class StreamedVoice:
             raise VoiceError(f"{voice.name} is no RVC voice, and RVC's own loop takes no other")
         return Engine(voice, replace(self._config, sample_rate=rate), params)
 
-    def _all_numbers(self, engine: BlockEngine, stream: Iterable[FloatArray]) -> Iterator[FloatArray]:
+    def _all_numbers(self, engine: BlockEngine, stream: Iterable[AnyFloatArray]) -> Iterator[AnyFloatArray]:
         """The stream; an engine goes on past a voice that fails, silent, which nobody would notice in a file."""
         for block in stream:
             if isinstance(engine, Engine) and engine.muted_blocks:

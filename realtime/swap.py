@@ -14,15 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..kernels.errors import ParameterError, VoiceError
 from ..kernels.finite import silence_nonfinite
 from ..kernels.sola import fade_in_curve
+from ..kernels.types import FloatArray
 from ..models.voice import VoiceParams
 from .engine import FADE_IN_MS, Engine
-
-FloatArray = NDArray[np.float32]
 
 FADE_MS = 30
 PAST_MS = 3000  # of input that a new engine gets to see, and the largest delay

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...kernels.types import AnyFloatArray
 from ...kernels.world import (
     BINS,
     HOP,
@@ -25,7 +26,7 @@ from ...kernels.world import (
     warp_envelope,
 )
 from ..resample import resampled
-from ..voice import FloatArray, Voice, VoiceKind, VoiceParams, rescaled_length
+from ..voice import Voice, VoiceKind, VoiceParams, rescaled_length
 from ..windows import Window, overlapping_windows
 
 CORE_FRAMES = 2048
@@ -170,7 +171,9 @@ class DspVoice:
             return input_rate
         return 16000 if input_rate < LOWEST_OUTPUT_RATE else 48000
 
-    def convert(self, blocks: Iterable[FloatArray], sample_rate: int, params: VoiceParams) -> Iterator[FloatArray]:
+    def convert(
+        self, blocks: Iterable[AnyFloatArray], sample_rate: int, params: VoiceParams
+    ) -> Iterator[AnyFloatArray]:
         """See `Voice.convert`. Samples that are not finite count as silence.
 
         Pitch and formant shifts add to the preset's own; of the other parameters only `f0_method` and `seed` matter.
@@ -184,16 +187,16 @@ class DspVoice:
 
     def _converted(
         self,
-        blocks: Iterable[FloatArray],
+        blocks: Iterable[AnyFloatArray],
         sample_rate: int,
         params: VoiceParams,
         track: F0Tracker,
         context_frames: int,
-    ) -> Iterator[FloatArray]:
+    ) -> Iterator[AnyFloatArray]:
         total_in = written = 0
         wanted: int | None = None
 
-        def counted() -> Iterator[FloatArray]:
+        def counted() -> Iterator[AnyFloatArray]:
             nonlocal total_in, wanted
             for block in blocks:
                 total_in += len(block)
@@ -214,7 +217,7 @@ class DspVoice:
         if wanted is not None and written < wanted:
             yield np.zeros(wanted - written, dtype=np.float32)
 
-    def _rendered(self, windows: Iterable[Window], params: VoiceParams, track: F0Tracker) -> Iterator[FloatArray]:
+    def _rendered(self, windows: Iterable[Window], params: VoiceParams, track: F0Tracker) -> Iterator[AnyFloatArray]:
         """The voice at the working rate, from its first sample to a little after its end."""
         speaker, synthesis = SpeakerState(), SynthesisState()
         skip = LATENCY_SAMPLES
@@ -252,7 +255,9 @@ class PassThrough:
         """The input's, whatever it is."""
         return input_rate
 
-    def convert(self, blocks: Iterable[FloatArray], sample_rate: int, params: VoiceParams) -> Iterator[FloatArray]:
+    def convert(
+        self, blocks: Iterable[AnyFloatArray], sample_rate: int, params: VoiceParams
+    ) -> Iterator[AnyFloatArray]:
         """Yields the very blocks that come in."""
         yield from blocks
 

@@ -20,12 +20,13 @@ from ...kernels.f0_world import world_f0
 from ...kernels.level import rms_mix
 from ...kernels.salience import coarse_pitch
 from ...kernels.sola import fade_in_curve
+from ...kernels.types import AnyFloatArray
 from .. import base_models
 from ..checkpoint import VoiceCheckpoint
 from ..pitch.tracker import CONTEXT_FRAMES, CORE_FRAMES, PitchState, window_f0
 from ..resample import resampled
 from ..retrieval import FeatureIndex, protect
-from ..voice import FloatArray, VoiceKind, VoiceParams, rescaled_length
+from ..voice import VoiceKind, VoiceParams, rescaled_length
 from ..windows import Window, overlapping_windows
 from .content import FIELD, SAMPLE_RATE, Hubert
 from .decoder import DECODER_REACH
@@ -124,7 +125,9 @@ class RvcVoice:
         return content
 
     @torch.inference_mode()
-    def convert(self, blocks: Iterable[FloatArray], sample_rate: int, params: VoiceParams) -> Iterator[FloatArray]:
+    def convert(
+        self, blocks: Iterable[AnyFloatArray], sample_rate: int, params: VoiceParams
+    ) -> Iterator[AnyFloatArray]:
         """See `Voice.convert`.
 
         Raises:
@@ -137,7 +140,7 @@ class RvcVoice:
         state = RenderState()
         total_in = written = 0
 
-        def counted() -> Iterator[FloatArray]:
+        def counted() -> Iterator[AnyFloatArray]:
             nonlocal total_in
             for block in blocks:
                 total_in += len(block)
@@ -206,7 +209,7 @@ class RvcVoice:
         return joined[:core_samples]
 
     def _phone(
-        self, content: Hubert, audio: FloatArray, frames: int, f0: NDArray[np.float32], params: VoiceParams
+        self, content: Hubert, audio: AnyFloatArray, frames: int, f0: NDArray[np.float32], params: VoiceParams
     ) -> Tensor:
         """Content features `[1, frames, C]`, retrieved and protected."""
         shortage = max(FIELD - len(audio), 0)

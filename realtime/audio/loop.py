@@ -10,13 +10,13 @@ import time
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...kernels.callbacks import CUT, GROWN, LOST, PLAYED, STARVATIONS
 from ...kernels.drift import resample_near_one
 from ...kernels.errors import AltervoxError
 from ...kernels.gain import GainState, gain_into
 from ...kernels.polyphase import resample_block
+from ...kernels.types import FloatArray
 from ..session.chain import Chain
 from ..session.recorder import Recorder
 from .paths import InputLane, OutputLane
@@ -24,7 +24,6 @@ from .prefill import BlockTimes
 
 log = logging.getLogger(__name__)
 
-FloatArray = NDArray[np.float32]
 
 _CUT_ABOVE_MS = 120.0  # over the target: a device has paused, and nobody wants to hear what lay in between
 _BACKLOG_S = 0.5  # as long as more than `_TOO_LATE_MS` may lie over the target

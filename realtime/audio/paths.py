@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...kernels.callbacks import CaptureState, PlayoutState
 from ...kernels.clock import DeviceClock
@@ -13,10 +12,9 @@ from ...kernels.drift import DELAY_SAMPLES, DriftState
 from ...kernels.gain import GainState
 from ...kernels.polyphase import ResamplerState
 from ...kernels.ring import RingBuffer
+from ...kernels.types import FloatArray
 from .prefill import PrefillTarget
 from .rate_lock import MAX_CORRECTION, RateLock
-
-FloatArray = NDArray[np.float32]
 
 RING_S = 2.0
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from ...kernels.types import FloatArray
 
 PROBE_S = 0.1
 TRIES = 7

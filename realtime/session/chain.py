@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...kernels.delay import DelayState, delay_into
 from ...kernels.finite import silence_nonfinite
@@ -14,9 +13,8 @@ from ...kernels.gate import SpeechGateState, speech_gate_gain_into
 from ...kernels.highpass import HighpassState, highpass_into
 from ...kernels.limiter import LimiterState, limit_into
 from ...kernels.loudness import LoudnessState, level_speech_into
+from ...kernels.types import FloatArray
 from .denoise import FRAME, LATENCY_SAMPLES, NoiseSuppressor
-
-FloatArray = NDArray[np.float32]
 
 LOOK_BACK_MS = 60  # by which the gate opens before speech is detected, as far as the voice's own delay allows
 

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
 from ...kernels.errors import OutputError
 from ...kernels.ring import RingBuffer
+from ...kernels.types import FloatArray
 
 log = logging.getLogger(__name__)
 
-FloatArray = NDArray[np.float32]
 
 _RING_S = 20.0
 _EVERY_S = 0.2

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ...kernels.types import FloatArray
 from ...models.voice import VoiceParams
-
-FloatArray = NDArray[np.float32]
 
 
 class VoiceStage(Protocol):

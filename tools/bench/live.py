@@ -22,6 +22,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from ...kernels.types import FloatArray
 from ...models.voice import VoiceParams
 from ...realtime.audio.control import LiveControl
 from ...realtime.audio.probe import EVERY_S, TRIES, agreed_ms, find_probe, probe, sweeps
@@ -62,8 +63,6 @@ _FRAME = RATE // 100
 _SILENT_RUN = RATE // 1000  # samples of digital silence in a row that no voice makes, only a shortage
 _LOUD = 0.03  # RMS
 _SPEECH_S = 20.0  # then it is said again
-
-FloatArray = NDArray[np.float32]
 
 
 def bench_live(

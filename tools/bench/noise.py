@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from ...kernels.errors import AudioFileError
 from ...kernels.gain import linear
 from ...kernels.gate import GateState, SpeechGateState, gate_gain_into, speech_gate_gain_into
+from ...kernels.types import FloatArray
 from ...realtime.session.chain import LOOK_BACK_MS
 from ...realtime.session.denoise import FRAME, LATENCY_SAMPLES, SAMPLE_RATE, NoiseSuppressor
 from ..convert.reader import open_audio
-
-FloatArray = NDArray[np.float32]
 
 _SPEECH_DB = -24.0  # RMS of each recording
 _PAUSE_S = 3.0  # before each recording

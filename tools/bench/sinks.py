@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...kernels.errors import AudioDeviceError
+from ...kernels.types import FloatArray
 from ..devices.pulse import awake, pactl
 
 RATE = 48_000
@@ -31,8 +31,6 @@ _PROGRAMS = ("pactl", "parec", "pacat")
 _START_S = 10.0
 _RAW = ("--raw", "--format=float32le", f"--rate={RATE}", "--client-name=altervox")
 _LEFT, _RIGHT = "front-left", "front-right"
-
-FloatArray = NDArray[np.float32]
 
 
 class Recording:

@@ -19,7 +19,8 @@ from .reader import EXTENSIONS, MonoBlock, open_audio
 from .writer import CONTAINERS, accepted_rate, container_of, kept_subtype, open_writer
 
 if TYPE_CHECKING:
-    from ...models.voice import FloatArray, Voice, VoiceParams
+    from ...kernels.types import AnyFloatArray
+    from ...models.voice import Voice, VoiceParams
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def convert_file(
                     progress(read / source.sample_rate, source.estimated_s)
 
         rate = voice.output_rate(source.sample_rate)
-        stream: Iterator[FloatArray] = voice.convert(counted(), source.sample_rate, params)
+        stream: Iterator[AnyFloatArray] = voice.convert(counted(), source.sample_rate, params)
         if not _is_copy(voice):
             stream = _limited(stream, voice.name)
         written_rate = accepted_rate(container, rate)
@@ -173,7 +174,7 @@ def _is_copy(voice: Voice) -> bool:
     return voice.kind == "dsp" and voice.name == "off"
 
 
-def _limited(stream: Iterator[FloatArray], voice_name: str) -> Iterator[FloatArray]:
+def _limited(stream: Iterator[AnyFloatArray], voice_name: str) -> Iterator[AnyFloatArray]:
     """Bends what is beyond +-0.9 so that nothing is clipped."""
     for block in stream:
         if not np.isfinite(block).all():

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import click
 import numpy as np
-from numpy.typing import NDArray
 
 from ....kernels.errors import AudioFileError
+from ....kernels.types import FloatArray
 from ...convert.reader import open_audio
 
-FloatArray = NDArray[np.float32]
 PARTS = ("dsp", "generator", "pitch", "content")
 LOOKAHEADS_MS = (40, 60, 80, 100, 150, 200, 400)
 _BLOCK_MS = 20

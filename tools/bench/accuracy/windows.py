@@ -14,12 +14,12 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ....kernels.f0_world import world_f0
 from ....kernels.salience import coarse_pitch
+from ....kernels.types import FloatArray
 from ....models.checkpoint import VoiceCheckpoint
 from ....models.dsp.f0 import F0_CEILING_HZ, F0_FLOOR_HZ
 from ....models.pitch.mel import HOP, SAMPLE_RATE
@@ -33,8 +33,6 @@ from ....realtime.config import StreamConfig
 from ....realtime.stages.pitch import StreamingRMVPE
 from ....realtime.stages.rvc import CONTENT_WAIT_FRAMES, RvcStage
 from ..synthetic import RVC_KINDS, config_of
-
-FloatArray = NDArray[np.float32]
 
 LEAST_SECONDS = 3.0
 MOST_SECONDS = 20.0  # attention over the whole recording takes memory by the square of its length

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ....kernels.types import FloatArray
 from ....models.pitch.mel import N_FFT
 from .corpus import HOP, Clip
-from .disturbances import FloatArray, disturbed, some_noise
+from .disturbances import disturbed, some_noise
 from .speech import seeded
 
 # Shares of the examples with a voice. Sentences said again by WORLD are six in seven of the clips; here each kind has a

@@ -6,15 +6,14 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
+from ....kernels.types import Float64Array
 from .labels import FRAME_MS
-
-FloatArray = NDArray[np.float64]
 
 LOWEST_HZ, HIGHEST_HZ = 48.0, 1150.0
 _FRAMES_PER_S = 1000.0 / FRAME_MS
 
 
-def spoken(f0_hz: FloatArray, rng: np.random.Generator) -> FloatArray:
+def spoken(f0_hz: Float64Array, rng: np.random.Generator) -> Float64Array:
     """The speaker's own melody [frames] in another register, its range wider or narrower, 0 where it was 0."""
     voiced = f0_hz > 0
     if not voiced.any():
@@ -29,7 +28,7 @@ def spoken(f0_hz: FloatArray, rng: np.random.Generator) -> FloatArray:
     return _bounded(target * 2.0**shape, voiced)
 
 
-def sung(frames: int, rng: np.random.Generator) -> FloatArray:
+def sung(frames: int, rng: np.random.Generator) -> Float64Array:
     """Notes of a scale with portamento, vibrato and the odd glide [frames], voiced throughout."""
     centre = float(np.exp(rng.uniform(np.log(80.0), np.log(800.0))))
     steps, note = np.zeros(frames), 0.0
@@ -49,14 +48,14 @@ def sung(frames: int, rng: np.random.Generator) -> FloatArray:
     return _bounded(centre * 2.0**melody, np.ones(frames, dtype=bool))
 
 
-def _vibrato(frames: int, rng: np.random.Generator) -> FloatArray:
+def _vibrato(frames: int, rng: np.random.Generator) -> Float64Array:
     """Cents [frames]: 4 to 7.5 times a second, 15 to 150 cents to each side, coming and going."""
     time_s = np.arange(frames) / _FRAMES_PER_S
     depth = rng.uniform(15.0, 150.0) * (0.5 + 0.5 * np.sin(2.0 * np.pi * rng.uniform(0.1, 0.5) * time_s))
     return np.asarray(depth * np.sin(2.0 * np.pi * (rng.uniform(4.0, 7.5) * time_s + rng.random())))
 
 
-def _octave_jumps(frames: int, rng: np.random.Generator) -> FloatArray:
+def _octave_jumps(frames: int, rng: np.random.Generator) -> Float64Array:
     """Octaves [frames]: now and then a stretch an octave away, entered within 20 ms, as a voice that breaks."""
     octaves = np.zeros(frames)
     for _ in range(int(rng.integers(1, 4))):
@@ -65,7 +64,7 @@ def _octave_jumps(frames: int, rng: np.random.Generator) -> FloatArray:
     return np.asarray(scipy.ndimage.uniform_filter1d(octaves, 4, mode="nearest"))
 
 
-def _bounded(f0_hz: FloatArray, voiced: NDArray[np.bool_]) -> FloatArray:
+def _bounded(f0_hz: Float64Array, voiced: NDArray[np.bool_]) -> Float64Array:
     """F0 moved by octaves into the range that is trained, and clipped there; 0 where unvoiced."""
     middle = float(np.exp(np.mean(np.log(f0_hz[voiced])))) if voiced.any() else 200.0
     while middle < 1.2 * LOWEST_HZ:

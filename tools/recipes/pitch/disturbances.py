@@ -11,11 +11,9 @@ from collections.abc import Sequence
 import av
 import numpy as np
 import scipy.signal
-from numpy.typing import NDArray
 
+from ....kernels.types import FloatArray
 from .noises import SAMPLE_RATE, clicks, coloured_noise, mains_hum
-
-FloatArray = NDArray[np.float32]
 
 _MU = 255.0
 _ECHO_FREE_S = 0.0025

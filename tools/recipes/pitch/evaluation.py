@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....kernels.errors import AudioFileError, ParameterError
+from ....kernels.types import FloatArray
 from .corpus import Clip
 from .references import HOP, SAMPLE_RATE, Tracker, frame_count
 
-FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 NOISES = ("pink", "white", "babble")

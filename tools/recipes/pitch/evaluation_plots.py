@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....kernels.errors import OutputError
+from ....kernels.types import FloatArray
 from .evaluation import CLEAN, NOISES, SNRS_DB, Condition, Result, pooled
 from .references import HOP, SAMPLE_RATE
 from .stream_evaluation import StreamRow
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FloatArray = NDArray[np.float32]
 
 NOISE_PLOT = "pitch_noise.png"
 STREAM_PLOT = "pitch_stream.png"

@@ -14,7 +14,8 @@ import scipy.ndimage
 import soxr
 from numpy.typing import NDArray
 
-from .sources import SAMPLE_RATE, FloatArray
+from ....kernels.types import FloatArray
+from .sources import SAMPLE_RATE
 
 FRAME_MS = 5.0
 FLOOR_HZ, CEILING_HZ = 60.0, 560.0  # of the voices that speak here

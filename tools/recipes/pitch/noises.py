@@ -16,12 +16,10 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
+from ....kernels.types import FloatArray
 from .sources import RecipeError
 from .speech import seeded
-
-FloatArray = NDArray[np.float32]
 
 SAMPLE_RATE = 16000
 SOUND_FONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from ....kernels.errors import MissingDependencyError
 from ....kernels.f0_world import world_f0
 from ....kernels.salience import VOICING_THRESHOLD, decode_salience
+from ....kernels.types import FloatArray
 
 if TYPE_CHECKING:
     from ....models.pitch.rmvpe import RMVPE
 
-FloatArray = NDArray[np.float32]
 
 SAMPLE_RATE = 16000
 HOP = 160

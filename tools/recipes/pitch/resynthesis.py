@@ -14,14 +14,13 @@ import scipy.linalg
 import scipy.signal
 from numpy.typing import NDArray
 
+from ....kernels.types import Float64Array
 from ....kernels.world import warp_envelope
 from .labels import FRAME_MS
 from .sources import SAMPLE_RATE
 
 HOP = round(SAMPLE_RATE * FRAME_MS / 1000.0)
 _NOISE_ONLY = 0.99  # mean aperiodicity from which nothing periodic is left
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +33,12 @@ class Analysis:
         aperiodicity: Share of noise [frames, bins].
     """
 
-    contour_hz: FloatArray
-    power: FloatArray
-    aperiodicity: FloatArray
+    contour_hz: Float64Array
+    power: Float64Array
+    aperiodicity: Float64Array
 
 
-def analyse(speech: NDArray[np.float32], contour_hz: FloatArray) -> Analysis:
+def analyse(speech: NDArray[np.float32], contour_hz: Float64Array) -> Analysis:
     """WORLD's analysis of speech at 24 kHz, given its F0 every 5 ms."""
     x = np.ascontiguousarray(speech, dtype=np.float64)
     times = np.arange(len(contour_hz)) * FRAME_MS / 1000.0
@@ -54,7 +53,7 @@ def stretched(found: Analysis, factor: float) -> Analysis:
     return Analysis(found.contour_hz[frames], found.power[frames], found.aperiodicity[frames])
 
 
-def world_speech(found: Analysis, f0_hz: FloatArray, formant_ratio: float = 1.0) -> tuple[FloatArray, FloatArray]:
+def world_speech(found: Analysis, f0_hz: Float64Array, formant_ratio: float = 1.0) -> tuple[Float64Array, Float64Array]:
     """The sentence with another F0 every 5 ms and resonances moved by a ratio.
 
     Returns:
@@ -68,7 +67,7 @@ def world_speech(found: Analysis, f0_hz: FloatArray, formant_ratio: float = 1.0)
     return np.asarray(audio), np.where(periodic, f0_hz, 0.0)
 
 
-def additive_voice(f0_hz: FloatArray, rng: np.random.Generator) -> FloatArray:
+def additive_voice(f0_hz: Float64Array, rng: np.random.Generator) -> Float64Array:
     """A singer of vowels: harmonics under moving formants, with breath.
 
     Args:
@@ -99,7 +98,7 @@ def additive_voice(f0_hz: FloatArray, rng: np.random.Generator) -> FloatArray:
     return np.asarray(loud * (audio / max(float(np.sqrt(np.mean(audio**2))), 1e-9) + strength * breath))
 
 
-def _vowels(samples: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def _vowels(samples: int, rng: np.random.Generator) -> tuple[Float64Array, Float64Array]:
     """Formants in Hz gliding from vowel to vowel [4, samples], and their widths [4]."""
     vowels = np.array(
         [[730, 1090, 2440], [270, 2290, 3010], [300, 870, 2240], [530, 1840, 2480], [570, 840, 2410], [490, 1350, 1690]]
@@ -110,7 +109,7 @@ def _vowels(samples: int, rng: np.random.Generator) -> tuple[FloatArray, FloatAr
     return np.concatenate((path, np.full((1, samples), 3500.0 * rng.uniform(0.9, 1.2)))), np.array([80, 100, 150, 250])
 
 
-def _resonance(hz: FloatArray, formants_hz: FloatArray, widths_hz: FloatArray) -> FloatArray:
+def _resonance(hz: Float64Array, formants_hz: Float64Array, widths_hz: Float64Array) -> Float64Array:
     """Gain of a row of resonators at some frequencies [frames]."""
     gain = np.full(len(hz), 0.02)
     for centre, width, level in zip(formants_hz, widths_hz, (1.0, 0.6, 0.3, 0.15), strict=True):
@@ -118,7 +117,7 @@ def _resonance(hz: FloatArray, formants_hz: FloatArray, widths_hz: FloatArray) -
     return gain
 
 
-def predicted_speech(speech: NDArray[np.float32], f0_hz: FloatArray, rng: np.random.Generator) -> FloatArray:
+def predicted_speech(speech: NDArray[np.float32], f0_hz: Float64Array, rng: np.random.Generator) -> Float64Array:
     """Speech by linear prediction, excited by pulses of the F0 given and by noise.
 
     Args:
@@ -153,7 +152,7 @@ def predicted_speech(speech: NDArray[np.float32], f0_hz: FloatArray, rng: np.ran
     return np.asarray(scipy.signal.lfilter([1.0], [1.0, -0.95], audio))
 
 
-def _pulses(f0_hz: FloatArray) -> FloatArray:
+def _pulses(f0_hz: Float64Array) -> Float64Array:
     """Unit pulses at the zeros of the phase, each placed between samples by a windowed sinc."""
     nearest = (np.arange(len(f0_hz) * HOP) + HOP // 2) // HOP
     per_sample = f0_hz[np.minimum(nearest, len(f0_hz) - 1)] / SAMPLE_RATE

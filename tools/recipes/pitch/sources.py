@@ -21,12 +21,12 @@ import soxr
 from numpy.typing import NDArray
 
 from ....kernels.errors import MissingDependencyError
+from ....kernels.types import FloatArray
 from . import text
 
 SAMPLE_RATE = 24000
 _FLITE_TIMEOUT_S = 60.0
 
-FloatArray = NDArray[np.float32]
 Speak = Callable[[str, np.random.Generator], FloatArray]
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from .sources import SAMPLE_RATE, SPEAKERS, FloatArray, Speaker
+from ....kernels.types import FloatArray
+from .sources import SAMPLE_RATE, SPEAKERS, Speaker
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....kernels.errors import AltervoxError
 from ....kernels.salience import N_BINS, VOICING_THRESHOLD, decode_salience
+from ....kernels.types import FloatArray
 from .corpus import Clip
 from .evaluation import CLEAN, NOISY_10_DB, TOLERANCE_CENTS, Condition, Counts, count, disturbed
 from .references import HOP, SmallRmvpe
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ....models.pitch.rmvpe import RMVPE
     from ....realtime.stages.pitch import StreamingRMVPE
 
-FloatArray = NDArray[np.float32]
 
 RIGHT_FRAMES = (0, 2, 4, 8)
 BLOCKS_MS = (20, 40, 100)

@@ -28,10 +28,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ....kernels.salience import CENTS_PER_BIN, FIRST_BIN_CENTS, N_BINS, VOICING_THRESHOLD, decode_salience
+from ....kernels.types import FloatArray
 from ....models.pitch.rmvpe import RMVPE
 from .batches import Batch, BatchSource
 from .corpus import Clip
-from .disturbances import FloatArray, add_noise
+from .disturbances import add_noise
 from .noises import coloured_noise
 from .speech import seeded
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from altervox.kernels.errors import MissingDependencyError
 from altervox.kernels.salience import decode_salience
+from altervox.kernels.types import FloatArray
 from altervox.models.pitch.rmvpe import RMVPE
 from altervox.tools.recipes.pitch import references
-from altervox.tools.recipes.pitch.references import FloatArray, SmallRmvpe, Tracker, World
+from altervox.tools.recipes.pitch.references import SmallRmvpe, Tracker, World
 
 
 def tone(f0_hz: float, seconds: float) -> FloatArray:
