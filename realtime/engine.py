@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.delay import DelayState, delay_into
-from ..kernels.errors import ParameterError, VoiceError
 from ..kernels.finite import silence_nonfinite
 from ..kernels.gain import GainState, decibels, gain_into, linear
 from ..kernels.gate import GateState, gate_gain_into
 from ..kernels.level import GATE_OFF_DB
 from ..kernels.polyphase import ResamplerState, resample_block
 from ..kernels.sola import fade_in_curve
-from ..models.voice import STREAMING_F0_METHODS, Voice, VoiceParams
+from ..models.voice import Voice, VoiceParams
 from .config import StreamConfig
+from .stages import make_stage
 from .stages.stage import VoiceStage
 from .state import restore, snapshot
-
-if TYPE_CHECKING:
-    import torch
-
-    from ..models.pitch.rmvpe import RMVPE
 
 log = logging.getLogger(__name__)
 
@@ -217,49 +212,6 @@ class Engine:
         silence_nonfinite(self._block)
         gate_gain_into(self._block, state.gate, params.gate_db, self._gate_gain)
         delay_into(self._gate_gain, state.gate_delay, self._gate_gain)
-
-
-def make_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage | None:
-    """The stage of a voice; None for one that changes nothing.
-
-    Raises:
-        VoiceError: it cannot be streamed.
-        BaseModelError: a network that it needs cannot be had.
-        ParameterError: the F0 method needs whole files, or the backend cannot run here.
-    """
-    from ..models.dsp.presets import DspVoice, PassThrough
-
-    if isinstance(voice, PassThrough):
-        return None
-    if isinstance(voice, DspVoice):
-        import torch
-
-        from .stages.dsp import DspStage
-
-        return DspStage(voice.preset, config, _full_pitch_network(f0_method, torch.device("cpu")))
-    from ..models.rvc.voice import RvcVoice
-
-    if isinstance(voice, RvcVoice):
-        from .stages.rvc import RvcStage
-
-        has_f0 = voice.synthesizer.has_f0
-        rmvpe = _full_pitch_network(f0_method, voice.device) if has_f0 else None
-        return RvcStage(voice, voice.content_encoder(), rmvpe, config)
-    raise VoiceError(f"{voice.name} cannot be streamed")
-
-
-def _full_pitch_network(f0_method: str, device: torch.device) -> RMVPE | None:
-    """The published network if that is the method; None for the one that ships.
-
-    Raises:
-        ParameterError: the method does not stream.
-        BaseModelError: the network cannot be had.
-    """
-    from ..models import base_models
-
-    if f0_method not in STREAMING_F0_METHODS:
-        raise ParameterError(f"f0_method is {f0_method!r}; a stream takes {', '.join(STREAMING_F0_METHODS)}")
-    return base_models.f0_network(f0_method, device) if f0_method == "rmvpe" else None
 
 
 def _latency(

@@ -1,1 +1,76 @@
-"""The streaming stages: one per kind of voice, and the stages they are made of."""
+"""The streaming stages: one for each kind of voice, and the parts that they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ...kernels.errors import ParameterError, VoiceError
+from ...models.voice import STREAMING_F0_METHODS, Voice
+from ..config import StreamConfig
+from .stage import VoiceStage
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...models.pitch.rmvpe import RMVPE
+
+StageFactory = Callable[[Voice, StreamConfig, str], VoiceStage | None]
+
+
+def make_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage | None:
+    """The stage that renders a voice; None for a voice that changes nothing.
+
+    Args:
+        voice: Its `kind` decides which stage it gets.
+        config: Lengths, backend and precision.
+        f0_method: One of `STREAMING_F0_METHODS`.
+
+    Raises:
+        VoiceError: the voice cannot be streamed.
+        BaseModelError: a network that it needs cannot be had.
+        ParameterError: the F0 method needs whole files, or the backend cannot run here.
+    """
+    factory = STAGES.get(voice.kind)
+    if factory is None:
+        raise VoiceError(f"{voice.name} cannot be streamed: there is no stage for {voice.kind} voices")
+    return factory(voice, config, f0_method)
+
+
+def _dsp_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage | None:
+    from ...models.dsp.presets import DspVoice
+
+    if not isinstance(voice, DspVoice):  # "off"
+        return None
+    import torch
+
+    from .dsp import DspStage
+
+    return DspStage(voice.preset, config, _full_pitch_network(f0_method, torch.device("cpu")))
+
+
+def _rvc_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage:
+    from ...models.rvc.voice import RvcVoice
+    from .rvc import RvcStage
+
+    assert isinstance(voice, RvcVoice)
+    rmvpe = _full_pitch_network(f0_method, voice.device) if voice.synthesizer.has_f0 else None
+    return RvcStage(voice, voice.content_encoder(), rmvpe, config)
+
+
+# Another kind of voice is one more entry. Networks are imported only by the factory that needs them.
+STAGES: dict[str, StageFactory] = {"dsp": _dsp_stage, "rvc": _rvc_stage}
+
+
+def _full_pitch_network(f0_method: str, device: torch.device) -> RMVPE | None:
+    """The published pitch network if that is the method; None for the small one that ships.
+
+    Raises:
+        ParameterError: the method does not stream.
+        BaseModelError: the network cannot be had.
+    """
+    from ...models import base_models
+
+    if f0_method not in STREAMING_F0_METHODS:
+        raise ParameterError(f"f0_method is {f0_method!r}; a stream takes {', '.join(STREAMING_F0_METHODS)}")
+    return base_models.f0_network(f0_method, device) if f0_method == "rmvpe" else None
