@@ -7,128 +7,211 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import from_dtype, njit, types
+from numpy.typing import NDArray
 
-from .types import Float64Array
+from .callbacks import COUNTERS, PlayoutState
+from .ring import COUNTER, load_acquire
+from .types import CounterArray, Float64Array
 
 BANDWIDTH_HZ = 0.05  # once settled: ppm need seconds
 _FAST_BANDWIDTH_HZ = 0.2  # at the start
 _SETTLED_S = 8.0
-_OUTLIER_S = 0.02  # later or earlier than that a callback says nothing of the clock ...
-_OUTLIERS_S = 1.0  # ... unless all do for so long: the device has paused, and the loop starts anew
+_OUTLIER_S = 0.02  # a callback that is later or earlier by more does not adjust the clock ...
+_OUTLIERS_S = 1.0  # ... unless all are for so long: the device has paused, and the loop starts anew
 _KEPT = 256  # callbacks whose times are remembered
-_STATE, _NEWEST = types.Array(types.float64, 1, "C"), types.Array(types.float64, 2, "C")
-# Places in the state.
-_TIME, _TOTAL, _PERIOD, _STARTED, _AGE, _OUT_S, _TICKS = range(7)
+_STATE = np.dtype(
+    [
+        ("time_s", np.float64),
+        ("total", np.int64),
+        ("period_s", np.float64),
+        ("is_running", np.int64),
+        ("age_s", np.float64),
+        ("outlier_s", np.float64),
+        ("ticks", np.int64),
+    ]
+)
+_STATE_TYPE = types.Array(from_dtype(_STATE), 1, "C")
+_NEWEST = types.Array(types.float64, 2, "C")
 
 
 @dataclass(slots=True)
 class DeviceClock:
-    """Filtered time of the newest callback.
+    """Smoothed time of the newest callback.
 
     Attributes:
-        state: Time in seconds at which the last callback was due, samples handled before its end, seconds per sample,
-            whether there was any callback, seconds since the first, and since the last one that was no outlier,
-            callbacks [7].
+        state: One record [1]: `time_s` at which the last callback was due, `total` of samples handled by its end,
+            `period_s` from sample to sample, `is_running` once there was a callback since the clock was started,
+            `age_s` since then, `outlier_s` since the last callback that was no outlier, `ticks`: callbacks.
         nominal_rate: Hz.
-        newest: A ring of the last callbacks: when each came, as it was, and the samples before its end [callbacks, 2].
+        newest: Ring of the last callbacks: when each came, unsmoothed, and the samples before its end [callbacks, 2].
     """
 
-    state: Float64Array
+    state: NDArray[np.void]
     nominal_rate: int
     newest: Float64Array = field(default_factory=lambda: np.zeros((_KEPT, 2)), repr=False)
 
     @classmethod
     def allocate(cls, nominal_rate: int) -> DeviceClock:
         """A clock before the first callback."""
-        clock = cls(np.zeros(7), nominal_rate)
+        clock = cls(np.zeros(1, dtype=_STATE), nominal_rate)
         clock.reset()
         return clock
 
     def reset(self) -> None:
         """Forget all callbacks."""
-        self.state[:] = 0.0
-        self.state[_PERIOD] = 1.0 / self.nominal_rate
+        self.state[:] = np.zeros((), dtype=_STATE)
+        self.restart()
 
     def restart(self) -> None:
-        """Smooth anew from the next callback on, for devices open with bursts. Samples stay counted."""
-        self.state[_STARTED] = 0.0
-        self.state[_PERIOD] = 1.0 / self.nominal_rate
+        """Smooth anew from the next callback on, because devices open with bursts. The sample count goes on."""
+        self.state["is_running"] = 0
+        self.state["period_s"] = 1.0 / self.nominal_rate
 
     def tick(self, now_s: float, frames: int) -> None:
-        """Note a callback of some frames; called by it."""
+        """Note a callback of `frames` samples; called by the callback itself."""
         _tick(self.state, self.newest, now_s, frames)
 
     def reached_s(self, total: int) -> float:
-        """When the callback came that ended with so many samples or more: not smoothed.
+        """When the callback came, unsmoothed, by whose end the device had handled `total` samples.
 
-        That of the first callback that is remembered, if it was before that, and of the last, if it is yet to come; 0
-        if there was none.
+        If that is longer ago than the clock remembers, the time of the oldest callback that it does; if it is yet to
+        come, the time of the last one; 0 if there was none.
         """
         return float(_reached(self.state, self.newest, total))
 
     def interval_s(self, since_s: float) -> float:
-        """Time between callbacks, the median over time: of a device that calls thrice at once, from burst to burst.
+        """Time between callbacks, or between bursts of them: the median, each gap weighted by how long it lasts.
 
         Args:
-            since_s: Callbacks before that do not count, nor do those that are not remembered any more.
+            since_s: Callbacks before this time do not count, nor do those that are not remembered any more.
 
         Returns:
-            Seconds; 0 if there were not two of them.
+            Seconds; 0 if there were fewer than two callbacks.
         """
-        count = min(int(self.state[_TICKS]), len(self.newest))
+        count = min(int(self.state["ticks"][0]), len(self.newest))
         times_s = np.sort(self.newest[:count, 0])
         gaps_s = np.sort(np.diff(times_s[times_s >= since_s]))
         return float(gaps_s[np.searchsorted(np.cumsum(gaps_s), gaps_s.sum() / 2.0)]) if len(gaps_s) else 0.0
 
     @property
     def is_running(self) -> bool:
-        """Whether there was a callback."""
-        return bool(self.state[_STARTED])
+        """Whether there was a callback since the clock was started."""
+        return bool(self.state["is_running"][0])
 
     def total_at(self, now_s: float) -> float:
-        """Samples handled at a time, between callbacks too."""
-        return float(self.state[_TOTAL] + (now_s - self.state[_TIME]) / self.state[_PERIOD])
-
-    @property
-    def deviation_ppm(self) -> float:
-        """How much faster than nominal the device runs."""
-        return float((1.0 / (self.state[_PERIOD] * self.nominal_rate) - 1.0) * 1e6)
+        """Samples handled at a time, which may lie between callbacks."""
+        return float(_total_at(self.state, now_s))
 
 
-@njit(types.void(_STATE, _NEWEST, types.float64, types.int64), cache=True)
-def _tick(state: Float64Array, newest: Float64Array, now_s: float, frames: int) -> None:
-    due = state[_TIME] + state[_PERIOD] * frames
+def buffer_fill(source: DeviceClock, taken: int, playout: PlayoutState, output: DeviceClock, now_s: float) -> float:
+    """Samples between the clocks of an input and of an output device, partly filled blocks included.
+
+    It moves with the two smoothed clocks only, neither with callbacks nor with blocks: everything is read by one
+    compiled function that keeps the GIL, so no callback can run between two of the readings.
+
+    Args:
+        source: Clock of the input.
+        taken: Samples, at the input's rate, that have left the input's ring or were lost to overruns.
+        playout: State of the output's callback.
+        output: Clock of the output.
+        now_s: The time on the clock that callbacks tick with.
+
+    Returns:
+        Samples at the output's rate, those that are still to be discarded left out.
+    """
+    ring = playout.ring
+    return float(
+        _fill(
+            source.state,
+            float(taken),
+            output.nominal_rate / source.nominal_rate,
+            ring.written_total,
+            ring.read_total,
+            playout.trim,
+            playout.counts,
+            output.state,
+            now_s,
+        )
+    )
+
+
+@njit(types.float64(_STATE_TYPE, types.float64), cache=True)
+def _total_at(state: Any, now_s: float) -> float:
+    clock = state[0]
+    total: float = clock.total + (now_s - clock.time_s) / clock.period_s
+    return total
+
+
+@njit(
+    types.float64(
+        _STATE_TYPE,
+        types.float64,
+        types.float64,
+        COUNTER,
+        COUNTER,
+        COUNTER,
+        COUNTERS,
+        _STATE_TYPE,
+        types.float64,
+    ),
+    cache=True,
+)
+def _fill(
+    source: Any,
+    taken: float,
+    rate_ratio: float,
+    written_total: CounterArray,
+    read_total: CounterArray,
+    trim: CounterArray,
+    counts: Any,
+    output: Any,
+    now_s: float,
+) -> float:
+    counters = counts[0]
+    available = load_acquire(written_total) - load_acquire(read_total)
+    to_discard = counters.to_discard + trim[0] - counters.trimmed
+    unplayed = counters.played - _total_at(output, now_s)
+    pending = (_total_at(source, now_s) - taken) * rate_ratio
+    fill: float = available - to_discard + unplayed + pending
+    return fill
+
+
+@njit(types.void(_STATE_TYPE, _NEWEST, types.float64, types.int64), cache=True)
+def _tick(state: Any, newest: Float64Array, now_s: float, frames: int) -> None:
+    clock = state[0]
+    elapsed = clock.period_s * frames
+    due = clock.time_s + elapsed
     error = now_s - due
-    elapsed = state[_PERIOD] * frames
-    state[_TOTAL] += frames
-    place = int(state[_TICKS]) % len(newest)
+    clock.total += frames
+    place = clock.ticks % len(newest)
     newest[place, 0] = now_s
-    newest[place, 1] = state[_TOTAL]
-    state[_TICKS] += 1
-    if state[_STARTED] == 0.0 or state[_OUT_S] > _OUTLIERS_S:
-        state[_TIME] = now_s
-        state[_STARTED] = 1.0
-        state[_AGE] = 0.0
-        state[_OUT_S] = 0.0
+    newest[place, 1] = clock.total
+    clock.ticks += 1
+    if clock.is_running == 0 or clock.outlier_s > _OUTLIERS_S:
+        clock.time_s = now_s
+        clock.is_running = 1
+        clock.age_s = 0.0
+        clock.outlier_s = 0.0
         return
-    state[_AGE] += elapsed
+    clock.age_s += elapsed
     if abs(error) > _OUTLIER_S:
-        state[_OUT_S] += elapsed
-        state[_TIME] = due
+        clock.outlier_s += elapsed
+        clock.time_s = due
         return
-    state[_OUT_S] = 0.0
-    bandwidth = max(_FAST_BANDWIDTH_HZ * (1.0 - state[_AGE] / _SETTLED_S), BANDWIDTH_HZ)
+    clock.outlier_s = 0.0
+    bandwidth = max(_FAST_BANDWIDTH_HZ * (1.0 - clock.age_s / _SETTLED_S), BANDWIDTH_HZ)
     omega = min(2.0 * math.pi * bandwidth * elapsed, 0.5)
-    state[_TIME] = due + math.sqrt(2.0) * omega * error
-    state[_PERIOD] += omega * omega * error / frames
+    clock.time_s = due + math.sqrt(2.0) * omega * error
+    clock.period_s += omega * omega * error / frames
 
 
-@njit(types.float64(_STATE, _NEWEST, types.int64), cache=True)
-def _reached(state: Float64Array, newest: Float64Array, total: int) -> float:
-    ticks = int(state[_TICKS])
+@njit(types.float64(_STATE_TYPE, _NEWEST, types.int64), cache=True)
+def _reached(state: Any, newest: Float64Array, total: int) -> float:
+    ticks = state[0].ticks
     found = 0.0
     for back in range(min(ticks, len(newest))):  # from the last callback on
         place = (ticks - 1 - back) % len(newest)

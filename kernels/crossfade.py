@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from .errors import ParameterError
-from .sola import fade_in_curve
+from .fades import fade_in_curve
 from .types import FloatArray
 
 

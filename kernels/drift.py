@@ -13,7 +13,7 @@ from numba import njit, types
 from numpy.typing import NDArray
 
 from .errors import ParameterError
-from .ring import _SAMPLES
+from .ring import SAMPLES
 from .types import FloatArray
 
 HALF_TAPS = 16
@@ -85,7 +85,7 @@ def resample_near_one(x: FloatArray, state: DriftState, ratio: float, out: Float
 # With its types named it is compiled when imported, not by the first block of a session.
 @njit(
     types.Tuple((types.int64, types.float64))(  # type: ignore[no-untyped-call]
-        _SAMPLES, _TABLE, _SAMPLES, types.float64, types.float64, _SAMPLES
+        SAMPLES, _TABLE, SAMPLES, types.float64, types.float64, SAMPLES
     ),
     cache=True,
     nogil=True,

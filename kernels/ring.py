@@ -1,13 +1,13 @@
-"""A lock-free ring of samples between one writer and one reader: two threads, or two processes over shared memory.
+"""A lock-free ring buffer of samples between two threads: one writes, the other reads.
 
 Two counters that only ever grow say how much was written and read (Lamport 1983, "Specifying Concurrent Program
 Modules", single producer and consumer). Each is stored by one side only, with release order, after the samples were
-copied, and loaded by the other with acquire order, before it touches them (C++11 memory model): no lock, and on no
-architecture a sample that is seen before it is there.
+copied, and loaded by the other with acquire order, before it touches them (C++11 memory model): there is no lock, and
+on no architecture is a sample read before it was written.
 
-The compiled functions keep Python's global lock: they take about a microsecond, while who lets go of the lock waits for
-it afterwards, 5 ms or more if another thread is busy. They are compiled for given types as the module is loaded, so no
-other layout of an array makes an audio callback wait for the compiler.
+The compiled functions keep Python's global lock (GIL): they take about a microsecond, while a thread that releases the
+GIL may wait 5 ms or more to get it back if another thread is busy. Their argument types are declared, so they are
+compiled when the module is loaded, and no array layout can make an audio callback wait for the compiler.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ from .errors import ParameterError
 from .types import CounterArray, FloatArray
 
 _LINE_BYTES = 64  # each counter on a cache line of its own: the two sides would slow each other down on a common one
-_SAMPLES_AT_BYTES = 2 * _LINE_BYTES
 _COUNTER_ALIGN_BYTES = 8
 _ANY_INPUT = types.Array(types.float32, 1, "A", readonly=True)
 _ANY_OUTPUT = types.Array(types.float32, 1, "A")
-_SAMPLES = types.Array(types.float32, 1, "C")
-_COUNTER = types.Array(types.int64, 1, "C")
+SAMPLES = types.Array(types.float32, 1, "C")
+COUNTER = types.Array(types.int64, 1, "C")
 
 
 @dataclass(slots=True)
@@ -36,27 +35,21 @@ class RingBuffer:
     """A ring of float32 samples for one writer and one reader.
 
     Only the writer may call `write`, only the reader `read_into` and `skip`; each from any thread, as long as its calls
-    do not overlap. Layout in memory: samples written (int64) at byte 0, samples read (int64) at byte 64, samples from
-    byte 128 on. Memory full of zeros is an empty ring.
+    do not overlap.
 
     Attributes:
-        samples: [capacity].
-        written_total: Since the last reset [1].
-        read_total: Since the last reset [1].
+        samples: The memory [capacity].
+        written_total: Samples written since the last reset [1].
+        read_total: Samples read or skipped since the last reset [1].
     """
 
     samples: FloatArray = field(repr=False)
     written_total: CounterArray
     read_total: CounterArray
 
-    @staticmethod
-    def nbytes(capacity: int) -> int:
-        """Bytes of memory for `capacity` samples."""
-        return _SAMPLES_AT_BYTES + 4 * capacity
-
     @classmethod
     def allocate(cls, capacity: int) -> RingBuffer:
-        """An empty ring in memory of its own, for two threads.
+        """An empty ring.
 
         Args:
             capacity: Samples that it can hold, any number from 1.
@@ -64,35 +57,12 @@ class RingBuffer:
         Raises:
             ParameterError: the capacity is below 1.
         """
-        _check_capacity(capacity)
-        block = np.zeros(cls.nbytes(capacity) + _LINE_BYTES, dtype=np.uint8)
-        return cls.over(block[-block.ctypes.data % _LINE_BYTES :].data, capacity)
-
-    @classmethod
-    def over(cls, buffer: memoryview, capacity: int) -> RingBuffer:
-        """The ring in some memory, as its other side left it: for two processes.
-
-        The memory cannot be closed before the ring is gone: `del ring` before `SharedMemory.close()`.
-
-        Args:
-            buffer: Writable, starting at a multiple of 8 bytes: `SharedMemory.buf`, which the system fills with zeros.
-            capacity: The same on both sides.
-
-        Raises:
-            ParameterError: the memory is too small, read-only or misaligned, or the capacity is below 1.
-        """
-        _check_capacity(capacity)
-        if buffer.nbytes < cls.nbytes(capacity):
-            raise ParameterError(
-                f"a ring of {capacity} samples needs {cls.nbytes(capacity)} bytes of memory and got {buffer.nbytes}."
-            )
-        memory = np.frombuffer(buffer, dtype=np.uint8)
-        if not memory.flags.writeable or memory.ctypes.data % _COUNTER_ALIGN_BYTES:
-            raise ParameterError(
-                f"a ring needs writable memory that starts at a multiple of {_COUNTER_ALIGN_BYTES} bytes."
-            )
-        written, read = (memory[at : at + 8].view(np.int64) for at in (0, _LINE_BYTES))
-        return cls(memory[_SAMPLES_AT_BYTES : cls.nbytes(capacity)].view(np.float32), written, read)
+        if capacity < 1:
+            raise ParameterError(f"a ring of {capacity} samples cannot hold anything: give it at least 1")
+        memory = np.zeros(3 * _LINE_BYTES, dtype=np.uint8)
+        first = -memory.ctypes.data % _LINE_BYTES
+        written, read = (memory[at : at + 8].view(np.int64) for at in (first, first + _LINE_BYTES))
+        return cls(np.zeros(capacity, dtype=np.float32), written, read)
 
     @property
     def capacity(self) -> int:
@@ -101,12 +71,12 @@ class RingBuffer:
 
     @property
     def available(self) -> int:
-        """Samples that the reader can read. To the reader a promise, to others a glimpse."""
-        return int(_filled(self.samples, self.written_total, self.read_total))
+        """Samples waiting to be read: exact for the reader, a snapshot for any other thread."""
+        return int(filled(self.samples, self.written_total, self.read_total))
 
     @property
     def free(self) -> int:
-        """Samples that the writer can write. To the writer a promise, to others a glimpse."""
+        """Samples that there is room for: exact for the writer, a snapshot for any other thread."""
         return self.capacity - self.available
 
     def write(self, x: FloatArray) -> int:
@@ -137,17 +107,12 @@ class RingBuffer:
         Returns:
             How many were dropped.
         """
-        return int(_skip(n, self.written_total, self.read_total))
+        return int(skip_oldest(n, self.written_total, self.read_total))
 
     def reset(self) -> None:
         """Empty the ring. Neither side may be at work; a reader alone empties it by `skip(capacity)`."""
         self.written_total[0] = 0
         self.read_total[0] = 0
-
-
-def _check_capacity(capacity: int) -> None:
-    if capacity < 1:
-        raise ParameterError(f"a ring of {capacity} samples cannot hold anything: give it at least 1.")
 
 
 def _load_acquire_code(typing_context: Any, counter: Any) -> Any:
@@ -171,23 +136,24 @@ def _store_release_code(typing_context: Any, counter: Any, value: Any) -> Any:
     return types.void(counter, types.int64), generate
 
 
-_load_acquire: Any = intrinsic(_load_acquire_code)
+load_acquire: Any = intrinsic(_load_acquire_code)
 _store_release: Any = intrinsic(_store_release_code)
 
 
-@njit(types.int64(_SAMPLES, _COUNTER, _COUNTER), cache=True)
-def _filled(samples: FloatArray, written_total: CounterArray, read_total: CounterArray) -> int:
-    # Read first: whoever asks, the difference is not negative.
-    read: int = _load_acquire(read_total)
-    filled: int = min(_load_acquire(written_total) - read, len(samples))
+@njit(types.int64(SAMPLES, COUNTER, COUNTER), cache=True)
+def filled(samples: FloatArray, written_total: CounterArray, read_total: CounterArray) -> int:
+    """Samples waiting to be read, for compiled callers; the arrays are those of a `RingBuffer`."""
+    # `read_total` first: then the difference is not negative, whichever thread asks.
+    read: int = load_acquire(read_total)
+    filled: int = min(load_acquire(written_total) - read, len(samples))
     return filled
 
 
-@njit(types.int64(_ANY_INPUT, _SAMPLES, _COUNTER, _COUNTER), cache=True)
+@njit(types.int64(_ANY_INPUT, SAMPLES, COUNTER, COUNTER), cache=True)
 def _write(x: FloatArray, samples: FloatArray, written_total: CounterArray, read_total: CounterArray) -> int:
     written = written_total[0]
     capacity = len(samples)
-    count: int = min(len(x), capacity - (written - _load_acquire(read_total)))
+    count: int = min(len(x), capacity - (written - load_acquire(read_total)))
     at = written % capacity
     until_end = min(count, capacity - at)
     samples[at : at + until_end] = x[:until_end]
@@ -196,11 +162,11 @@ def _write(x: FloatArray, samples: FloatArray, written_total: CounterArray, read
     return count
 
 
-@njit(types.int64(_ANY_OUTPUT, _SAMPLES, _COUNTER, _COUNTER), cache=True)
+@njit(types.int64(_ANY_OUTPUT, SAMPLES, COUNTER, COUNTER), cache=True)
 def _read(out: FloatArray, samples: FloatArray, written_total: CounterArray, read_total: CounterArray) -> int:
     read = read_total[0]
     capacity = len(samples)
-    count: int = min(len(out), _load_acquire(written_total) - read)
+    count: int = min(len(out), load_acquire(written_total) - read)
     at = read % capacity
     until_end = min(count, capacity - at)
     out[:until_end] = samples[at : at + until_end]
@@ -209,8 +175,9 @@ def _read(out: FloatArray, samples: FloatArray, written_total: CounterArray, rea
     return count
 
 
-@njit(types.int64(types.int64, _COUNTER, _COUNTER), cache=True)
-def _skip(n: int, written_total: CounterArray, read_total: CounterArray) -> int:
-    count: int = max(min(n, _load_acquire(written_total) - read_total[0]), 0)
+@njit(types.int64(types.int64, COUNTER, COUNTER), cache=True)
+def skip_oldest(n: int, written_total: CounterArray, read_total: CounterArray) -> int:
+    """Drop up to `n` of the oldest samples, for compiled callers on the reader's side; returns how many."""
+    count: int = max(min(n, load_acquire(written_total) - read_total[0]), 0)
     _store_release(read_total, read_total[0] + count)
     return count

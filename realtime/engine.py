@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.delay import DelayState, delay_into
+from ..kernels.fades import fade_in_curve
 from ..kernels.finite import silence_nonfinite
 from ..kernels.gain import GainState, decibels, gain_into, linear
 from ..kernels.gate import GateState, gate_gain_into
 from ..kernels.level import GATE_OFF_DB
 from ..kernels.polyphase import ResamplerState, resample_block
-from ..kernels.sola import fade_in_curve
 from ..models.voice import Voice, VoiceParams
 from .config import StreamConfig
 from .stages import make_stage

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..kernels.errors import ParameterError, VoiceError
+from ..kernels.fades import fade_in_curve
 from ..kernels.finite import silence_nonfinite
-from ..kernels.sola import fade_in_curve
 from ..kernels.types import FloatArray
 from ..models.voice import VoiceParams
 from .engine import FADE_IN_MS, Engine

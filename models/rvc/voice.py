@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ...kernels.errors import ParameterError, VoiceError
 from ...kernels.f0_world import world_f0
+from ...kernels.fades import fade_in_curve
 from ...kernels.level import rms_mix
 from ...kernels.salience import coarse_pitch
-from ...kernels.sola import fade_in_curve
 from ...kernels.types import AnyFloatArray
 from .. import base_models
 from ..checkpoint import VoiceCheckpoint

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ...kernels.callbacks import CUT, GROWN, LOST, PLAYED, STARVATIONS
+from ...kernels.clock import buffer_fill
 from ...kernels.drift import resample_near_one
 from ...kernels.errors import AltervoxError
 from ...kernels.gain import GainState, gain_into
@@ -139,13 +139,9 @@ class LiveLoop:
         self.times.note(time.perf_counter() - started)
         return True
 
-    def level(self, lane: OutputLane, now_s: float) -> float:
+    def fill(self, lane: OutputLane, now_s: float) -> float:
         """Samples between the input's and the output's clock, at the output's rate."""
-        source, playout = self.source, lane.playout
-        underway = lane.clock.total_at(now_s) - float(playout.counters[PLAYED])
-        pending = (source.clock.total_at(now_s) - source.taken) * lane.rate / source.clock.nominal_rate
-        to_drop = playout.owed + int(playout.cut[0]) - int(playout.counters[CUT])
-        return playout.ring.available - to_drop - underway + pending
+        return buffer_fill(self.source.clock, self.source.taken, lane.playout, lane.clock, now_s)
 
     def forget_failure(self) -> None:
         """The engine works, or is another one: it is no longer left alone for what it failed to do."""
@@ -156,7 +152,7 @@ class LiveLoop:
         """Whether the block's time is over at the first output, and another one waits already."""
         playout = self.outputs[0].playout
         waiting = self.source.capture.ring.available >= self.source.device_block
-        return waiting and playout.owed - playout.ring.available >= len(self.outputs[0].samples)
+        return waiting and playout.counters.to_discard - playout.ring.available >= len(self.outputs[0].samples)
 
     def _note_input(self) -> None:
         samples = self.source.samples
@@ -166,7 +162,7 @@ class LiveLoop:
     def _account_for_lost(self) -> None:
         """Samples that the input ring had no room for are missing in time as well: silence takes their place."""
         source = self.source
-        lost = int(source.capture.counters[LOST]) - source.lost_seen
+        lost = source.capture.overrun_samples - source.lost_seen
         if lost <= 0:
             return
         source.lost_seen += lost
@@ -230,7 +226,7 @@ class LiveLoop:
         if not lane.is_started:
             lane.is_started = True
             lane.started_s = lane.updated_s = lane.settled_s = now_s
-            playout.allowed[0] = int(lane.prefill.may_grow_ms * lane.rate / 1000.0)
+            playout.allowance[0] = int(lane.prefill.may_grow_ms * lane.rate / 1000.0)
             playout.started[0] = 1
 
     def _judge_shortages(self, lane: OutputLane, room_ms: float, now_s: float, answer_s: float) -> None:
@@ -243,7 +239,7 @@ class LiveLoop:
             answer_s: From the callback that completed the block's input to now; of blocks that came together, each
                 counts as having come when it should have.
         """
-        shortages = int(lane.playout.counters[STARVATIONS])
+        shortages = lane.playout.counters.underruns
         if shortages != lane.shortages_seen:
             lane.prefill.shortage(now_s)
             if 1000.0 * answer_s > max(room_ms, lane.prefill.slowest_block_ms):
@@ -253,19 +249,19 @@ class LiveLoop:
     def _steer(self, lane: OutputLane, now_s: float) -> None:
         """Hold the level, let shortages lengthen the delay in steps, and shorten it again."""
         counters, lock, per_ms = lane.playout.counters, lane.lock, lane.rate / 1000.0
-        grown = int(counters[GROWN]) - lane.grown_seen
+        grown = counters.added - lane.grown_seen
         if grown:
             lane.grown_seen += grown
             lane.prefill.grew(grown / per_ms)
             lock.raise_target(grown)
-        if counters[STARVATIONS] == lane.shortages_seen and lane.playout.owed == 0:
+        if counters.underruns == lane.shortages_seen and counters.to_discard == 0:
             # The last shortage is over: the next one may take another step.
-            lane.playout.allowed[0] = int(counters[GROWN]) + int(lane.prefill.may_grow_ms * per_ms)
+            lane.playout.allowance[0] = counters.added + int(lane.prefill.may_grow_ms * per_ms)
             if lane.prefill.is_calm(now_s):
                 (slow_block_ms,) = self.times.quantiles_ms(0.999)
                 lock.target -= lane.prefill.release_ms(slow_block_ms, now_s) * per_ms
-        level = self.level(lane, now_s)
-        if lane.playout.owed == 0:
+        level = self.fill(lane, now_s)
+        if lane.playout.counters.to_discard == 0:
             lane.settled_s = now_s
         is_late = level - lock.target > _TOO_LATE_MS * per_ms
         lane.late_since_s = (lane.late_since_s or now_s) if is_late else 0.0
@@ -275,11 +271,11 @@ class LiveLoop:
         elif now_s - lane.started_s < _SETTLE_S:
             excess = level - lane.prefill.ms * per_ms - len(lane.samples)
             if now_s - lane.started_s > _ROUGHLY_SMOOTH_S and excess > _TOO_LATE_MS * per_ms:
-                lane.playout.cut[0] += int(min(excess, lane.playout.ring.available))
+                lane.playout.trim[0] += int(min(excess, lane.playout.ring.available))
                 level -= excess
             lock.start(level)
         elif level - lock.target > _CUT_ABOVE_MS * per_ms or (is_late and now_s - lane.late_since_s > _BACKLOG_S):
-            lane.playout.cut[0] += int(min(level - lock.target, lane.playout.ring.available))
+            lane.playout.trim[0] += int(min(level - lock.target, lane.playout.ring.available))
         else:
             lock.update(level, now_s - lane.updated_s)
         lane.updated_s = now_s

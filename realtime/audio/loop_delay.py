@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.callbacks import PLAYED, STARVED, CaptureState, PlayoutState
+from ...kernels.callbacks import CaptureState, PlayoutState
 from ...kernels.clock import DeviceClock
 from ...kernels.errors import AudioDeviceError
 from ...kernels.ring import RingBuffer
@@ -143,10 +143,10 @@ def _play(playout: PlayoutState, signal: NDArray[np.float32], longest_s: float) 
     playout.ring.write(signal)
     playout.started[0] = 1
     end = time.perf_counter() + longest_s
-    while playout.counters[STARVED] == 0 and time.perf_counter() < end:  # it starves once it has played all
+    while playout.counters.underrun_samples == 0 and time.perf_counter() < end:  # until all is played
         time.sleep(_POLL_S)
-    counters = playout.counters.copy()  # at once: callbacks go on
-    return int(counters[PLAYED] - counters[STARVED]) - len(signal)
+    counters = playout.counters
+    return counters.played - counters.underrun_samples - len(signal)
 
 
 def _delays(

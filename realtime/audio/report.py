@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...kernels.callbacks import LOST, STARVATIONS, STARVED
 from ...kernels.gain import decibels
 from ..session.chain import Chain
 from ..session.status import LiveStatus
@@ -50,10 +49,10 @@ class Report:
         """The lanes of a loop end: what they have lost stays counted, and nothing is heard."""
         lane = loop.outputs[0]
         counters = lane.playout.counters
-        self._shortages += int(counters[STARVATIONS])
+        self._shortages += counters.underruns
         self._own_shortages += lane.own_shortages
-        self._starved_samples += int(counters[STARVED])
-        self._lost_samples += int(loop.source.capture.counters[LOST])
+        self._starved_samples += counters.underrun_samples
+        self._lost_samples += loop.source.capture.overrun_samples
         self._levels_ms.clear()
         self._status.put(
             input_peak_db=_SILENCE_DB, output_peak_db=_SILENCE_DB, f0_hz=0.0, input_is_silent=False, drift_ppm=0.0
@@ -103,7 +102,7 @@ class Report:
         engine_ms = 1000.0 * (engine.latency_samples + self._chain.latency_samples) / engine.sample_rate
         resampler_ms = lane.delay_ms + 1000.0 * source.resampler.delay_samples_out / engine.sample_rate
         if lane.is_started:
-            self._levels_ms.append(1000.0 * loop.level(lane, now_s) / lane.rate)
+            self._levels_ms.append(1000.0 * loop.fill(lane, now_s) / lane.rate)
         rings_ms = float(np.median(self._levels_ms)) if self._levels_ms else 0.0
         block_p50_ms, block_p99_ms, block_max_ms = loop.times.quantiles_ms(0.5, 0.99, 1.0)
         self._status.put(
@@ -116,10 +115,10 @@ class Report:
             late_blocks=loop.late_blocks,
             muted_blocks=engine.engine.muted_blocks,
             failed_blocks=loop.failed_blocks,
-            shortages=self._shortages + int(counters[STARVATIONS]),
+            shortages=self._shortages + counters.underruns,
             own_shortages=self._own_shortages + lane.own_shortages,
-            starved_samples=self._starved_samples + int(counters[STARVED]),
-            lost_samples=self._lost_samples + int(source.capture.counters[LOST]),
+            starved_samples=self._starved_samples + counters.underrun_samples,
+            lost_samples=self._lost_samples + source.capture.overrun_samples,
             block_p50_ms=block_p50_ms,
             block_p99_ms=block_p99_ms,
             block_max_ms=block_max_ms,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.callbacks import CALLBACKS, CAPTURE_CALLBACKS, capture_from, play_into
+from ...kernels.callbacks import capture_from, play_into
 from ...kernels.errors import AudioDeviceError
 from .devices import PULSE, AudioDevice, Direction, extra_settings, index_here, load_sounddevice, supported_rates
 from .paths import InputLane, OutputLane
@@ -112,8 +112,8 @@ class OpenStream:
     def callbacks(self) -> int:
         """How often its callback was called."""
         if isinstance(self._lane, InputLane):
-            return int(self._lane.capture.counters[CAPTURE_CALLBACKS])
-        return int(self._lane.playout.counters[CALLBACKS])
+            return self._lane.capture.callbacks
+        return self._lane.playout.counters.callbacks
 
     def is_alive(self, now_s: float) -> bool:
         """Whether its callback was called lately."""

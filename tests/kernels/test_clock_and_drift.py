@@ -1,10 +1,15 @@
 """Device clocks from jittery callbacks, and resampling by a ratio near 1."""
 
+import sys
+import threading
+
 import numpy as np
 import pytest
-from altervox.kernels.clock import DeviceClock
+from altervox.kernels.callbacks import PlayoutState, play_into
+from altervox.kernels.clock import DeviceClock, buffer_fill
 from altervox.kernels.drift import DELAY_SAMPLES, DriftState, resample_near_one
 from altervox.kernels.errors import ParameterError
+from altervox.kernels.ring import RingBuffer
 
 RATE = 48000
 
@@ -20,10 +25,15 @@ def run_clock(ppm: float, seconds: float, jitter_s: float, seed: int = 0) -> tup
     return clock, count * 480
 
 
+def deviation_ppm(clock: DeviceClock) -> float:
+    """How much faster than nominal a clock runs."""
+    return (clock.total_at(1000.0) - clock.total_at(0.0)) / (1000.0 * RATE) * 1e6 - 1e6
+
+
 @pytest.mark.parametrize("ppm", [-200.0, 0.0, 35.0, 200.0])
 def test_a_clock_finds_the_rate_through_jitter(ppm: float) -> None:
     clock, total = run_clock(ppm, 120.0, 0.002)
-    assert clock.deviation_ppm == pytest.approx(ppm, abs=25.0)
+    assert deviation_ppm(clock) == pytest.approx(ppm, abs=25.0)
     now = total / (RATE * (1 + ppm * 1e-6))
     # Late by the mean of the jitter, 2 ms, and smooth to a tenth of its spread.
     assert clock.total_at(now) == pytest.approx(total - 0.002 * RATE, abs=0.001 * RATE)
@@ -42,7 +52,7 @@ def test_a_restarted_clock_forgets_a_burst_and_keeps_the_count() -> None:
     for k in range(50, 60):
         clock.tick(0.01 * k, 480)
     assert clock.total_at(0.59) == pytest.approx(60 * 480, abs=1)
-    assert clock.deviation_ppm == pytest.approx(0.0, abs=1.0)
+    assert deviation_ppm(clock) == pytest.approx(0.0, abs=1.0)
 
 
 def test_a_pause_starts_the_clock_anew_and_keeps_the_count() -> None:
@@ -50,7 +60,7 @@ def test_a_pause_starts_the_clock_anew_and_keeps_the_count() -> None:
     for k in range(200):
         clock.tick(20.0 + 0.01 * k, 480)
     assert clock.total_at(20.0 + 0.01 * 199) == pytest.approx(total + 200 * 480, abs=1)
-    assert clock.deviation_ppm == pytest.approx(0.0, abs=1.0)
+    assert deviation_ppm(clock) == pytest.approx(0.0, abs=1.0)
 
 
 def test_a_stall_made_up_for_by_a_burst_leaves_the_clock_alone() -> None:
@@ -58,7 +68,7 @@ def test_a_stall_made_up_for_by_a_burst_leaves_the_clock_alone() -> None:
     for k in range(1, 101):
         clock.tick(10.0 + max(0.01 * k, 0.4), 480)  # the first forty all come at once
     assert clock.total_at(11.0) == pytest.approx(total + 100 * 480, abs=100)
-    assert clock.deviation_ppm == pytest.approx(0.0, abs=20.0)
+    assert deviation_ppm(clock) == pytest.approx(0.0, abs=20.0)
 
 
 def test_when_a_sample_came_is_known_as_it_was() -> None:
@@ -92,6 +102,55 @@ def test_how_often_a_device_calls(times_s: np.ndarray, interval_s: float) -> Non
         clock.tick(at, 192)
     assert clock.interval_s(0.0) == pytest.approx(interval_s)
     assert clock.interval_s(times_s.max(initial=0.0) + 0.1) == 0.0
+
+
+def test_buffer_fill_counts_what_lies_between_the_clocks() -> None:
+    source, output = DeviceClock.allocate(RATE), DeviceClock.allocate(2 * RATE)
+    playout = PlayoutState.allocate(RingBuffer.allocate(8192), 2 * RATE)
+    playout.ring.write(np.zeros(5000, dtype=np.float32))
+    playout.started[0] = 1
+    for k in range(10):
+        source.tick(0.01 * (k + 1), 480)
+        play_into(playout, np.zeros((100, 1), dtype=np.float32))
+        output.tick(0.01 * (k + 1), 960)
+    # 5000 in the ring, 1000 of them played by callbacks that took 960 each on the clock; 1440 samples came and were
+    # not taken; 5 ms later both clocks have gone on by 5 ms.
+    fill = 5000 - 1000 + (1000 - 9600) + 2 * 1440
+    for now_s, more in ((0.1, 0), (0.105, 2 * 240 - 480)):
+        assert buffer_fill(source, 4800 - 1440, playout, output, now_s) == pytest.approx(fill + more, abs=1e-3)
+    playout.trim[0] = 300
+    assert buffer_fill(source, 4800 - 1440, playout, output, 0.1) == pytest.approx(fill - 300, abs=1e-3)
+
+
+def test_buffer_fill_is_never_read_in_the_middle_of_a_callback() -> None:
+    """Callbacks of a device without jitter leave it what it is, however they fall between the readings."""
+    callbacks, frames, written = 100_000, 32, 3_200_000
+    source, output = DeviceClock.allocate(RATE), DeviceClock.allocate(RATE)
+    playout = PlayoutState.allocate(RingBuffer.allocate(written), RATE)
+    playout.ring.write(np.zeros(written, dtype=np.float32))
+    playout.started[0] = 1
+    period_s = frames / RATE
+
+    def call_back() -> None:
+        out = np.zeros((frames, 2), dtype=np.float32)
+        for k in range(1, callbacks):
+            play_into(playout, out)
+            output.tick(k * period_s, frames)
+
+    output.tick(0.0, 0)
+    source.tick(0.0, 0)
+    device = threading.Thread(target=call_back, daemon=True)
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        device.start()
+        fills = []
+        while device.is_alive():
+            fills.append(buffer_fill(source, 0, playout, output, 1.0))
+    finally:
+        sys.setswitchinterval(interval_s)
+    assert len(fills) > 1000
+    assert np.ptp(fills) < 1.0
 
 
 def sine(seconds: float, hz: float = 997.0) -> np.ndarray:
