@@ -9,6 +9,7 @@ from typing import ClassVar
 from ..kernels.errors import ParameterError
 
 FRAME_MS = 10
+BACKENDS = ("auto", "eager", "cuda-graph", "onnx", "onnx-cuda")
 
 
 def check_lengths(config: object, limits: Mapping[str, tuple[int, int, int]]) -> None:
@@ -57,12 +58,11 @@ class StreamConfig:
         "crossfade_ms": (0, 200, 10),
     }
 
-    BACKENDS: ClassVar[tuple[str, ...]] = ("auto", "eager", "cuda-graph", "onnx", "onnx-cuda")
     PRECISIONS: ClassVar[tuple[str, ...]] = ("auto", "float32", "float16", "bfloat16")
 
     def __post_init__(self) -> None:
-        if self.backend not in self.BACKENDS:
-            raise ParameterError(f"backend is {self.backend!r}; it must be one of {', '.join(self.BACKENDS)}")
+        if self.backend not in BACKENDS:
+            raise ParameterError(f"backend is {self.backend!r}; it must be one of {', '.join(BACKENDS)}")
         if self.precision not in self.PRECISIONS:
             raise ParameterError(f"precision is {self.precision!r}; it must be one of {', '.join(self.PRECISIONS)}")
         check_lengths(self, self.LIMITS)

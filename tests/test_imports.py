@@ -19,7 +19,7 @@ LAYERS = ["kernels", "models", "realtime", "tools"]
 CONFINED = {
     "sounddevice": "realtime/audio/devices.py",
     "websockets": "realtime/server.py",
-    "onnxruntime": "realtime/runners/__init__.py",
+    "onnxruntime": "realtime/runners/onnx.py",
 }
 HEAVY = ["torch", "scipy", "numba", "av", "soundfile", "soxr", "pyworld", "huggingface_hub", "onnxruntime", "faiss"]
 MODULES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))

@@ -21,7 +21,8 @@ from ...kernels.salience import N_BINS, decode_salience
 from ...models.base_models import small_pitch_network, small_pitch_network_onnx_path
 from ...models.pitch.mel import HOP, N_FFT, N_MELS
 from ...models.pitch.rmvpe import FRAME_MULTIPLE, RMVPE, RmvpeStep
-from ..runners import make_runner, onnx_providers
+from ..runners import make_runner
+from ..runners.onnx import onnx_providers
 
 MEL_WAIT_FRAMES = 3  # a frame needs 512 samples beyond its centre, 3.2 hops; blocks end on the hop
 _HALF = N_FFT // 2
@@ -107,7 +108,7 @@ class StreamingRMVPE:
         row_count = block_frames + right_frames
         network = graph if graph is not None and backend.startswith("onnx") else self._step_module
         spec = self._step_module.spec(row_count, self.window_frames)
-        self.runner = make_runner(spec, network, backend, threads=1)
+        self.runner = make_runner(spec, network, backend)
         if self.runner.inputs["mel"].device != device:
             raise ParameterError(
                 f"backend {backend} runs on {self.runner.inputs['mel'].device}, and the pitch network is on {device}"

@@ -28,7 +28,8 @@ from ...models.rvc.prior import PriorStep
 from ...models.rvc.voice import RvcVoice
 from ...models.voice import VoiceParams
 from ..config import FRAME_MS, StreamConfig
-from ..runners import make_runner, precision_for
+from ..runners import make_runner
+from ..runners.precision import precision_for
 from .pitch import MEL_WAIT_FRAMES, PitchStreamState, StreamingRMVPE, streaming_pitch
 from .waveform import GeneratorState, StreamingGenerator
 

@@ -196,7 +196,7 @@ def onnx_check() -> Check:
         )
     if not installed:
         return Check("onnx runtime", "ok", "not installed; it would find pitch three times as fast on a CPU")
-    from ...realtime.runners import onnx_providers
+    from ...realtime.runners.onnx import onnx_providers
 
     ((package, release),) = installed.items()
     try:

@@ -31,7 +31,7 @@ def model() -> RMVPE:
 def largest_difference(model: RMVPE, path: Path, block: int, right: int, window: int) -> float:
     """Between the file in ONNX Runtime and the module, over salience and state of four steps in a row."""
     step, worst = RmvpeStep(model), 0.0
-    runner = make_runner(step.spec(block + right, window), path, "onnx", threads=1)
+    runner = make_runner(step.spec(block + right, window), path, "onnx")
     runner.inputs["last_row"].fill_(block - 1)
     h = torch.zeros_like(runner.inputs["h_in"])
     generator = torch.Generator().manual_seed(1)

@@ -13,7 +13,9 @@ from altervox.kernels.errors import CheckpointError, ParameterError
 from altervox.models.graph import GraphSpec, TensorSpec
 from altervox.models.pitch.gru import BoundedGRU
 from altervox.models.pitch.rmvpe import RMVPE, RmvpeStep
-from altervox.realtime.runners import Runner, make_runner, precision_for
+from altervox.realtime.runners import Runner, make_runner
+from altervox.realtime.runners.onnx import OnnxRunner
+from altervox.realtime.runners.precision import precision_for
 from torch import Tensor, nn
 
 BLOCKS = 50
@@ -201,6 +203,13 @@ def test_without_onnx_runtime_it_says_what_to_install(monkeypatch: pytest.Monkey
         make_runner(SPEC, Path("voice.onnx"), "onnx")
 
 
+def test_onnx_runtime_computes_in_the_thread_that_calls_it(tmp_path: Path) -> None:
+    runner = onnx(SPEC, Stateful(), tmp_path)
+    assert isinstance(runner, OnnxRunner)
+    options = runner.session.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+
+
 def test_onnx_on_a_gpu_needs_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ParameterError, match="or choose backend onnx"):
@@ -236,7 +245,7 @@ def test_a_graph_with_free_dimensions_takes_any_size_in_these_and_no_other(tmp_p
         return GraphSpec("doubled", {"x": TensorSpec(shape)}, {"y": TensorSpec(shape)})
 
     for length in (1, 3, 20):
-        runner = make_runner(spec(2, length), path, "onnx", threads=1)
+        runner = make_runner(spec(2, length), path, "onnx")
         runner.inputs["x"].fill_(1.5)
         runner.run()
         assert torch.equal(runner.outputs["y"], torch.full((2, length), 3.0))

@@ -16,7 +16,8 @@ from altervox.models.dsp.presets import DspPreset
 from altervox.models.pitch.tracker import PitchState, window_f0
 from altervox.models.windows import Window
 from altervox.realtime import StreamConfig
-from altervox.realtime.runners import EagerRunner, OnnxRunner
+from altervox.realtime.runners.eager import EagerRunner
+from altervox.realtime.runners.onnx import OnnxRunner
 from altervox.realtime.stages.dsp import DspStage
 from altervox.realtime.stages.pitch import MOST_EARLY_SAMPLES, StreamingRMVPE, streaming_pitch
 from altervox.realtime.stages.rvc import MAX_PITCH_RIGHT_FRAMES

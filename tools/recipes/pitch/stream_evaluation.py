@@ -193,7 +193,7 @@ def time_blocks(
 
     Args:
         model: The network.
-        backend: One of `altervox.realtime.runners.BACKENDS`.
+        backend: One of `altervox.realtime.config.BACKENDS`.
         graph: The network's step as a file for ONNX Runtime.
         window_frames: What the U-Net sees.
         blocks: How many are timed, after some that are not.

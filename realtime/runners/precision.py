@@ -1,0 +1,68 @@
+"""Whether a network still computes the same in half precision, tried on real inputs."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .eager import as_tuple, device_of
+
+log = logging.getLogger(__name__)
+
+HALF_TOLERANCE = 5e-3  # relative RMS; -46 dB, about what float16 costs a deep network that suits it
+
+
+@torch.inference_mode()
+def precision_for(
+    module: nn.Module,
+    inputs: Sequence[Tensor],
+    tolerance: float = HALF_TOLERANCE,
+    candidates: Sequence[torch.dtype] | None = None,
+) -> torch.dtype:
+    """The cheapest type in which a network still computes what it computes in float32.
+
+    Args:
+        module: In float32; it is left as it is.
+        inputs: Real ones: a type fails by what it is fed, and zeros overflow nothing.
+        tolerance: Largest relative RMS difference of any output.
+        candidates: Types to try, best first. None tries float16 and bfloat16 on a GPU and nothing on a CPU, where half
+            precision is slower.
+
+    Returns:
+        The first candidate whose outputs are finite and near enough, else float32. What was found is logged.
+    """
+    if candidates is None:
+        candidates = (torch.float16, torch.bfloat16) if device_of(module).type == "cuda" else ()
+    name, found = type(module).__name__, []
+    expected = as_tuple(module(*inputs)) if candidates else ()
+    for dtype in candidates:
+        label = str(dtype).removeprefix("torch.")
+        try:
+            results = as_tuple(copy.deepcopy(module).to(dtype)(*_cast(inputs, dtype)))
+        except RuntimeError as error:  # an operation without this type, or no memory for the trial
+            found.append(f"{label} fails ({str(error).splitlines()[0]})")
+            continue
+        error_rms = max(map(_relative_rms, results, expected))
+        if error_rms <= tolerance:
+            log.info("%s runs in %s: relative RMS difference %.1e, at most %.1e", name, label, error_rms, tolerance)
+            return dtype
+        found.append(f"{label} differs by {error_rms:.1e}, more than {tolerance:.1e}")
+    log.info("%s runs in float32: %s", name, "; ".join(found) or "nothing else is faster here")
+    return torch.float32
+
+
+def _cast(tensors: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    return [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
+
+
+def _relative_rms(result: Tensor, expected: Tensor) -> float:
+    """RMS difference over the RMS of what is expected; infinite where the result is not finite."""
+    if not bool(torch.isfinite(result).all()):
+        return float("inf")
+    reference = expected.double()
+    difference = float((result.double() - reference).square().mean().sqrt())
+    return difference / max(float(reference.square().mean().sqrt()), 1e-12)
