@@ -6,6 +6,7 @@ leave no seam.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...kernels.speaker import SpeakerState
 from ...kernels.types import AnyFloatArray
 from ...kernels.world import (
     BINS,
@@ -36,8 +38,6 @@ F0Tracker = Callable[[Window], NDArray[np.floating[Any]]]  # of a window at 24 k
 LOWEST_OUTPUT_RATE, HIGHEST_OUTPUT_RATE = 8000, 48000
 _LOUDEST = 1000.0  # samples beyond are clipped: nothing that is audio, but the filters must stay finite
 TAIL_FRAMES = LATENCY_SAMPLES // HOP + 3  # beyond the end: the synthesis comes late, and a little is to spare
-SPEAKER_KNOWN_FRAMES = 20  # voiced frames, 0.1 s: with less there is no estimate of the speaker's F0
-SPEAKER_FROZEN_FRAMES = 2000  # voiced frames, 10 s: the estimate is final then
 SHIFT_GLIDE_FRAMES = 200  # over which a new estimate comes into force
 
 WHISPER_GAIN = 0.4  # of a vowel's power: whispered vowels are weak beside their consonants
@@ -70,9 +70,16 @@ class DspPreset:
     aperiodicity: float = 1.0
     whispered: bool = False
 
-    def apply(self, frames: SpeechFrames, speaker: SpeakerState, params: VoiceParams) -> SpeechFrames:
-        """The next frames of a stream, changed; the speaker's state is advanced."""
-        pitch = speaker.pitch_shift(frames.f0_hz, self)
+    def shift_for(self, speaker_hz: float) -> float:
+        """Pitch shift in semitones for a speaker whose median F0 is given; NaN if it is not known yet."""
+        if self.target_f0_hz is None or math.isnan(speaker_hz):
+            return self.pitch_semitones
+        low, high = self.shift_bounds_semitones
+        return min(max(12.0 * math.log2(self.target_f0_hz / speaker_hz), low), high)
+
+    def apply(self, frames: SpeechFrames, state: PresetState, params: VoiceParams) -> SpeechFrames:
+        """The next frames of a stream, changed; the state is advanced."""
+        pitch = state.pitch_shift(frames.f0_hz, self)
         formant = self.formant_semitones + self.formant_per_pitch * pitch + params.formant_semitones
         power = warp_envelope(frames.power, 2.0 ** (formant / 12.0)) if np.any(formant) else frames.power
         voiced = frames.f0_hz > 0
@@ -92,35 +99,27 @@ def _whispered(power: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @dataclass(slots=True)
-class SpeakerState:
-    """What is known of the speaker, carried from window to window.
+class PresetState:
+    """What a preset carries from block to block.
 
     Attributes:
-        log_f0_mem: Natural logarithms of F0 in Hz of the first voiced frames [SPEAKER_FROZEN_FRAMES].
-        voiced_frames: How many of them there are.
+        speaker: What is known of the speaker.
         shift_mem: The pitch shift in semitones at the last frame, NaN before the first.
     """
 
-    log_f0_mem: NDArray[np.float64] = field(default_factory=lambda: np.zeros(SPEAKER_FROZEN_FRAMES))
-    voiced_frames: int = 0
-    shift_mem: float = float("nan")
+    speaker: SpeakerState = field(default_factory=SpeakerState)
+    shift_mem: float = math.nan
 
     def reset(self) -> None:
-        """Forget the speaker."""
-        self.voiced_frames = 0
-        self.shift_mem = float("nan")
+        """Return to the start of a stream and forget the speaker."""
+        self.speaker.reset()
+        self.shift_mem = math.nan
 
     def pitch_shift(self, f0_hz: NDArray[np.float64], preset: DspPreset) -> NDArray[np.float64]:
         """The shift of the next frames in semitones [frames], after taking note of their F0 [frames]."""
-        voiced = f0_hz[f0_hz > 0][: SPEAKER_FROZEN_FRAMES - self.voiced_frames]
-        self.log_f0_mem[self.voiced_frames : self.voiced_frames + len(voiced)] = np.log(voiced)
-        self.voiced_frames += len(voiced)
-        shift = preset.pitch_semitones
-        if preset.target_f0_hz is not None and self.voiced_frames >= SPEAKER_KNOWN_FRAMES:
-            median = float(np.median(self.log_f0_mem[: self.voiced_frames]))
-            wanted = 12.0 / np.log(2.0) * (np.log(preset.target_f0_hz) - median)
-            shift = float(np.clip(wanted, *preset.shift_bounds_semitones))
-        start = shift if np.isnan(self.shift_mem) else self.shift_mem
+        self.speaker.note(f0_hz)
+        shift = preset.shift_for(self.speaker.median_hz)
+        start = shift if math.isnan(self.shift_mem) else self.shift_mem
         shifts = start + (shift - start) * np.minimum(np.arange(1, len(f0_hz) + 1) / SHIFT_GLIDE_FRAMES, 1.0)
         if len(shifts):
             self.shift_mem = float(shifts[-1])
@@ -219,10 +218,10 @@ class DspVoice:
 
     def _rendered(self, windows: Iterable[Window], params: VoiceParams, track: F0Tracker) -> Iterator[AnyFloatArray]:
         """The voice at the working rate, from its first sample to a little after its end."""
-        speaker, synthesis = SpeakerState(), SynthesisState()
+        state, synthesis = PresetState(), SynthesisState()
         skip = LATENCY_SAMPLES
         for window in windows:
-            frames = self.preset.apply(_analysed(window, track), speaker, params)
+            frames = self.preset.apply(_analysed(window, track), state, params)
             samples = synthesize(frames, synthesis, params.seed)
             yield samples[skip:]
             skip = 0

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ...kernels.f0_world import refined_f0
 from ...kernels.polyphase import ResamplerState, resample_block
 from ...kernels.salience import halfway_f0
+from ...kernels.speaker import SpeakerState
 from ...kernels.world import HOP, LATENCY_SAMPLES, SAMPLE_RATE, SynthesisState, analyse, synthesize
-from ...models.dsp.presets import DspPreset, SpeakerState
+from ...models.dsp.presets import DspPreset, PresetState
 from ...models.pitch import mel
 from ...models.pitch.rmvpe import RMVPE
 from ...models.voice import VoiceParams
@@ -39,7 +40,7 @@ class DspState:
         to_drop: Samples at that rate still to be left out before the network's first one.
         pitch: Of the pitch network.
         f0_mem: Its newest F0 in Hz.
-        speaker: What is known of the speaker.
+        preset: What is known of the speaker, and the shift that follows from it.
         synthesis: Pulse phase and overlap.
     """
 
@@ -48,7 +49,7 @@ class DspState:
     to_drop: int
     pitch: PitchStreamState
     f0_mem: float
-    speaker: SpeakerState
+    preset: PresetState
     synthesis: SynthesisState
 
     @classmethod
@@ -56,7 +57,7 @@ class DspState:
         """State at the start of a stream, for blocks and look-ahead of that many frames of 5 ms."""
         window = np.zeros((CONTEXT_FRAMES + block_frames + lookahead_frames) * HOP)
         to_pitch = ResamplerState.allocate(SAMPLE_RATE, mel.SAMPLE_RATE, block_frames * HOP, RESAMPLER_HALF_PERIODS)
-        state = cls(window, to_pitch, 0, pitch, 0.0, SpeakerState(), SynthesisState())
+        state = cls(window, to_pitch, 0, pitch, 0.0, PresetState(), SynthesisState())
         state.reset(lookahead_frames)
         return state
 
@@ -65,7 +66,7 @@ class DspState:
         self.window_mem[:] = 0.0
         self.to_drop = _DROPPED_SAMPLES
         self.f0_mem = 0.0
-        for part in (self.to_pitch, self.pitch, self.speaker, self.synthesis):
+        for part in (self.to_pitch, self.pitch, self.preset, self.synthesis):
             part.reset()
         # The first frames rendered lie before the stream, so that every block renders as many as it takes in.
         self.synthesis.frame = -lookahead_frames
@@ -107,10 +108,15 @@ class DspStage:
         """See `VoiceStage`."""
         return self.state.f0_mem
 
+    @property
+    def speaker(self) -> SpeakerState:
+        """See `VoiceStage`."""
+        return self.state.preset.speaker
+
     def process(self, block: NDArray[np.float32], params: VoiceParams, out: NDArray[np.float32]) -> None:
         """See `VoiceStage.process`."""
         f0 = self.take(block)
-        frames = self.preset.apply(analyse(self.state.window_mem, f0, CONTEXT_FRAMES), self.state.speaker, params)
+        frames = self.preset.apply(analyse(self.state.window_mem, f0, CONTEXT_FRAMES), self.state.preset, params)
         out[:] = synthesize(frames, self.state.synthesis, params.seed)
 
     def take(self, block: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -84,6 +84,8 @@ class RvcStage:
 
     input_rate = SAMPLE_RATE
 
+    speaker = None  # the pitch shift is fixed
+
     def __init__(self, voice: RvcVoice, content: Hubert, rmvpe: RMVPE | None, config: StreamConfig) -> None:
         net = voice.synthesizer
         self.voice = voice

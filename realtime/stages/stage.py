@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ...kernels.speaker import SpeakerState
 from ...kernels.types import FloatArray
 from ...models.voice import VoiceParams
 
@@ -17,6 +18,8 @@ class VoiceStage(Protocol):
         latency_samples: How much later than the input the output is, in samples at the output rate.
         state: All that is carried from block to block: a dataclass.
         f0_hz: The speaker's newest F0, before any shift; 0 where unvoiced or not asked for.
+        speaker: What is known of the speaker; None for a stage that does not depend on it. A new stage goes on from
+            what another one knows by `speaker.adopt`, after `reset`, which forgets the speaker.
     """
 
     @property
@@ -29,6 +32,8 @@ class VoiceStage(Protocol):
     def state(self) -> Any: ...
     @property
     def f0_hz(self) -> float: ...
+    @property
+    def speaker(self) -> SpeakerState | None: ...
 
     def process(self, block: FloatArray, params: VoiceParams, out: FloatArray) -> None:
         """Render the next block.

@@ -1,0 +1,55 @@
+"""The stage of the DSP voices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from altervox.kernels.world import SAMPLE_RATE
+from altervox.models.dsp.presets import DSP_VOICES, DspVoice
+from altervox.models.voice import VoiceParams
+from altervox.realtime import StreamConfig
+from altervox.realtime.stages.dsp import DspStage
+from scipy.signal import resample_poly
+
+DATA = Path(__file__).parents[2] / "data"
+CONFIG = StreamConfig(block_ms=20)
+
+
+def stage(name: str) -> DspStage:
+    voice = DSP_VOICES[name]
+    assert isinstance(voice, DspVoice)
+    return DspStage(voice.preset, CONFIG)
+
+
+def speech(seconds: float) -> np.ndarray:
+    audio, rate = soundfile.read(DATA / "librivox_male.wav", dtype="float32")
+    audio = resample_poly(audio, SAMPLE_RATE // 100, rate // 100).astype(np.float32)
+    return np.asarray(np.resize(audio, round(seconds * SAMPLE_RATE)))
+
+
+def run(stage: DspStage, audio: np.ndarray, params: VoiceParams | None = None) -> np.ndarray:
+    """The stage's output for whole blocks of audio."""
+    size = SAMPLE_RATE * CONFIG.block_ms // 1000
+    out = np.zeros(len(audio) // size * size, dtype=np.float32)
+    for at in range(0, len(out), size):
+        stage.process(audio[at : at + size], params or VoiceParams(), out[at : at + size])
+    return out
+
+
+def test_another_voice_goes_on_from_what_is_known_of_the_speaker() -> None:
+    """Its shift is right from the first block on; a fresh stage has to hear a voice first."""
+    audio = speech(6.0)
+    woman, man, fresh = stage("woman"), stage("man"), stage("man")
+    run(woman, audio)
+    known_hz = woman.speaker.median_hz
+    assert 80.0 < known_hz < 160.0
+    man.reset()
+    man.speaker.adopt(woman.speaker)
+    for one in (man, fresh):
+        run(one, audio[: SAMPLE_RATE // 50])
+    target = 12.0 * np.log2(110.0 / known_hz)
+    assert abs(man.state.preset.shift_mem - target) < 0.01
+    assert fresh.state.preset.shift_mem == man.preset.pitch_semitones
+    assert woman.speaker.median_hz == known_hz
