@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,6 @@ from ..models.resample import resampled
 from ..models.voice import Voice, VoiceKind, VoiceParams
 from .config import StreamConfig
 from .engine import Engine
-
-if TYPE_CHECKING:
-    from .reference_loop import ReferenceConfig
-
 
 _COMMON_RATE = 48000  # of the engine where the output's rate does not fall on its grid
 
@@ -77,11 +73,10 @@ class StreamedVoice:
 
     Args:
         voice: The voice.
-        config: A `StreamConfig` streams it through `Engine`, a `ReferenceConfig` through RVC's own loop, which takes
-            RVC voices only. The rate is that of each file's output.
+        config: Lengths of the engine. The rate is that of each file's output.
     """
 
-    def __init__(self, voice: Voice, config: StreamConfig | ReferenceConfig) -> None:
+    def __init__(self, voice: Voice, config: StreamConfig) -> None:
         self._voice = voice
         self._config = config
 
@@ -125,24 +120,17 @@ class StreamedVoice:
         stream = through_engine(engine, resampled(blocks, sample_rate, rate))
         return resampled(self._all_numbers(engine, stream), rate, out_rate)
 
-    def _engine(self, rate: int, params: VoiceParams) -> BlockEngine:
-        voice = self._voice
-        if voice.kind == "rvc":
+    def _engine(self, rate: int, params: VoiceParams) -> Engine:
+        if self._voice.kind == "rvc":
             from ..models.rvc.voice import RvcVoice
 
-            assert isinstance(voice, RvcVoice)
-            voice.check_speaker(params)
-            if not isinstance(self._config, StreamConfig):
-                from .reference_loop import reference_loop
+            assert isinstance(self._voice, RvcVoice)
+            self._voice.check_speaker(params)
+        return Engine(self._voice, replace(self._config, sample_rate=rate), params)
 
-                return reference_loop(voice, replace(self._config, sample_rate=rate), params)
-        if not isinstance(self._config, StreamConfig):
-            raise VoiceError(f"{voice.name} is no RVC voice, and RVC's own loop takes no other")
-        return Engine(voice, replace(self._config, sample_rate=rate), params)
-
-    def _all_numbers(self, engine: BlockEngine, stream: Iterable[AnyFloatArray]) -> Iterator[AnyFloatArray]:
+    def _all_numbers(self, engine: Engine, stream: Iterable[AnyFloatArray]) -> Iterator[AnyFloatArray]:
         """The stream; an engine goes on past a voice that fails, silent, which nobody would notice in a file."""
         for block in stream:
-            if isinstance(engine, Engine) and engine.muted_blocks:
+            if engine.muted_blocks:
                 raise VoiceError(f"the voice {self.name} rendered samples that are no number; its file may be damaged")
             yield block

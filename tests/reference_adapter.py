@@ -20,7 +20,7 @@ from altervox.models.retrieval import FeatureIndex
 from altervox.models.retrieval import protect as _protect
 from altervox.models.rvc.content import Hubert
 from altervox.models.rvc.synthesizer import Slice, Synthesizer
-from altervox.realtime.reference_step import ReferenceGeometry, ReferenceState, reference_step
+from altervox.tools.bench.reference.step import ReferenceGeometry, ReferenceState, reference_step
 from numpy.typing import NDArray
 
 Array = NDArray[Any]

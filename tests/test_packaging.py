@@ -64,12 +64,18 @@ def clean(source: Path, wheel: Path) -> Iterator[Path]:
     shutil.rmtree(environment)  # over a gigabyte, of which pytest would keep three
 
 
-def test_wheel_holds_every_file_of_the_packages_and_no_other(wheel: Path) -> None:
+# What runs from a clone only.
+LEFT_OUT = ["tools/recipes", *(f"tools/bench/{name}" for name in ("accuracy", "convert", "noise", "reference"))]
+
+
+def test_wheel_holds_every_file_for_users_and_no_other(wheel: Path) -> None:
+    assert all((ROOT / name).is_dir() for name in LEFT_OUT)
     expected = {
         f"altervox/{path.relative_to(ROOT).as_posix()}"
         for name in PACKAGES
         for path in (ROOT / name).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
+        if not any(path.is_relative_to(ROOT / left_out) for left_out in LEFT_OUT)
     }
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"altervox/{name}/py.typed" for name in PACKAGES} <= expected
@@ -87,6 +93,10 @@ def test_installed_wheel_converts_outside_the_repository(clean: Path, tmp_path: 
 
     assert PROJECT["version"] in call("altervox", "--version")
     assert PROJECT["version"] in call("python", "-m", "altervox.tools", "--version")
+    benches = call("altervox", "bench", "--help")
+    assert re.findall(r"^  (\w+)  ", benches, flags=re.MULTILINE) == ["live", "stream"]
+    call("altervox", "bench", "stream", "--seconds", "1", "--voice", "robot", "--block-ms", "240")
+
     folders = call("python", "-c", "import altervox; print(*altervox.__path__, sep='\\n')").splitlines()
     assert [Path(folder).is_relative_to(clean.parent) for folder in folders] == [True]
 

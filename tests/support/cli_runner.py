@@ -71,11 +71,13 @@ def altervox(*arguments: object) -> Outcome:
     return Outcome(code, *texts)
 
 
-def altervox_process(*arguments: object, timeout: float = 60, **options: Any) -> Outcome:
-    """The command line in a process of its own."""
+def altervox_process(
+    *arguments: object, module: str = "altervox.tools", timeout: float = 60, **options: Any
+) -> Outcome:
+    """The command line, or that of another module, in a process of its own."""
     environment = {**os.environ, "PYTHONUTF8": "1", **options.pop("env", {})}
     done = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
+        [sys.executable, "-m", module, *map(str, arguments)],
         capture_output=True,
         encoding="utf-8",
         env=environment,

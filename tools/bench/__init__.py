@@ -1,1 +1,1 @@
-"""Benchmarks: `altervox bench`."""
+"""Benchmarks: the modules are `altervox bench`, the folders run from a clone (docs/benchmarks.md)."""

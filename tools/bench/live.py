@@ -30,7 +30,7 @@ from ...realtime.audio.settings import SetBypass
 from ...realtime.session.warm_up import speech_like
 from ..devices.choose import choose_input, choose_output, list_devices
 from ..live.command import LiveOptions, live_settings
-from .convert import machine
+from ..machine import machine
 from .sinks import RATE, BenchSinks, bench_sinks, started
 from .stalls import Stalls, stall_watch
 

@@ -1,4 +1,4 @@
-"""`altervox bench stream`: the time of each block against its deadline, and beside RVC's own real-time step."""
+"""`altervox bench stream`: the time of each block against its deadline; in a clone also of RVC's own real-time step."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ import numpy as np
 
 from ...kernels.errors import ParameterError
 from ...realtime.session.warm_up import speech_like
-from ..convert.batch import peak_mib
-from .convert import machine
+from ..machine import machine, peak_mib
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +50,9 @@ def bench_stream(
         if name not in known:
             raise ParameterError(f"there is no bench voice {name!r}; choose from {', '.join(known)}")
     rows: list[dict[str, Any]] = []
+    reference = reference_maker()
+    if reference is None and any(name in RVC_KINDS for name in names):
+        click.echo("altervox: no comparison with RVC's own step, which needs a clone of the repository", err=True)
     if not as_json:
         click.echo(f"{machine(device)}, {seconds:g} s of audio at {SAMPLE_RATE} Hz")
         click.echo(_HEADING)
@@ -62,8 +64,8 @@ def bench_stream(
             for block_ms in blocks_ms:
                 config = StreamConfig(sample_rate=SAMPLE_RATE, block_ms=block_ms, context_ms=context_ms)
                 measured = [{"voice": name, **_ours(voice, config, seconds)}]
-                if name in RVC_KINDS:
-                    step = _reference(voice, block_ms)
+                if name in RVC_KINDS and reference is not None:
+                    step = reference(voice, block_ms)
                     measured.append({"voice": f"{name} (RVC's step)", **_measured(step, step, block_ms, seconds)})
                 for row in measured:
                     rows.append(row)
@@ -156,29 +158,13 @@ def _timed(owner: Any, method: str, part: str, parts: dict[str, float], device: 
     setattr(owner, method, timed)
 
 
-def _reference(voice: Any, block_ms: int) -> Callable[[int], None]:
-    """RVC's step at its own defaults: 2.5 s of context, 50 ms of crossfade, 10 ms of search."""
-    import torch
-
-    from ...models import base_models
-    from ...models.rvc.synthesizer import latent_frames
-    from ...realtime.reference_step import ReferenceGeometry, ReferenceState, reference_step
-
-    net = voice.synthesizer
-    geometry = ReferenceGeometry(extra=250, crossfade=5, search=1, block=block_ms // 10)
-    audio = torch.from_numpy(speech_like(geometry.window / 100, 16000)).to(voice.device)
-    content = base_models.content_encoder(base_models.CONTENT_ENCODER.fetch(), voice.device)
-    rmvpe = base_models.pitch_network(base_models.PITCH_NETWORK.fetch(), voice.device)
-    state = ReferenceState.allocate()
-    samples = geometry.rendered * net.shape.samples_per_frame
-    noise = torch.randn(1, 192, latent_frames(geometry.window, geometry.extra), device=voice.device)
-    source_noise = torch.randn(1, samples, 1, device=voice.device)
-
-    def step(_: int) -> None:
-        # What is rendered goes to the sound card, so it has to be there.
-        reference_step(audio, geometry, state, content, rmvpe, net, noise, source_noise).cpu()
-
-    return step
+def reference_maker() -> Callable[[Any, int], Callable[[int], None]] | None:
+    """Makes RVC's step of a voice for a block length; None where altervox runs from a wheel, which lacks it."""
+    try:
+        from .reference.repeated import repeated_step
+    except ModuleNotFoundError:
+        return None
+    return repeated_step
 
 
 def _measured(

@@ -85,16 +85,9 @@ cli.add_command(live)
     "seconds.",
 )
 @click.option(
-    "--engine",
-    type=click.Choice(["altervox", "reference"]),
-    default="altervox",
-    show_default=True,
-    help="Of --quality live. reference: RVC's real-time loop, for RVC voices, to compare with.",
-)
-@click.option(
     "--block-ms",
     type=int,
-    help="Block of --quality live, else 500 (reference: 250). Larger blocks cost far less on a CPU and sound like "
+    help="Block of --quality live, 500 by default. Larger blocks cost far less on a CPU and sound like "
     "those of a live stream, but that most of a block sees a little more before and after it.",
 )
 @click.option("--lookahead-ms", type=int, help="Of --quality live: how long an RVC voice waits for what follows.")
@@ -116,7 +109,7 @@ def convert(
       altervox convert recordings/ -o converted/ --voice robot
     """
     from ..convert.command import Rendering
-    from ..convert.command import convert as run
+    from ..convert.command import convert as run_convert
 
     given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     params = VoiceParams(
@@ -131,8 +124,8 @@ def convert(
         seed=options["seed"],
     )
     lengths = (options["block_ms"], options["lookahead_ms"], options["context_ms"])
-    rendering = Rendering(options["quality"], options["engine"], *lengths)
-    return run(
+    rendering = Rendering(options["quality"], *lengths)
+    return run_convert(
         list(inputs),
         output,
         options["voice"],
@@ -257,18 +250,6 @@ def bench() -> None:
     """Measure speed and memory on this machine."""
 
 
-@bench.command("convert")
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=20.0, show_default=True, help="Length of the audio.")
-@click.option("--voice", "names", multiple=True, help="Only these: embedded names, or rvc-v1-40k, rvc-v2-40k ...")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
-def bench_convert(seconds: float, names: tuple[str, ...], device: str, as_json: bool) -> int:
-    """Convert synthetic speech with the embedded voices and with full-size RVC voices made for the purpose."""
-    from ..bench.convert import bench_convert as run
-
-    return run(seconds, list(names), device, as_json)
-
-
 @bench.command("stream")
 @click.option("--seconds", type=click.FloatRange(1, 3600), default=10.0, show_default=True, help="Audio per row.")
 @click.option("--voice", "names", multiple=True, help="Embedded names, or rvc-v2-40k ...; else woman and robot.")
@@ -279,7 +260,7 @@ def bench_convert(seconds: float, names: tuple[str, ...], device: str, as_json: 
 def bench_stream(
     seconds: float, names: tuple[str, ...], blocks_ms: tuple[int, ...], context_ms: int, device: str, as_json: bool
 ) -> int:
-    """Time each block of a stream against its deadline; for RVC voices beside RVC's own real-time step."""
+    """Time each block of a stream against its deadline; in a clone, RVC voices beside RVC's own real-time step."""
     from ..bench.stream import BLOCKS_MS
     from ..bench.stream import bench_stream as run
 
@@ -306,40 +287,25 @@ def bench_live(
     return run(seconds, voice, list(blocks_ms) or list(BLOCKS_MS), buffer_ms, load, as_json)
 
 
-@bench.command("accuracy")
-@click.argument("recording", type=click.Path(path_type=Path))
-@click.option(
-    "--part",
-    "parts",
-    multiple=True,
-    type=click.Choice(["dsp", "generator", "pitch", "content"]),
-    help="Only this; may be given several times. pitch and content take a minute or two each.",
-)
-@click.option("--plots", type=click.Path(path_type=Path), metavar="FOLDER", help="Draw figures too: PNG files there.")
-def bench_accuracy(recording: Path, parts: tuple[str, ...], plots: Path | None) -> int:
-    """Compare what a stream makes of a recording of speech with the whole of it, by look-ahead and by context."""
-    from ..bench.accuracy.command import PARTS
-    from ..bench.accuracy.command import bench_accuracy as run
-
-    return run(recording, parts or PARTS, plots)
-
-
-@bench.command("noise")
-@click.argument("recordings", type=click.Path(path_type=Path), nargs=-1, required=True)
-def bench_noise(recordings: tuple[Path, ...]) -> int:
-    """Add noise to clean recordings of speech: what RNNoise takes and leaves, and what the gates of `live` pass."""
-    from ..bench.noise import bench_noise as run
-
-    return run(recordings)
-
-
 def main() -> NoReturn:
-    """Run, and turn every outcome into one line and an exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run `altervox`."""
+    run(cli, "altervox")
+
+
+def run(command: click.Command, program: str) -> NoReturn:
+    """Run a command and end the process with one line on every failure.
+
+    The exit code is 0 if it is done, 1 if it failed, 2 for wrong usage and 130 if it was interrupted.
+
+    Args:
+        command: Takes the arguments of this process.
+        program: What the user typed to start it, for messages.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # the name of a file may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = cli.main(prog_name="altervox", standalone_mode=False)
+        code = command.main(prog_name=program, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...kernels.errors import AltervoxError, AudioFileError, ParameterError, VoiceError
 from ...kernels.level import soft_limit
+from ..machine import peak_mib
 from .reader import EXTENSIONS, MonoBlock, open_audio
 from .writer import CONTAINERS, accepted_rate, container_of, kept_subtype, open_writer
 
@@ -152,7 +153,7 @@ def convert_file(
         rate = voice.output_rate(source.sample_rate)
         stream: Iterator[AnyFloatArray] = voice.convert(counted(), source.sample_rate, params)
         if not _is_copy(voice):
-            stream = _limited(stream, voice.name)
+            stream = limited(stream, voice.name)
         written_rate = accepted_rate(container, rate)
         if written_rate != rate:
             from ...models.resample import resampled
@@ -174,7 +175,7 @@ def _is_copy(voice: Voice) -> bool:
     return voice.kind == "dsp" and voice.name == "off"
 
 
-def _limited(stream: Iterator[AnyFloatArray], voice_name: str) -> Iterator[AnyFloatArray]:
+def limited(stream: Iterator[AnyFloatArray], voice_name: str) -> Iterator[AnyFloatArray]:
     """Bends what is beyond +-0.9 so that nothing is clipped."""
     for block in stream:
         if not np.isfinite(block).all():
@@ -217,16 +218,3 @@ def convert_all(
             result = error
         report(job, result)
     return failures
-
-
-def peak_mib() -> float | None:
-    """Peak resident memory of this process in MiB, None on Windows."""
-    if sys.platform == "win32":
-        return None
-    if sys.platform == "linux":  # where getrusage would begin with the peak of the parent process
-        status = Path("/proc/self/status").read_text()
-        kib = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
-        return round(int(kib) / 1024, 1)
-    import resource
-
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)  # bytes on macOS

@@ -38,14 +38,12 @@ class Rendering:
 
     Attributes:
         quality: "live": block by block; "offline": in long windows.
-        engine: Of "live": "altervox", or "reference" for RVC's real-time loop.
         block_ms: Of the engine.
-        lookahead_ms: Of altervox's engine.
+        lookahead_ms: Of the engine.
         context_ms: Of the engine.
     """
 
     quality: str
-    engine: str
     block_ms: int | None
     lookahead_ms: int | None
     context_ms: int | None
@@ -94,7 +92,7 @@ def convert(
         verb = "has" if len(unused) == 1 else "have"
         log.warning("%s %s no effect on the voice %s", _options(unused), verb, voice.name)
     if rendering.quality == "live":
-        _fetch_base_models(voice, rendering.engine, params.f0_method)
+        _fetch_base_models(voice, params.f0_method)
     rows: list[dict[str, Any]] = []
 
     def report(job: Job, result: Conversion | AltervoxError) -> None:
@@ -144,41 +142,27 @@ def _rendered(voice: Voice, rendering: Rendering, f0_method: str) -> Voice:
     """
     lengths = rendering.lengths()
     if rendering.quality == "offline":
-        refused = [*lengths, *(["engine"] if rendering.engine == "reference" else [])]
-        if refused:
-            raise ParameterError(f"{_options(refused)} cannot be used with --quality offline, which has no blocks")
+        if lengths:
+            raise ParameterError(f"{_options([*lengths])} cannot be used with --quality offline, which has no blocks")
         return voice
     from ...realtime.config import StreamConfig
     from ...realtime.files import StreamedVoice
 
-    if rendering.engine == "reference":
-        if voice.kind != "rvc":
-            raise ParameterError(f"--engine reference is RVC's own loop for RVC voices, and {voice.name} is none")
-        if rendering.lookahead_ms is not None:
-            raise ParameterError("--lookahead-ms cannot be used with --engine reference, whose look-ahead is fixed")
-        from ...realtime.reference_loop import ReferenceConfig
-
-        streamed = StreamedVoice(voice, ReferenceConfig(**lengths))
-    else:
-        settings: dict[str, Any] = {"block_ms": FILE_BLOCK_MS, **lengths}
-        streamed = StreamedVoice(voice, StreamConfig(**settings))
+    settings: dict[str, Any] = {"block_ms": FILE_BLOCK_MS, **lengths}
+    streamed = StreamedVoice(voice, StreamConfig(**settings))
     if "f0_method" not in _without_effect(voice, rendering):
-        _refuse_other_f0(voice, rendering.engine, f0_method)
+        _refuse_other_f0(voice, f0_method)
     return voice if voice.name == "off" else streamed
 
 
-def _refuse_other_f0(voice: Voice, engine: str, method: str) -> None:
+def _refuse_other_f0(voice: Voice, method: str) -> None:
     """Raises ParameterError where a stream does not find pitch by the method that the user asked for."""
-    own = ("rmvpe",) if engine == "reference" else STREAMING_F0_METHODS[1:]
-    if method in ("auto", *own):
-        return
-    by = " or ".join(own)
-    if method in STREAMING_F0_METHODS:
-        raise ParameterError(f"--f0-method {method} cannot be used with --engine reference, which finds pitch by {by}")
-    raise ParameterError(f"--f0-method {method} needs --quality offline: live, {voice.name} finds pitch by {by}")
+    if method not in STREAMING_F0_METHODS:
+        by = " or ".join(STREAMING_F0_METHODS[1:])
+        raise ParameterError(f"--f0-method {method} needs --quality offline: live, {voice.name} finds pitch by {by}")
 
 
-def _fetch_base_models(voice: Voice, engine: str, f0_method: str) -> None:
+def _fetch_base_models(voice: Voice, f0_method: str) -> None:
     """Have what a voice needs beside what ships, before any file.
 
     Raises:
@@ -191,9 +175,7 @@ def _fetch_base_models(voice: Voice, engine: str, f0_method: str) -> None:
         CONTENT_ENCODER.fetch()
     if voice.name == "off" or (isinstance(voice, RvcVoice) and not voice.synthesizer.has_f0):
         return
-    if engine == "reference":
-        PITCH_NETWORK.fetch()
-    elif f0_method == "rmvpe":
+    if f0_method == "rmvpe":
         try:
             PITCH_NETWORK.fetch()
         except BaseModelError as error:
@@ -213,7 +195,7 @@ def _without_effect(voice: Voice, rendering: Rendering) -> list[str]:
         return [*of_rvc, *of_dsp, *gate]
     from ...models.rvc.voice import RvcVoice
 
-    without = gate + (["protect"] if rendering.engine == "reference" else [])
+    without = gate
     if isinstance(voice, RvcVoice) and voice.index is None:
         without = [*gate, "index_rate", "protect"]
     if isinstance(voice, RvcVoice) and not voice.synthesizer.has_f0:

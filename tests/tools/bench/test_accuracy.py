@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import made_up_voice
 import numpy as np
@@ -14,8 +15,12 @@ from altervox.kernels.errors import OutputError
 from altervox.tools.bench.accuracy import plots as accuracy_plots
 from altervox.tools.bench.accuracy import windows as accuracy_windows
 from altervox.tools.bench.accuracy.windows import ContentRow, PitchRow
-from cli_runner import MALE, altervox_process
+from cli_runner import MALE, Outcome, altervox_process
 from numpy.typing import NDArray
+
+
+def bench(*arguments: object, timeout: float = 60, **options: Any) -> Outcome:
+    return altervox_process(*arguments, module="altervox.tools.bench.accuracy", timeout=timeout, **options)
 
 
 def table(text: str) -> list[list[float]]:
@@ -37,7 +42,7 @@ def assert_whole_png(path: Path) -> None:
 
 
 def test_dsp_gains_by_lookahead() -> None:
-    done = altervox_process("bench", "accuracy", MALE, "--part", "dsp", timeout=300)
+    done = bench(MALE, "--part", "dsp", timeout=300)
     assert done.code == 0, done.err
     rows = table(done.out)
     assert [row[0] for row in rows] == [30, 40, 50, 70, 110]
@@ -48,7 +53,7 @@ def test_dsp_gains_by_lookahead() -> None:
 
 def test_generator_gains_by_lookahead_and_is_drawn(tmp_path: Path) -> None:
     plots = tmp_path / "new" / "figures"
-    done = altervox_process("bench", "accuracy", MALE, "--part", "generator", "--plots", plots, timeout=300)
+    done = bench(MALE, "--part", "generator", "--plots", plots, timeout=300)
     assert done.code == 0, done.err
     errors = [row[1] for row in table(done.out)]
     assert errors[:4] == sorted(errors[:4], reverse=True)
@@ -127,7 +132,7 @@ def test_a_figure_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_missing_recording_is_one_sentence() -> None:
-    done = altervox_process("bench", "accuracy", "nope.wav")
+    done = bench("nope.wav")
     assert done.code == 1
     assert done.err == "altervox: nope.wav does not exist; check the name\n"
 
@@ -135,7 +140,7 @@ def test_a_missing_recording_is_one_sentence() -> None:
 def test_a_short_recording_is_refused_before_any_table(tmp_path: Path, speech: NDArray[np.float32]) -> None:
     short = tmp_path / "short.wav"
     soundfile.write(short, speech[:24000], 16000)
-    done = altervox_process("bench", "accuracy", short)
+    done = bench(short)
     assert (done.code, done.out) == (1, "")
     assert done.err == f"altervox: {short} lasts 1.5 s; the parts pitch and content need 3 s or more\n"
 
@@ -145,7 +150,7 @@ def test_missing_matplotlib_is_one_sentence_before_any_table(tmp_path: Path) -> 
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise ImportError('not here')\n")
     environment = {"PYTHONPATH": os.pathsep.join([str(package.parent), os.environ.get("PYTHONPATH", "")])}
-    done = altervox_process("bench", "accuracy", MALE, "--plots", tmp_path / "figures", env=environment)
+    done = bench(MALE, "--plots", tmp_path / "figures", env=environment)
     assert (done.code, done.out) == (1, "")
     expected = 'figures need matplotlib, which is not installed (python -m pip install "altervox[plots]")'
     assert done.err == f"altervox: {expected}\n"

@@ -13,7 +13,7 @@ from altervox.tools.bench.synthetic import RVC_KINDS, write_base_models, write_v
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "altervox.tools", "bench", "convert", "--seconds", "1", *arguments]
+    command = [sys.executable, "-m", "altervox.tools.bench.convert", "--seconds", "1", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from cli_runner import MALE, altervox
+from cli_runner import MALE, altervox_process
 
 
 def test_tables_of_a_recording() -> None:
-    done = altervox("bench", "noise", MALE)
+    done = altervox_process(MALE, module="altervox.tools.bench.noise")
     assert done.code == 0, done.err
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.out.splitlines() if "| " in line]
     suppression = {row[0]: row[1:] for row in rows if len(row) == 5}
@@ -33,6 +33,6 @@ def test_tables_of_a_recording() -> None:
 def test_a_silent_recording_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "silent.wav"
     soundfile.write(path, np.zeros(48000), 48000)
-    done = altervox("bench", "noise", path)
+    done = altervox_process(path, module="altervox.tools.bench.noise")
     assert done.code == 1
     assert done.complaints == [f"altervox: {path} holds no sound"]

@@ -1,4 +1,4 @@
-"""`altervox convert` with an RVC voice: the streaming engine, RVC's own loop, long windows, and which options go."""
+"""`altervox convert` with an RVC voice: the streaming engine, long windows, and which options go."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def place(tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 @pytest.mark.parametrize(
     "options",
-    ["", "--engine reference", "--engine reference --block-ms 100 --context-ms 400", "--quality offline"],
+    ["", "--quality offline"],
 )
 def test_the_result_lasts_as_long_and_is_in_step(options: str, place: Path, library: Path) -> None:
     voice = library / "alice.pth"
@@ -72,21 +72,13 @@ def test_a_file_is_what_a_live_listener_hears(options: str, config: StreamConfig
 @pytest.mark.parametrize(
     ("voice", "options", "said"),
     [
-        ("robot", "--engine reference", "RVC's own loop for RVC voices, and robot is none"),
-        ("off", "--engine reference", "RVC's own loop for RVC voices, and off is none"),
-        ("alice.pth", "--quality offline --engine reference", "--engine cannot be used with --quality offline"),
         ("robot", "--quality offline --block-ms 100", "--block-ms cannot be used with --quality offline"),
         ("alice.pth", "--quality offline --lookahead-ms 90 --context-ms 400", "--lookahead-ms, --context-ms cannot be"),
-        ("alice.pth", "--engine reference --lookahead-ms 90", "--lookahead-ms cannot be used with --engine reference"),
-        ("alice.pth", "--engine reference --f0-method dio", "--f0-method dio needs --quality offline: live, alice"),
-        ("alice.pth", "--engine reference --f0-method rmvpe-small", "--engine reference, which finds pitch by rmvpe"),
         ("alice.pth", "--f0-method harvest", "--f0-method harvest needs --quality offline: live, alice"),
         ("woman", "--f0-method harvest", "--f0-method harvest needs --quality offline: live, woman"),
         ("alice.pth", "--block-ms 30", "block_ms is 30; it must be a multiple of 20"),
-        ("alice.pth", "--engine reference --block-ms 33", "block_ms is 33; it must be a multiple of 10"),
         ("robot", "--lookahead-ms 20", "lookahead_ms is 20"),
         ("alice.pth", "--speaker 3", "speaker is 3; alice has 3, counted from 0"),
-        ("alice.pth", "--speaker 3 --engine reference", "speaker is 3; alice has 3, counted from 0"),
     ],
 )
 def test_options_that_do_not_go_together(voice: str, options: str, said: str, place: Path, library: Path) -> None:
@@ -148,16 +140,13 @@ def test_without_the_full_pitch_network_only_what_needs_it_fails(
     done = altervox(*command, "--f0-method", "rmvpe")
     assert done.code == 1
     assert re.search(r"rmvpe\.pt .*; or leave --f0-method at auto", done.complaints[-1])
-    done = altervox(*command, "--engine", "reference")
-    assert done.code == 1
-    assert re.search(r"rmvpe\.pt .* and put it into", done.complaints[-1])
     assert not Path("out.wav").exists()
     for quality in ("live", "offline"):
         done = altervox(*command, "--quality", quality)
         assert (done.code, done.err) == (0, "")
 
 
-@pytest.mark.parametrize("options", ["", "--engine reference", "--quality offline"])
+@pytest.mark.parametrize("options", ["", "--quality offline"])
 def test_a_damaged_voice_leaves_no_result(options: str, place: Path) -> None:
     damaged = made_up_voice.payload()
     damaged["weight"]["dec.conv_post.weight"][:] = float("nan")

@@ -1,1 +1,1 @@
-"""Accuracy of the streaming stages against their look-ahead, with figures."""
+"""Accuracy of the streaming stages: `python -m altervox.tools.bench.accuracy`, from a clone."""

@@ -1,4 +1,4 @@
-"""`altervox bench accuracy`: what a stream loses against the whole signal, by look-ahead and by context, as tables."""
+"""What a stream loses against the whole signal, by look-ahead and by context, as tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of `altervox bench accuracy --plots`, drawn by matplotlib, which is an extra."""
+"""The figures of `python -m altervox.tools.bench.accuracy --plots`, drawn by matplotlib, which is an extra."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import click
 import torch
 from rich.progress import Progress
 
-from ....kernels.errors import AltervoxError
+from ...cli.main import run
 from .evaluate_command import evaluate
 
 _MODEL_FOLDER = Path(__file__).resolve().parents[3] / "models" / "data"
@@ -32,17 +32,7 @@ _run = click.option(
 )
 
 
-class _Recipe(click.Group):
-    """Says what altervox refuses in one sentence."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except AltervoxError as error:
-            raise click.ClickException(str(error)) from error
-
-
-@click.group(cls=_Recipe, help=__doc__)
+@click.group(help=__doc__)
 def recipe() -> None:
     """Set the log up."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -145,4 +135,4 @@ def package(corpus_folder: Path, run_folder: Path, model_folder: Path) -> None:
 recipe.add_command(evaluate)
 
 if __name__ == "__main__":
-    recipe(prog_name="python -m altervox.tools.recipes.pitch")
+    run(recipe, "python -m altervox.tools.recipes.pitch")

@@ -1,4 +1,4 @@
-"""`altervox bench noise`: what RNNoise takes and leaves, and what the gates pass, on recordings with noise added."""
+"""What RNNoise takes and leaves, and what the gates pass, on recordings with noise added."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
 
-from ...kernels.errors import AudioFileError
-from ...kernels.gain import linear
-from ...kernels.gate import GateState, SpeechGateState, gate_gain_into, speech_gate_gain_into
-from ...kernels.types import FloatArray
-from ...realtime.session.chain import LOOK_BACK_MS
-from ...realtime.session.denoise import FRAME, LATENCY_SAMPLES, SAMPLE_RATE, NoiseSuppressor
-from ..convert.reader import open_audio
+from ....kernels.errors import AudioFileError
+from ....kernels.gain import linear
+from ....kernels.gate import GateState, SpeechGateState, gate_gain_into, speech_gate_gain_into
+from ....kernels.types import FloatArray
+from ....realtime.session.chain import LOOK_BACK_MS
+from ....realtime.session.denoise import FRAME, LATENCY_SAMPLES, SAMPLE_RATE, NoiseSuppressor
+from ...convert.reader import open_audio
 
 _SPEECH_DB = -24.0  # RMS of each recording
 _PAUSE_S = 3.0  # before each recording
@@ -121,7 +121,7 @@ def _highpassed(x: FloatArray) -> FloatArray:
 
 def _recording(path: Path) -> FloatArray:
     """Whole frames at 48000 Hz, at `_SPEECH_DB`."""
-    from ...models.resample import resampled
+    from ....models.resample import resampled
 
     with open_audio(path) as source:
         samples = np.concatenate([*resampled(source.blocks(), source.sample_rate, SAMPLE_RATE), np.zeros(0)])

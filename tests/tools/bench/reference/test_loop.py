@@ -21,10 +21,10 @@ from altervox.models.rvc.voice import RvcVoice
 from altervox.models.sinc_resample import sinc_resample
 from altervox.models.voice import VoiceParams, rescaled_length
 from altervox.realtime.files import through_engine
-from altervox.realtime.reference_loop import ReferenceConfig, ReferenceLoop
+from altervox.tools.bench.reference.loop import ReferenceConfig, ReferenceLoop
 from numpy.typing import NDArray
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[3] / "data"
 SHORT = ReferenceConfig(block_ms=100, context_ms=400)
 PARAMS = VoiceParams(rms_mix=0.0)
 Make = Callable[..., ReferenceLoop]

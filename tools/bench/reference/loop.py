@@ -13,19 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..kernels.level import GATE_OFF_DB, gate_block, rms_mix
-from ..kernels.sola import SolaState, sola_join
-from ..models import base_models
-from ..models.pitch.mel import HOP, SAMPLE_RATE
-from ..models.pitch.rmvpe import RMVPE
-from ..models.rvc.content import Hubert
-from ..models.rvc.prior import HIDDEN
-from ..models.rvc.synthesizer import latent_frames
-from ..models.rvc.voice import RvcVoice
-from ..models.sinc_resample import sinc_resample
-from ..models.voice import VoiceParams
-from .config import FRAME_MS, check_lengths
-from .reference_step import ReferenceGeometry, ReferenceState, reference_step
+from ....kernels.level import GATE_OFF_DB, gate_block, rms_mix
+from ....kernels.sola import SolaState, sola_join
+from ....models import base_models
+from ....models.pitch.mel import HOP, SAMPLE_RATE
+from ....models.pitch.rmvpe import RMVPE
+from ....models.rvc.content import Hubert
+from ....models.rvc.prior import HIDDEN
+from ....models.rvc.synthesizer import latent_frames
+from ....models.rvc.voice import RvcVoice
+from ....models.sinc_resample import sinc_resample
+from ....models.voice import VoiceParams
+from ....realtime.config import FRAME_MS, check_lengths
+from .step import ReferenceGeometry, ReferenceState, reference_step
 
 SEARCH_FRAMES = 1
 _GATE_FRAMES = 4  # over which the gate measures a level

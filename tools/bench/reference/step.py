@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..kernels.salience import coarse_pitch, decode_salience, fill_unvoiced
-from ..models.pitch.rmvpe import RMVPE
-from ..models.retrieval import FeatureIndex
-from ..models.rvc.content import Hubert
-from ..models.rvc.synthesizer import Slice, Synthesizer
-from ..models.sinc_resample import sinc_resample
+from ....kernels.salience import coarse_pitch, decode_salience, fill_unvoiced
+from ....models.pitch.rmvpe import RMVPE
+from ....models.retrieval import FeatureIndex
+from ....models.rvc.content import Hubert
+from ....models.rvc.synthesizer import Slice, Synthesizer
+from ....models.sinc_resample import sinc_resample
 
 FRAME_16K = 160
 _CACHED_FRAMES = 1024

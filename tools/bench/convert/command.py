@@ -1,4 +1,4 @@
-"""`altervox bench`: speed and memory on the machine at hand.
+"""Speed and memory of file conversion on the machine at hand.
 
 Every voice is converted in a process of its own, so that its peak memory is its own too. RVC voices and base models
 are written for the purpose: full-size files in the published formats with random weights, which cost as much as real
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -18,15 +17,16 @@ from typing import Any
 
 import click
 
-from ...kernels.errors import ParameterError
+from ....kernels.errors import ParameterError
+from ...machine import machine
 
-_CHILD = "import sys; from altervox.tools.bench.convert import measure; measure(*sys.argv[1:])"
+_CHILD = "import sys; from altervox.tools.bench.convert.command import measure; measure(*sys.argv[1:])"
 
 
 def bench_convert(seconds: float, names: list[str], device: str, as_json: bool) -> int:
     """Run the benchmark over the voices named, all of them if none is. Returns the exit code."""
-    from ...models.dsp.presets import DSP_VOICES
-    from .synthetic import RVC_KINDS, write_base_models, write_voice
+    from ....models.dsp.presets import DSP_VOICES
+    from ..synthetic import RVC_KINDS, write_base_models, write_voice
 
     known = [*DSP_VOICES, *RVC_KINDS]
     chosen = names or [*(n for n in DSP_VOICES if n != "off"), "rvc-v1-40k", "rvc-v2-40k", "rvc-v2-48k"]
@@ -53,21 +53,6 @@ def bench_convert(seconds: float, names: list[str], device: str, as_json: bool) 
     return 0
 
 
-def machine(device: str) -> str:
-    """One line about the hardware."""
-    import torch
-
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = [
-            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
-        ]
-        processor = models[0] if models else processor
-    gpu = f", {torch.cuda.get_device_name()}" if device != "cpu" and torch.cuda.is_available() else ""
-    return f"{processor}, {os.cpu_count()} CPUs{gpu}, torch {torch.__version__}, float32"
-
-
 def _measured(home: Path, voice: str, seconds: float, device: str) -> dict[str, Any]:
     environment = {**os.environ, "ALTERVOX_HOME": str(home), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", _CHILD, voice, str(seconds), device]
@@ -84,10 +69,10 @@ def measure(voice_name: str, seconds: str, device: str) -> None:
 
     import numpy as np
 
-    from ...models.library import load_voice
-    from ...models.voice import VoiceParams
-    from ...realtime.session.warm_up import speech_like
-    from ..convert.batch import peak_mib
+    from ....models.library import load_voice
+    from ....models.voice import VoiceParams
+    from ....realtime.session.warm_up import speech_like
+    from ...machine import peak_mib
 
     rate = 16000
     audio = speech_like(float(seconds), rate)

@@ -1,0 +1,1 @@
+"""Speed and memory of file conversion: `python -m altervox.tools.bench.convert`, from a clone."""

@@ -1,0 +1,1 @@
+"""Noise suppression and gates on noisy speech: `python -m altervox.tools.bench.noise`, from a clone."""
