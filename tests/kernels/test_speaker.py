@@ -78,7 +78,7 @@ def test_for_one_speaker_the_estimate_stands_still(seed: int) -> None:
         estimates.append(semitones_off(state, 120.0))
     moving = np.abs(np.diff(estimates)) > 0.0
     assert moving.sum() <= 17  # one period of following
-    assert np.abs(estimates).max() < 1.2
+    assert np.abs(estimates).max() < 1.5
 
 
 def test_an_adopted_estimate_goes_on_by_itself() -> None:
