@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..kernels.errors import CheckpointError, MissingDependencyError
+from ..kernels.extras import how_to_install
 from .retrieval import FeatureIndex
 
 MAX_BYTES = 4 << 30
@@ -28,7 +29,7 @@ def read_index(path: Path, width: int) -> FeatureIndex:
         import faiss
     except ImportError as error:
         raise MissingDependencyError(
-            f"{path.name} is not used, for faiss is not installed (python -m pip install faiss-cpu)"
+            f"{path.name} is not used because faiss is not installed: {how_to_install('index')}"
         ) from error
     if path.stat().st_size > MAX_BYTES:
         raise CheckpointError(f"{path} has {path.stat().st_size / 1e9:.1f} GB; an index has less than 4")

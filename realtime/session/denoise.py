@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.errors import MissingDependencyError, ParameterError
+from ...kernels.extras import how_to_install
 
 SAMPLE_RATE = 48000
 FRAME = 480
@@ -73,7 +74,7 @@ def _load() -> ctypes.CDLL:
     spec = importlib.util.find_spec("pyrnnoise")
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError(
-            "noise suppression and speech detection need RNNoise: pip install 'altervox[denoise]'"
+            f"noise suppression and speech detection need RNNoise: {how_to_install('denoise')}"
         )
     path = Path(spec.submodule_search_locations[0]) / _LIBRARIES.get(sys.platform, "librnnoise.so")
     try:

@@ -196,13 +196,13 @@ def voices_remove(name: str) -> int:
 
 
 @cli.command()
-@click.option("--audio", type=click.Path(path_type=Path), help="Look at this file too.")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
-def doctor(audio: Path | None, as_json: bool) -> int:
-    """Check this machine, and a file if you name one, and say what to do about what is wrong."""
+def doctor(file: Path | None, as_json: bool) -> int:
+    """Check this machine, and an audio FILE if you name one, and say how to mend what is wrong."""
     from ..doctor.command import doctor as run
 
-    return run(audio, as_json)
+    return run(file, as_json)
 
 
 @cli.command()

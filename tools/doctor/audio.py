@@ -1,4 +1,4 @@
-"""What `altervox doctor --audio` says about a file."""
+"""What `altervox doctor FILE` says about an audio file."""
 
 from __future__ import annotations
 
@@ -9,17 +9,11 @@ import numpy as np
 
 from ...kernels.errors import AudioFileError
 from ..convert.reader import open_audio
-from .command import Check
-
-CUDNN_LIMIT_FRAMES = 65_535
+from .check import Check
 
 
 def audio_checks(path: Path) -> Iterator[Check]:
-    """Format, length and integrity of a file, and how the pitch network will see it."""
-    from ...models.pitch.mel import HOP, SAMPLE_RATE
-    from ...models.pitch.tracker import CONTEXT_FRAMES, CORE_FRAMES
-    from ...models.voice import rescaled_length
-
+    """Format, length, integrity and level of an audio file."""
     frames = not_finite = clipped = 0
     peak = 0.0
     try:
@@ -50,7 +44,7 @@ def audio_checks(path: Path) -> Iterator[Check]:
         missing_s = (expected - frames) / rate
         yield Check("integrity", "warning", f"cut short by {missing_s:.2f} s", "copy or download it again")
     elif not_finite:
-        yield Check("integrity", "error", f"{not_finite} samples are no number", "convert it with --repair")
+        yield Check("integrity", "error", f"{not_finite} samples are NaN or infinite", "convert it with --repair")
     else:
         yield Check("integrity", "ok", "read to the end")
     if peak == 0.0:
@@ -59,11 +53,3 @@ def audio_checks(path: Path) -> Iterator[Check]:
         yield Check("level", "warning", f"clipped: {clipped} samples at full scale", "record with less gain")
     else:
         yield Check("level", "ok", f"peak {20 * np.log10(peak):.1f} dB of full scale")
-
-    pitch_frames = rescaled_length(frames, rate, SAMPLE_RATE) // HOP + 1
-    windows = max(round(pitch_frames / CORE_FRAMES), 1)
-    longest = min(pitch_frames, CORE_FRAMES * 3 // 2 + 2 * CONTEXT_FRAMES)
-    found = f"{pitch_frames} frames in about {windows} window{'s' if windows > 1 else ''}, none over {longest} frames"
-    if pitch_frames > CUDNN_LIMIT_FRAMES:
-        found += f"; one sequence of more than {CUDNN_LIMIT_FRAMES} fails in cuDNN (docs/cudnn.md)"
-    yield Check("pitch network", "ok", found)

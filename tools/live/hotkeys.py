@@ -12,6 +12,7 @@ from threading import Event, Thread
 from typing import Any, NamedTuple
 
 from ...kernels.errors import AltervoxError, MissingDependencyError, ParameterError
+from ...kernels.extras import how_to_install
 
 ACTIONS = ("bypass", "mute", "next voice", "talk")
 # None for "talk": who does not know of it must not be silent until it is pressed.
@@ -318,4 +319,4 @@ def _pynput_listener(wanted: frozenset[str], put: Callable[[_KeyEvent], None]) -
 
 
 def _missing(package: str) -> MissingDependencyError:
-    return MissingDependencyError(f"hot keys need {package}: pip install 'altervox[hotkeys]'")
+    return MissingDependencyError(f"hot keys need {package}: {how_to_install('hotkeys')}")

@@ -1,5 +1,6 @@
 """Effects around the voice, and recording."""
 
+import re
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 from altervox.kernels.delay import DelayState, delay_into
 from altervox.kernels.errors import MissingDependencyError, OutputError, ParameterError
+from altervox.kernels.extras import how_to_install
 from altervox.kernels.limiter import CEILING_DB
 from altervox.models import load_voice
 from altervox.realtime import Engine, StreamConfig
@@ -234,7 +236,7 @@ def test_another_rate_and_a_missing_library_are_one_sentence_each(
         Chain.allocate(44100, 882, **wanted)
     Chain.allocate(44100, 882)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'altervox\[denoise\]'"):
+    with pytest.raises(MissingDependencyError, match=re.escape(how_to_install("denoise"))):
         Chain.allocate(RATE, BLOCK, **wanted)
 
 

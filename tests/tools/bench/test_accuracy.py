@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 from altervox.kernels.errors import OutputError
+from altervox.kernels.extras import how_to_install
 from altervox.tools.bench.accuracy import plots as accuracy_plots
 from altervox.tools.bench.accuracy import windows as accuracy_windows
 from altervox.tools.bench.accuracy.windows import ContentRow, PitchRow
@@ -152,6 +153,6 @@ def test_missing_matplotlib_is_one_sentence_before_any_table(tmp_path: Path) -> 
     environment = {"PYTHONPATH": os.pathsep.join([str(package.parent), os.environ.get("PYTHONPATH", "")])}
     done = bench(MALE, "--plots", tmp_path / "figures", env=environment)
     assert (done.code, done.out) == (1, "")
-    expected = 'figures need matplotlib, which is not installed (python -m pip install "altervox[plots]")'
+    expected = f"figures need matplotlib, which is not installed: {how_to_install('plots')}"
     assert done.err == f"altervox: {expected}\n"
     assert not (tmp_path / "figures").exists()

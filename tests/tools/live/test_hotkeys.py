@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from altervox.kernels.errors import MissingDependencyError, ParameterError
+from altervox.kernels.extras import how_to_install
 from altervox.tools.live.hotkeys import ACTIONS, DEFAULT_BINDINGS, HotKeyError, global_hot_keys, parse_bindings
 
 
@@ -85,4 +86,4 @@ def test_a_missing_package_is_answered_with_the_pip_line(
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(MissingDependencyError) as error, global_hot_keys(DEFAULT_BINDINGS):
         pass
-    assert str(error.value) == f"hot keys need {package}: pip install 'altervox[hotkeys]'"
+    assert str(error.value) == f"hot keys need {package}: {how_to_install('hotkeys')}"

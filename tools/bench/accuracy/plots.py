@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....kernels.errors import MissingDependencyError, OutputError
+from ....kernels.extras import how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +32,7 @@ def prepare(folder: Path) -> None:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            'figures need matplotlib, which is not installed (python -m pip install "altervox[plots]")'
+            f"figures need matplotlib, which is not installed: {how_to_install('plots')}"
         ) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from altervox.realtime.audio.devices import AudioDevice
 from altervox.tools.devices.choose import list_devices
-from altervox.tools.doctor.command import Check
-from altervox.tools.doctor.devices import (
+from altervox.tools.doctor.check import Check
+from altervox.tools.doctor.sound import (
     content_checks,
     device_checks,
     governor_check,
@@ -78,7 +78,8 @@ def test_no_cable_and_a_cable_of_another_rate(server: PulseServer) -> None:
 def test_without_a_server(server: PulseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULSE_SERVER", f"unix:{tmp_path / 'nowhere'}")
     check = server_check()
-    assert (check.status, check.found) == ("warning", "no sound server answers (Connection refused)")
+    looked = f"PULSE_SERVER is unix:{tmp_path / 'nowhere'}"
+    assert (check.status, check.found) == ("warning", f"no sound server answers (Connection refused; {looked})")
     assert check.remedy.startswith("start PipeWire with systemctl")
 
 
@@ -101,7 +102,7 @@ def test_without_alsas_plugin(server: PulseServer, tmp_path: Path) -> None:
 def test_without_portaudio(server: PulseServer) -> None:
     code = (
         "import ctypes.util, json; ctypes.util.find_library = lambda name: None; "
-        "from dataclasses import asdict; from altervox.tools.doctor.devices import device_checks; "
+        "from dataclasses import asdict; from altervox.tools.doctor.sound import device_checks; "
         "print(json.dumps([asdict(check) for check in device_checks()]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ from ...realtime.audio.priority import CALLBACKS
 from ..devices.cables import how_to_get_a_cable
 from ..devices.choose import list_devices
 from ..devices.pulse import pulse_devices, server_name
-from .command import Check
+from .check import Check
 
 CABLE_RATE = 48_000
 CPUS = Path("/sys/devices/system/cpu")
