@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...kernels.errors import AudioDeviceError
+from ...kernels.printable import printable
 
 Direction = Literal["input", "output"]
 
@@ -175,7 +176,7 @@ def portaudio_devices() -> list[AudioDevice]:
         found.append(
             AudioDevice(
                 index=index,
-                name=row["name"],
+                name=printable(row["name"]),
                 host_api=host_api["name"],
                 system_name=row["name"],
                 inputs=row["max_input_channels"],

@@ -16,6 +16,7 @@ import click
 from ...kernels.errors import AudioDeviceError
 from .cables import BLACKHOLE, VB_CABLE
 from .choose import list_devices
+from .packages import how_to_install_packages, missing_packages
 from .pulse import Module, PulseDevice, modules, pactl, pulse_devices
 
 SINK, SOURCE = "altervox_cable", "altervox_microphone"
@@ -70,29 +71,33 @@ def create() -> int:
     if not sys.platform.startswith("linux"):
         return _instruct()
     sink, source = _find()
-    made = False
     if source is not None and source.sink != SINK:  # left over from a sink that is gone
         _unload([module for module in modules() if _makes_source(module)], SOURCE)
         source = None
+    new_sink = ""
     if sink is None:
-        pactl(
+        new_sink = pactl(
             "load-module",
             "module-null-sink",
             f"sink_name={SINK}",
             f"rate={RATE}",
             "channels=2",
             f"sink_properties=\"device.description='{SINK_DESCRIPTION}'\"",
-        )
-        made = True
+        ).strip()
     if source is None:
-        pactl(
-            "load-module",
-            "module-remap-source",
-            f"master={SINK}.monitor",
-            f"source_name={SOURCE}",
-            f"source_properties=\"device.description='{SOURCE_DESCRIPTION}'\"",
-        )
-        made = True
+        try:
+            pactl(
+                "load-module",
+                "module-remap-source",
+                f"master={SINK}.monitor",
+                f"source_name={SOURCE}",
+                f"source_properties=\"device.description='{SOURCE_DESCRIPTION}'\"",
+            )
+        except BaseException:  # Ctrl-C, too, leaves all of the cable or nothing
+            if new_sink:
+                pactl("unload-module", new_sink)
+            raise
+    made = sink is None or source is None
     ends = _ends(*_find())
     if not ends.is_whole:
         raise AudioDeviceError(
@@ -100,6 +105,8 @@ def create() -> int:
         )
     click.echo(f"the cable {'is ready' if made else 'was there already'}, until the sound server ends (log-out)")
     _explain(ends)
+    if missing_packages():
+        click.echo(f"`altervox live` needs more than that: {how_to_install_packages()}")
     return 0
 
 

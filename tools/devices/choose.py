@@ -1,7 +1,7 @@
 """Which sound devices there are, which one is meant, and which one was chosen before.
 
 Devices are told apart by what their users know: a description, or a part of it. Where one is needed and none is named,
-the microphone is the system's default and the output is the one virtual cable; nothing is guessed beyond that.
+the microphone is the system's default and the output is altervox's own cable, else the one virtual cable there is.
 """
 
 from __future__ import annotations
@@ -19,12 +19,18 @@ import platformdirs
 from ...kernels.errors import AudioDeviceError, OutputError, UnknownAudioDeviceError
 from ...realtime.audio.devices import PULSE, WASAPI, AudioDevice, Direction, portaudio_devices, rescan
 from .cables import how_to_get_a_cable, with_cables
+from .packages import how_to_install_packages
 from .pulse import PulseDevice, prepare_linux_environment, pulse_devices
 
 # The host API that is listed where there are several, best first.
 _PREFERRED = {"win32": [WASAPI, "Windows DirectSound", "MME"], "darwin": ["Core Audio"], "linux": [PULSE, "ALSA"]}
 _OWN_CABLE = "altervox_cable"
 _NAMED_AT_MOST = 6
+_PLUG_IN = "plug one in, or run `altervox doctor` to find out why it is not seen"
+_NO_INPUT = {  # both hide microphones from programs that may not use them
+    "win32": "plug one in, or allow desktop apps to use it in Settings, Privacy & security, Microphone",
+    "darwin": "plug one in, or allow your terminal to use it in System Settings, Privacy & Security, Microphone",
+}
 
 
 def settings_folder() -> Path:
@@ -66,13 +72,15 @@ def _with_pulse(devices: list[AudioDevice]) -> list[AudioDevice]:
     others = [device for device in devices if device.portaudio_name not in own]
     try:
         served = pulse_devices()
-    except AudioDeviceError:  # no server: what ALSA has is all there is
-        return others
+    except AudioDeviceError:
+        if not others:
+            raise
+        return others  # what ALSA has is all there is
     found = [_from_pulse(own[device.pcm], device, served) for device in served if device.pcm in own]
     if served and not found and not others:
         raise AudioDeviceError(
             f"the sound server has {len(served)} devices, but ALSA's plugin for it, through which PortAudio reaches "
-            "them, is not installed: sudo apt install libasound2-plugins"
+            f"them, is not installed: {how_to_install_packages()}"
         )
     if found:  # ALSA's defaults lead to the same server
         others = [replace(device, is_default_input=False, is_default_output=False) for device in others]
@@ -125,7 +133,9 @@ def choose_input(devices: Sequence[AudioDevice], wanted: str | None = None) -> A
         return _named(devices, "input", wanted)
     candidates = [device for device in devices if device.is_primary and device.inputs and not device.cable]
     if not any(device.inputs for device in devices):
-        raise AudioDeviceError("this machine has no microphone or other input: plug one in, see `altervox doctor`")
+        raise AudioDeviceError(
+            f"this machine has no microphone or other input: {_NO_INPUT.get(sys.platform, _PLUG_IN)}"
+        )
     default = next((device for device in candidates if device.is_default_input), None)
     if default is not None:
         return default
@@ -143,7 +153,7 @@ def choose_output(
 
     Args:
         devices: From `list_devices`.
-        wanted: Number, name, part of a name or stable name; None for the one virtual cable.
+        wanted: Number, name, part of a name or stable name; None for altervox's own cable, else the one that there is.
         source: The input in use.
 
     Raises:
@@ -161,6 +171,9 @@ def choose_output(
                 f"there is no virtual cable to play into: {how_to_get_a_cable()}; or name an output with --output, "
                 f"one of {_listing([device for device in devices if device.is_primary and device.outputs])}"
             )
+        own = [cable for cable in cables if cable.system_name == _OWN_CABLE]
+        if own:  # made by `altervox cable create` for just this
+            cables = own
         if len(cables) > 1:
             raise AudioDeviceError(
                 f"there are several virtual cables: name the one to play into with --output, one of {_listing(cables)}"

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...kernels.errors import AudioDeviceError
+from ...kernels.printable import printable
+from .packages import how_to_install_packages
 
 SYSTEM_CONFIGURATION = Path("/usr/share/alsa/alsa.conf")
 _HEADER = "# Written by altervox: a PCM for each device of the sound server, for PortAudio to list."
@@ -88,7 +90,7 @@ def pactl(*arguments: str) -> str:
     if program is None:
         raise AudioDeviceError(
             "pactl, which asks PulseAudio and PipeWire for their devices, is not installed: "
-            "sudo apt install pulseaudio-utils (Arch: the package libpulse)"
+            f"{how_to_install_packages()}"
         )
     environment = {**os.environ, "LC_ALL": "C"}
     try:
@@ -108,10 +110,18 @@ def pactl(*arguments: str) -> str:
     said = (done.stderr.strip() or "no reason given").splitlines()[-1]
     if said.startswith(("Connection failure", "pa_context_connect() failed")):
         raise AudioDeviceError(
-            f"no sound server answers ({said.rpartition(': ')[2]}): start PipeWire with systemctl --user start "
-            "pipewire-pulse, or PulseAudio with pulseaudio --start"
+            f"no sound server answers ({said.rpartition(': ')[2]}; {_where_it_should_be()}): start PipeWire with "
+            "systemctl --user start pipewire-pulse, or PulseAudio with pulseaudio --start"
         )
-    raise AudioDeviceError(f"the sound server refuses `pactl {shlex.join(arguments)}`: {said}")
+    raise AudioDeviceError(f"the sound server refuses `pactl {shlex.join(arguments)}`: {printable(said)}")
+
+
+def _where_it_should_be() -> str:
+    """The variable that decides where clients look for the server, and its value."""
+    for name in ("PULSE_SERVER", "PULSE_RUNTIME_PATH", "XDG_RUNTIME_DIR"):
+        if value := os.environ.get(name):
+            return f"{name} is {printable(value)}"
+    return "neither PULSE_SERVER nor XDG_RUNTIME_DIR is set"
 
 
 def server_name() -> str:
@@ -232,7 +242,7 @@ def _device(
     form = re.search(r"(\d+)ch (\d+)Hz", fields.get("Sample Specification", ""))
     channels, rate = (int(form[1]), int(form[2])) if form else (2, 48_000)
     module = _number(fields.get("Owner Module", ""))
-    description = fields.get("Description") or fields["Name"]
+    description = printable(fields.get("Description") or fields["Name"])
     name = fields["Name"]
     return PulseDevice(kind, name, description, rate, channels, module, sink, loops, is_monitor, is_null, default)
 
@@ -369,7 +379,7 @@ def awake(sink: str) -> Iterator[None]:
     program = shutil.which("parec")
     if program is None:
         raise AudioDeviceError(
-            "parec, which keeps a virtual cable running evenly, is not installed: sudo apt install pulseaudio-utils"
+            f"parec, which keeps a virtual cable running evenly, is not installed: {how_to_install_packages()}"
         )
     command = [program, "--raw", f"--latency-msec={_CLOCK_MS}", "--client-name=altervox", "--device", f"{sink}.monitor"]
     nowhere = subprocess.DEVNULL

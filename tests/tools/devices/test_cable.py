@@ -128,7 +128,8 @@ def test_without_a_server_or_pactl_one_sentence_says_what_to_do(action: str, tmp
     nowhere = altervox_process("cable", action, env={"PULSE_SERVER": f"unix:{tmp_path / 'nowhere'}"})
     assert nowhere.code == 1
     (sentence,) = nowhere.err.splitlines()
-    assert sentence.startswith("altervox: no sound server answers (Connection refused): start ")
+    assert sentence.startswith("altervox: no sound server answers (Connection refused; PULSE_SERVER is unix:")
+    assert "): start PipeWire with " in sentence
     without = altervox_process("cable", action, env={"PATH": str(tmp_path)})
     (sentence,) = without.err.splitlines()
     assert sentence.startswith("altervox: pactl, which asks")
@@ -151,6 +152,31 @@ def test_a_server_that_refuses_is_quoted(server: PulseServer, tmp_path: Path, mo
     (sentence,) = refused.complaints
     assert "refuses `pactl load-module module-null-sink" in sentence
     assert sentence.endswith("Failure: Access denied")
+
+
+@pytest.mark.linux
+def test_half_a_cable_is_taken_back_if_the_other_half_is_refused(
+    server: PulseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = server.pactl("list", "short", "modules")
+    stand_in = tmp_path / "bin" / "pactl"
+    stand_in.parent.mkdir()
+    real = shutil.which("pactl")
+    stand_in.write_text(
+        f'#!/bin/sh\nif [ "$2" = module-remap-source ]; then echo "Failure: no" >&2; exit 1; fi\nexec {real} "$@"\n'
+    )
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", str(stand_in.parent), prepend=":")
+    assert altervox("cable", "create").code == 1
+    assert server.pactl("list", "short", "modules") == before
+
+
+@pytest.mark.linux
+def test_what_else_a_session_needs_is_said_in_one_line(server: PulseServer, tmp_path: Path) -> None:
+    assert "needs more" not in altervox("cable", "create").out
+    without = altervox_process("cable", "create", env={"ALSA_PLUGIN_DIR": str(tmp_path)})
+    assert (without.code, without.err) == (0, "")
+    assert "`altervox live` needs more than that: sudo apt install libasound2-plugins (" in without.out
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from altervox.tools.devices.choose import (
 from altervox.tools.devices.pulse import awake, prepare_linux_environment, pulse_devices
 from cli_runner import altervox_process
 from pulse import RATE, PulseServer, clean_environment, compare, enter, pulse_server
+from rich.cells import cell_len
 
 ODD_NAME = 'Колонки é "2.0": x'
 
@@ -76,6 +77,27 @@ def test_names_beyond_ascii_are_shown_and_chosen(rig: PulseServer) -> None:
         assert ODD_NAME in altervox_process("devices", env={"LANG": "ru_RU.UTF-8", "LANGUAGE": "ru"}).out
     finally:
         rig.pactl("unload-module", module)
+
+
+@pytest.mark.linux
+def test_columns_stand_below_each_other_whatever_a_name_is_written_in(rig: PulseServer) -> None:
+    names = ["マイク入力", "Headset 🎧", "Cafe\u0301", "red \x1b[31malert\x07"]
+    modules = [
+        rig.pactl(
+            "load-module", "module-null-sink", f"sink_name=w{n}", f"sink_properties=\"device.description='{name}'\""
+        )
+        for n, name in enumerate(names)
+    ]
+    try:
+        head, *rows = altervox_process("devices", env={"PYTHONUTF8": "1"}).out.splitlines()
+    finally:
+        for module in modules:
+            rig.pactl("unload-module", module.strip())
+    column = cell_len(head[: head.index("host API")])
+    assert {cell_len(row[: row.index("PulseAudio")]) for row in rows} == {column}
+    text = "\n".join(rows)
+    assert all(name in text for name in [*names[:3], "red alert"])
+    assert "\x1b" not in text
 
 
 @pytest.mark.linux
@@ -151,6 +173,10 @@ def test_without_a_name_the_microphone_is_the_systems_and_the_output_the_only_ca
     desk.pactl("load-module", "module-null-sink", "sink_name=two")
     with pytest.raises(AudioDeviceError, match=r"several virtual cables.*\(one\).*\(two\)"):
         choose_output(list_devices(again=True))
+
+    desk.pactl("load-module", "module-null-sink", "sink_name=altervox_cable")
+    own = choose_output(list_devices(again=True), None, microphone)
+    assert own.system_name == "altervox_cable", "it is there for nothing else"
 
 
 @pytest.mark.linux
