@@ -16,11 +16,11 @@ import numpy as np
 from ...kernels.errors import AltervoxError, AudioFileError, ParameterError, VoiceError
 from ...kernels.level import soft_limit
 from ..machine import peak_mib
-from .reader import EXTENSIONS, MonoBlock, open_audio
+from .reader import EXTENSIONS, open_audio
 from .writer import CONTAINERS, accepted_rate, container_of, kept_subtype, open_writer
 
 if TYPE_CHECKING:
-    from ...kernels.types import AnyFloatArray
+    from ...kernels.types import AnyFloatArray, Float64Array
     from ...models.voice import Voice, VoiceParams
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ def convert_file(
     read = 0
     with open_audio(job.source) as source:
 
-        def counted() -> Iterator[MonoBlock]:
+        def counted() -> Iterator[Float64Array]:
             nonlocal read
             for block in source.blocks(repair):
                 read += len(block)

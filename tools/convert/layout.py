@@ -1,0 +1,247 @@
+"""Where the sound lies in a file, whatever its header says: unfinished or wrapped sizes, files joined end to end."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from struct import Struct, unpack
+from typing import BinaryIO, NamedTuple
+
+_W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of the identifiers of most W64 chunks
+_UNKNOWN = 0x7FFFF000  # 32-bit sizes from here on are what writers put that could not know
+_UNKNOWN_64 = 2**62
+_MOST_CHUNKS = 4096  # before the samples, and after them
+_PADDING_BYTES = 4096  # zeros after the samples, up to so many, fill a sector or a cluster
+_JOINED = ((b"RIFF", b"WAVE"), (b"RIFX", b"WAVE"), (b"RF64", b"WAVE"), (b"FORM", b"AIFF"), (b"FORM", b"AIFC"))
+_AFTER_SAMPLES = b"LIST bext cue  fact iXML id3  ID3  smpl inst plst JUNK PAD  COMT MARK NAME AUTH ANNO".split(b" ")
+_ID3V1_BYTES = 128
+_SEARCHED_BYTES = 2**20  # at once
+_OGG_HEAD = 27
+_OGG_FIRST = 2  # flag of a page that begins a logical stream
+
+
+class FileBytes:
+    """A file that can be sliced as bytes are. Unlike mapped memory, it fails with OSError where the file is cut."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = file.seek(0, io.SEEK_END)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def at(self, start: int, count: int) -> bytes:
+        """Bytes from an offset on; fewer at the end."""
+        self._file.seek(start)
+        return self._file.read(count)
+
+    def find(self, what: bytes, start: int) -> int:
+        """Offset of the next place that holds these bytes, -1 if there is none."""
+        while start < self._size:
+            piece = self.at(start, _SEARCHED_BYTES)
+            if (found := piece.find(what)) >= 0:
+                return start + found
+            start += len(piece) - len(what) + 1 if len(piece) == _SEARCHED_BYTES else self._size
+        return -1
+
+
+class _Chunks(NamedTuple):
+    """How a container writes its chunks down."""
+
+    first: int  # where the first one begins
+    head: Struct  # identifier and size
+    align: int
+    counts_head: bool  # whether the size includes the head
+    samples: bytes  # identifier of the chunk that holds the samples
+
+
+_RIFF = _Chunks(12, Struct("<4sI"), 2, False, b"data")
+_CONTAINERS = {
+    b"RIFF": _RIFF,
+    b"RF64": _RIFF,
+    b"RIFX": _RIFF._replace(head=Struct(">4sI")),
+    b"FORM": _Chunks(12, Struct(">4sI"), 2, False, b"SSND"),
+    b"riff": _Chunks(40, Struct("<16sQ"), 8, True, b"data" + _W64_TAIL),
+    b"caff": _Chunks(8, Struct(">4sq"), 1, False, b"data"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Where uncompressed samples lie.
+
+    Attributes:
+        start: Offset of the first one in bytes.
+        length: Bytes that are there.
+        stated: Bytes by the header, None if it leaves that open.
+        is_unfinished: The header was not completed.
+    """
+
+    start: int
+    length: int
+    stated: int | None
+    is_unfinished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a file that is a complete sound file of its own.
+
+    Attributes:
+        start: Its first byte.
+        end: The byte after its last.
+        samples: Where they lie by its own header, None if that is of no concern.
+        streams: Logical streams that run beside one another in it.
+    """
+
+    start: int
+    end: int
+    samples: Samples | None = None
+    streams: int = 1
+
+
+def parts_of(content: FileBytes) -> list[Part]:
+    """The sound files that lie in a file one after the other, nearly always one."""
+    magic = content.at(0, 4)
+    if magic == b"OggS":
+        return list(_ogg_links(content))
+    if magic == b"fLaC":
+        starts = [0, *_flac_starts(content)]
+        return [Part(start, end) for start, end in zip(starts, [*starts[1:], len(content)], strict=True)]
+    if magic in _CONTAINERS:
+        return list(_chunked(content))
+    return [Part(0, len(content), _au_samples(content) if magic == b".snd" else None)]
+
+
+def _ogg_links(content: FileBytes) -> Iterator[Part]:
+    """The links of an Ogg chain (RFC 3533): pages that begin streams come together, before all others of a link."""
+    start = streams = at = 0
+    in_heads = True
+    while 0 <= at <= len(content) - _OGG_HEAD:
+        head = content.at(at, _OGG_HEAD + 255)
+        if head[:5] != b"OggS\0":  # damaged: go on at the next page
+            at = content.find(b"OggS\0", at + 1)
+            continue
+        begins = bool(head[5] & _OGG_FIRST)
+        if begins and not in_heads:
+            yield Part(start, at, streams=streams)
+            start, streams = at, 0
+        streams += begins
+        in_heads = begins
+        body = _OGG_HEAD + head[26]
+        at += body + sum(head[_OGG_HEAD:body])
+    yield Part(start, len(content), streams=streams)
+
+
+def _flac_starts(content: FileBytes) -> Iterator[int]:
+    """Where further FLAC files begin: the mark, and the head of the block that comes first in each."""
+    at = 4
+    while (at := content.find(b"fLaC", at)) >= 0:
+        if content.at(at + 4, 4) in (b"\0\0\0\x22", b"\x80\0\0\x22"):
+            yield at
+        at += 4
+
+
+def _au_samples(content: FileBytes) -> Samples | None:
+    if len(content) < 24:
+        return None
+    start, stated = unpack(">2I", content.at(4, 8))
+    length = max(len(content) - start, 0)
+    if stated >= _UNKNOWN:
+        return Samples(start, length, None, False)
+    return Samples(start, length, stated, stated == 0)
+
+
+def _chunked(content: FileBytes) -> Iterator[Part]:
+    begin: int | None = 0
+    while begin is not None:
+        samples, following = _find_samples(content, begin)
+        yield Part(begin, following or len(content), samples)
+        begin = following
+
+
+def _chunk(content: FileBytes, at: int, kind: _Chunks) -> tuple[bytes, int, int, int] | None:
+    """Identifier, where the body begins, its stated size, and where the next chunk would begin; None at the end."""
+    body = at + kind.head.size
+    if body > len(content):
+        return None
+    name, size = kind.head.unpack(content.at(at, kind.head.size))
+    size -= kind.head.size if kind.counts_head else 0
+    return name, body, size, body + size + -size % kind.align
+
+
+def _find_samples(content: FileBytes, begin: int) -> tuple[Samples | None, int | None]:
+    """Where the samples of the file lie that begins there, and where another one begins after it."""
+    magic = content.at(begin, 4)
+    kind = _CONTAINERS[magic]
+    at, long_size = begin + kind.first, None
+    for _ in range(_MOST_CHUNKS):
+        chunk = _chunk(content, at, kind)
+        if chunk is None or (chunk[2] < 0 and chunk[0] != kind.samples):
+            return None, None
+        name, start, size, at = chunk
+        if name == b"ds64" and start + 16 <= len(content):
+            long_size = unpack("<Q", content.at(start + 8, 8))[0]
+        if name == kind.samples:
+            break
+    else:
+        return None, None
+    stated: int | None = max(size, 0)
+    outer = unpack("<I" if kind.head.format.startswith("<") else ">I", content.at(begin + 4, 4))[0]
+    can_be_open = outer >= _UNKNOWN and magic != b"RF64"
+    if kind.samples == b"SSND":
+        offset = unpack(">I", content.at(start, 4))[0] if start + 8 <= len(content) else 0
+        start, stated = start + 8 + offset, max(size - 8 - offset, 0)
+    elif magic == b"caff":
+        start, stated, can_be_open = start + 4, max(size - 4, 0), True
+        if size == -1:
+            stated = None
+    elif size == 0xFFFFFFFF and long_size is not None:
+        stated = long_size
+    unknown = _UNKNOWN_64 if kind.samples == b"data" + _W64_TAIL or long_size is not None else _UNKNOWN
+    if stated is not None and stated >= unknown and start + stated > len(content):
+        stated = None
+    available = max(len(content) - start, 0)
+    if stated is None:
+        return Samples(start, available, None, not can_be_open), None
+    if stated >= available:
+        return Samples(start, available, stated, False), None
+    for length in _possible_lengths(stated, available):
+        ends, following = _ends_there(content, start + length, kind)
+        if ends:
+            return Samples(start, length, stated, False), following
+    return Samples(start, available, stated, stated == 0), None
+
+
+def _possible_lengths(stated: int, available: int) -> Iterator[int]:
+    """The stated length, and those of which 32 bits would state the same, longest first."""
+    yield stated
+    yield from range(stated + (available - stated >> 32 << 32), stated, -(2**32))
+
+
+def _ends_there(content: FileBytes, end: int, kind: _Chunks) -> tuple[bool, int | None]:
+    """Whether what follows is no sound but chunks, tags or padding; and where another file begins after it."""
+    for start in dict.fromkeys((end + -end % kind.align, end)):  # some writers forget to fill up
+        at = start
+        for _ in range(_MOST_CHUNKS):
+            rest, head = len(content) - at, content.at(at, 12)
+            if rest < kind.head.size or (rest <= _PADDING_BYTES and not any(content.at(at, rest))):
+                return True, None
+            if (head[:4], head[8:]) in _JOINED:
+                return True, at
+            if head.startswith((b"ID3", b"APETAGEX")) or (rest == _ID3V1_BYTES and head.startswith(b"TAG")):
+                return True, None
+            chunk = _chunk(content, at, kind)
+            if chunk is None or not _is_name(chunk[0]) or chunk[2] < 0:
+                break
+            if chunk[1] + chunk[2] > len(content):
+                if chunk[0] in _AFTER_SAMPLES:  # cut off in the midst of it
+                    return True, None
+                break
+            at = chunk[3]
+    return False, None
+
+
+def _is_name(identifier: bytes) -> bool:
+    return all(0x20 <= byte < 0x7F for byte in identifier[:4]) and identifier[4:] in (b"", _W64_TAIL)
