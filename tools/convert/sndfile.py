@@ -155,6 +155,8 @@ def _examined(content: FileBytes, part: Part) -> _Track | None:
     if samples is None or not frame_bytes:
         # Some formats announce a length that is unknown as the largest number there is.
         known = frames if 0 <= frames < 2**60 else None
+        if samples is not None and samples.is_unfinished and not known:
+            return None  # FFmpeg goes by what is there
         stated = _scaled(known, samples)
         return _Track(part, container, encoding, rate, channels, known, stated, False, endian)
     there = samples.length // frame_bytes
@@ -172,16 +174,20 @@ def _scaled(frames: int | None, samples: Samples | None) -> int | None:
 def _fault(track: _Track) -> str:
     """What is wrong with the sizes in a header that says less than there is; empty if nothing is."""
     samples = track.part.samples
-    if samples is None or not track.frames or not (track.is_raw or samples.is_unfinished):
+    if samples is None or not track.frames:
         return ""
     seconds = track.frames / track.sample_rate
     if samples.is_unfinished:
         return (
             f"its header is unfinished, as of a recording that was cut off; all {seconds:.1f} s in the file were read"
         )
-    if track.stated is not None and track.stated < track.frames:
-        return f"its header states {track.stated / track.sample_rate:.1f} s; all {seconds:.1f} s in the file were read"
-    return ""
+    if samples.stated is None or samples.stated >= samples.length:
+        return ""
+    if track.encoding not in _BYTES:
+        return f"it goes on beyond the {seconds:.1f} s that its header states; what follows cannot be read"
+    return (
+        f"its header states {(track.stated or 0) / track.sample_rate:.1f} s; all {seconds:.1f} s in the file were read"
+    )
 
 
 def _blocks(content: FileBytes, track: _Track, source: AudioSource) -> Iterator[Float64Array]:

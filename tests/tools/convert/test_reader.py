@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 from altervox.kernels.errors import AudioFileError
-from altervox.tools.convert.reader import AudioSource, open_audio
+from altervox.tools.convert.reader import open_audio
+from altervox.tools.convert.source import AudioSource
 from cli_runner import lag, speech, write_ffmpeg
 
 RATE = 16000
