@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 from ..kernels.errors import ParameterError
-from ..kernels.level import GATE_OFF_DB
 from ..kernels.types import AnyFloatArray
+from .parameters import VOICE_PARAMETERS
 
 VoiceKind = Literal["dsp", "neural", "rvc", "exported"]
 
@@ -30,15 +30,13 @@ class VoiceParams:
 
     Attributes:
         pitch_semitones: Added to the voice's own pitch shift, -36..36.
-        formant_semitones: Moves the resonances, not the pitch, -12..12.
-        index_rate: Share of retrieved features, 0 (off) .. 1. No effect on a voice without an index.
-        protect: Keeps unvoiced consonants nearer to the source when the index is used, 0 (most) .. 0.5 (off).
-        rms_mix: Loudness: 0 follows the source, 1 leaves the voice's own.
-        speaker: Speaker number of a voice that has several.
+        formant_semitones: Formant shift without a pitch shift, -12..12.
+        index_rate: Proportion of retrieved features, 0 (off) .. 1. No effect on a voice without an index.
+        protect: Keeps unvoiced consonants closer to the source when the index is used, 0 (most) .. 0.5 (off).
+        rms_mix: Loudness: 0 follows the source, 1 keeps the voice's own.
+        speaker: Speaker ID of a voice with several speakers.
         f0_method: One of `F0_METHODS`; an engine takes those of `STREAMING_F0_METHODS`, and reads it as it is built.
         seed: Of the noise that voices draw; equal seeds give equal output.
-        gain_db: Output gain of the live engine, -60..24.
-        gate_db: The live engine is silent while the input stays below this level, -60 (off) .. 0.
 
     Raises:
         ParameterError: a value is out of range.
@@ -52,25 +50,10 @@ class VoiceParams:
     speaker: int = 0
     f0_method: str = "auto"
     seed: int = 0
-    gain_db: float = 0.0
-    gate_db: float = GATE_OFF_DB
-
-    RANGES: ClassVar[dict[str, tuple[float, float]]] = {
-        "pitch_semitones": (-36.0, 36.0),
-        "formant_semitones": (-12.0, 12.0),
-        "index_rate": (0.0, 1.0),
-        "protect": (0.0, 0.5),
-        "rms_mix": (0.0, 1.0),
-        "speaker": (0, 100_000),
-        "gain_db": (-60.0, 24.0),
-        "gate_db": (GATE_OFF_DB, 0.0),
-    }
 
     def __post_init__(self) -> None:
-        for name, (low, high) in self.RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:  # also refuses NaN
-                raise ParameterError(f"{name} is {value:g}; it must lie between {low:g} and {high:g}")
+        for name, parameter in VOICE_PARAMETERS.items():
+            parameter.checked(getattr(self, name))
         if self.f0_method not in F0_METHODS:
             known = "; ".join(f"{name} ({what})" for name, what in F0_METHODS.items())
             raise ParameterError(f"f0_method is {self.f0_method!r}; choose one of {known}")

@@ -9,12 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.delay import DelayState, delay_into
 from ..kernels.fades import fade_in_curve
 from ..kernels.finite import silence_nonfinite
-from ..kernels.gain import GainState, decibels, gain_into, linear
-from ..kernels.gate import GateState, gate_gain_into
-from ..kernels.level import GATE_OFF_DB
 from ..kernels.polyphase import ResamplerState, resample_block
 from ..models.voice import Voice, VoiceParams
 from .config import StreamConfig
@@ -35,34 +31,30 @@ class EngineState:
     """All that an engine carries from block to block.
 
     Attributes:
-        to_stage: Resampler from the device's rate.
-        stage: State of the voice; None when it has none.
-        from_stage: Resampler to the device's rate.
-        gate: The gate, which listens to the input.
-        gate_delay: Holds its gains back until the output shows the input they were made for.
-        gain: Of the output.
-        is_cut: Whether the last block was skipped, so that the next fades in.
-        muted_blocks: Blocks in which the voice produced something that is no number.
+        to_stage: Resampler from the engine's rate to the stage's input rate; None without a stage.
+        stage: State of the stage; None without a stage.
+        from_stage: Resampler from the stage's output rate to the engine's rate; None without a stage.
+        is_cut: Whether the last block was skipped or failed, so that the next fades in.
+        nonfinite_blocks: Blocks that were silenced because the voice produced NaN or infinite samples.
     """
 
     to_stage: ResamplerState | None
     stage: Any
     from_stage: ResamplerState | None
-    gate: GateState
-    gate_delay: DelayState
-    gain: GainState
     is_cut: bool
-    muted_blocks: int
+    nonfinite_blocks: int
 
 
 class Engine:
-    """Converts a stream of mono audio block by block.
+    """Converts a stream of mono audio block by block: resamples, and runs the voice's stage.
+
+    Gates, gains and limiting are effects of a session (`realtime.session.chain`), not of the engine.
 
     Attributes:
         params: How to render; assign another `VoiceParams` at any time, from any thread. It is read once per block.
-        stage: Of the voice; None for one that changes nothing.
+        stage: Streaming stage of the voice; None for a voice that changes nothing.
         latency_samples: How much later than the input the output is, at the engine's rate, to the nearest sample. It
-            does not hold the block itself: who feeds the engine waits for a block to be full.
+            does not include the block itself, which the caller waits for.
 
     Args:
         voice: From `altervox.models.load_voice`.
@@ -71,8 +63,8 @@ class Engine:
 
     Raises:
         VoiceError: the voice cannot be streamed.
-        BaseModelError: an RVC voice's content encoder cannot be had, or the full-size pitch network that is asked for.
-        ParameterError: the F0 method needs whole files, or the backend cannot run here.
+        BaseModelError: a base model that the voice needs cannot be obtained.
+        ParameterError: the F0 method does not stream, or the backend cannot run here.
     """
 
     def __init__(self, voice: Voice, config: StreamConfig | None = None, params: VoiceParams | None = None) -> None:
@@ -89,41 +81,34 @@ class Engine:
             self._stage_out = np.zeros(outside, dtype=np.float32)
             to_stage = ResamplerState.allocate(self.sample_rate, self.stage.input_rate, self.block_size, HALF_PERIODS)
             from_stage = ResamplerState.allocate(self.stage.output_rate, self.sample_rate, outside, HALF_PERIODS)
-        self._block, self._gate_gain, self._rendered = np.zeros((3, self.block_size), dtype=np.float32)
+        self._in_scratch, self._out_scratch = np.zeros((2, self.block_size), dtype=np.float32)
         self._fade_in = fade_in_curve(self.sample_rate * FADE_IN_MS // 1000)
         self.latency_samples = _latency(self.stage, to_stage, from_stage, self.sample_rate)
         self._state = EngineState(
             to_stage=to_stage,
             stage=self.stage.state if self.stage is not None else None,
             from_stage=from_stage,
-            gate=GateState.allocate(self.sample_rate),
-            gate_delay=DelayState.allocate(self.latency_samples),
-            gain=GainState(),
             is_cut=False,
-            muted_blocks=0,
+            nonfinite_blocks=0,
         )
-        self._reset_levels()
 
     @property
-    def muted_blocks(self) -> int:
-        """Blocks that were silenced because the voice produced something that is no number."""
-        return self._state.muted_blocks
+    def nonfinite_blocks(self) -> int:
+        """Blocks that were silenced because the voice produced NaN or infinite samples."""
+        return self._state.nonfinite_blocks
 
     @property
     def f0_hz(self) -> float:
-        """The speaker's F0 now, as far as it is known; 0 where unvoiced, and with a voice that does not ask for it."""
+        """The speaker's newest F0; 0 where unvoiced, and with a voice that does not track pitch."""
         return self.stage.f0_hz if self.stage is not None else 0.0
-
-    @property
-    def gate_gain_db(self) -> float:
-        """What the gate does to the newest input: 0 is open, -100 closed."""
-        return decibels(self._state.gate.gain)
 
     def process(self, block: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """Convert the next block.
 
+        A block that comes out with NaN or infinite samples is replaced by silence, and the voice starts anew.
+
         Args:
-            block: Mono [block_size]; samples that are no number count as silence.
+            block: Mono [block_size]; NaN and infinite samples count as silence.
             out: Filled [block_size].
 
         Raises:
@@ -132,34 +117,31 @@ class Engine:
         if len(block) != self.block_size or len(out) != self.block_size:
             raise ValueError(f"blocks of {len(block)} and {len(out)} samples; this engine takes {self.block_size}")
         params, state, stage = self.params, self._state, self.stage
-        self._take(block, params)
+        self._take(block)
         if stage is None or state.to_stage is None or state.from_stage is None:
-            self._rendered[:] = self._block
+            self._out_scratch[:] = self._in_scratch
         else:
-            resample_block(self._block, state.to_stage, self._stage_in)
+            resample_block(self._in_scratch, state.to_stage, self._stage_in)
             stage.process(self._stage_in, params, self._stage_out)
-            if silence_nonfinite(self._stage_out):
-                state.muted_blocks += 1
-                if state.muted_blocks == 1:
-                    log.warning("the voice produced something that is no number; such blocks are silent")
-                self._stage_out[:] = 0.0
-                stage.reset()
-            resample_block(self._stage_out, state.from_stage, self._rendered)
-        self._rendered *= self._gate_gain
-        state.gain.target = linear(params.gain_db)
-        gain_into(self._rendered, state.gain, self._rendered)
-        if state.is_cut:
+            resample_block(self._stage_out, state.from_stage, self._out_scratch)
+        if silence_nonfinite(self._out_scratch):
+            state.nonfinite_blocks += 1
+            if state.nonfinite_blocks == 1:
+                log.warning("the voice produced NaN or infinite samples; such blocks are silent")
+            self._out_scratch[:] = 0.0
+            self._reset_parts()
+            state.is_cut = True
+        elif state.is_cut:
             state.is_cut = False
-            self._rendered[: len(self._fade_in)] *= self._fade_in
-        out[:] = self._rendered
+            self._out_scratch[: len(self._fade_in)] *= self._fade_in
+        out[:] = self._out_scratch
 
     def skip(self, block: NDArray[np.float32]) -> None:
-        """Let the next block pass without rendering it, because its time to be heard is over.
+        """Let the next block pass without rendering it, because it would come too late to be played.
 
-        All that is known of the input goes on: windows, F0, phase, frame indices, gate. What follows is as if it had
-        been rendered, with the same delay, except that the next block fades in over 5 ms and that an RVC voice lacks
-        the sound of its own past there. What was heard before breaks off: whoever plays the output must fade it out,
-        for it has left the engine.
+        Everything that follows from the input goes on: windows, F0, phase, frame indices. What follows is as if the
+        block had been rendered, with the same latency, except that the next block fades in over 5 ms and that an RVC
+        voice lacks its own past output there. Whoever plays the output fades out what was played before.
 
         Args:
             block: Mono [block_size], as for `process`.
@@ -170,23 +152,20 @@ class Engine:
         if len(block) != self.block_size:
             raise ValueError(f"a block of {len(block)} samples; this engine takes {self.block_size}")
         params, state, stage = self.params, self._state, self.stage
-        self._take(block, params)
+        self._take(block)
         if stage is not None and state.to_stage is not None and state.from_stage is not None:
-            resample_block(self._block, state.to_stage, self._stage_in)
+            resample_block(self._in_scratch, state.to_stage, self._stage_in)
             stage.advance(self._stage_in, params)
-            # Silence in place of the rendering: the filter must not hold what was heard before.
+            # Silence in place of the output: the filter must not hold what was played before.
             self._stage_out[:] = 0.0
-            resample_block(self._stage_out, state.from_stage, self._rendered)
-        state.gain.reset(linear(params.gain_db))
+            resample_block(self._stage_out, state.from_stage, self._out_scratch)
         state.is_cut = True
 
     def reset(self) -> None:
         """Return to the start of a stream, in place."""
-        for part in (self._state.to_stage, self._state.from_stage, self.stage):
-            if part is not None:
-                part.reset()
-        self._state.muted_blocks = 0
-        self._reset_levels()
+        self._reset_parts()
+        self._state.nonfinite_blocks = 0
+        self._state.is_cut = False
 
     def state(self) -> EngineState:
         """A copy of all that is carried, for `restore`."""
@@ -196,22 +175,15 @@ class Engine:
         """Go on from a copied state: the same blocks then give the same output."""
         restore(self._state, state)
 
-    def _reset_levels(self) -> None:
-        """Gain and gate at the start of a stream. A gate that is off has always been open."""
-        params, state = self.params, self._state
-        is_open = params.gate_db <= GATE_OFF_DB
-        state.gate.reset(is_open)
-        state.gate_delay.reset(float(is_open))
-        state.gain.reset(linear(params.gain_db))
-        state.is_cut = False
+    def _take(self, block: NDArray[np.float32]) -> None:
+        """Copy a block, without the NaN that some libraries behind a stage crash on."""
+        np.copyto(self._in_scratch, block)
+        silence_nonfinite(self._in_scratch)
 
-    def _take(self, block: NDArray[np.float32], params: VoiceParams) -> None:
-        """Clean a block, and find the gate's gains for the output that leaves with it."""
-        state = self._state
-        np.copyto(self._block, block)
-        silence_nonfinite(self._block)
-        gate_gain_into(self._block, state.gate, params.gate_db, self._gate_gain)
-        delay_into(self._gate_gain, state.gate_delay, self._gate_gain)
+    def _reset_parts(self) -> None:
+        for part in (self._state.to_stage, self._state.from_stage, self.stage):
+            if part is not None:
+                part.reset()
 
 
 def _latency(

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.errors import VoiceError
+from ..kernels.level import GATE_OFF_DB
 from ..kernels.types import AnyFloatArray
 from ..models.resample import resampled
 from ..models.voice import Voice, VoiceKind, VoiceParams
 from .config import StreamConfig
 from .engine import Engine
+from .session.gate import LevelGate
 
 _COMMON_RATE = 48000  # of the engine where the output's rate does not fall on its grid
 
@@ -68,17 +70,40 @@ def through_engine(engine: BlockEngine, blocks: Iterable[AnyFloatArray]) -> Iter
         yield out
 
 
+class _Gated:
+    """An engine with the level gate of a session around it."""
+
+    def __init__(self, engine: BlockEngine, sample_rate: int, threshold_db: float) -> None:
+        self.block_size = engine.block_size
+        self._engine = engine
+        self._threshold_db = threshold_db
+        self._gate = LevelGate.allocate(sample_rate, engine.block_size, threshold_db)
+
+    @property
+    def latency_samples(self) -> int:
+        """Latency of the engine: the gate adds none."""
+        return self._engine.latency_samples
+
+    def process(self, block: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+        """Convert the next block [block_size] into `out`."""
+        self._gate.listen(np.ascontiguousarray(block), self._threshold_db)
+        self._engine.process(block, out)
+        self._gate.apply(out, self.latency_samples)
+
+
 class StreamedVoice:
     """A voice as a live listener hears it, for files: a block by block engine in the place of its own conversion.
 
     Args:
         voice: The voice.
         config: Lengths of the engine. The rate is that of each file's output.
+        gate_db: Gate threshold of the live path.
     """
 
-    def __init__(self, voice: Voice, config: StreamConfig) -> None:
+    def __init__(self, voice: Voice, config: StreamConfig, gate_db: float = GATE_OFF_DB) -> None:
         self._voice = voice
         self._config = config
+        self._gate_db = gate_db
 
     @property
     def name(self) -> str:
@@ -117,7 +142,7 @@ class StreamedVoice:
         least, greatest, grid = self._config.LIMITS["sample_rate"]
         rate = out_rate if least <= out_rate <= greatest and out_rate % grid == 0 else _COMMON_RATE
         engine = self._engine(rate, params)
-        stream = through_engine(engine, resampled(blocks, sample_rate, rate))
+        stream = through_engine(_Gated(engine, rate, self._gate_db), resampled(blocks, sample_rate, rate))
         return resampled(self._all_numbers(engine, stream), rate, out_rate)
 
     def _engine(self, rate: int, params: VoiceParams) -> Engine:
@@ -131,6 +156,6 @@ class StreamedVoice:
     def _all_numbers(self, engine: Engine, stream: Iterable[AnyFloatArray]) -> Iterator[AnyFloatArray]:
         """The stream; an engine goes on past a voice that fails, silent, which nobody would notice in a file."""
         for block in stream:
-            if engine.muted_blocks:
-                raise VoiceError(f"the voice {self.name} rendered samples that are no number; its file may be damaged")
+            if engine.nonfinite_blocks:
+                raise VoiceError(f"the voice {self.name} rendered NaN or infinite samples; its file may be damaged")
             yield block

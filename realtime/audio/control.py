@@ -1,42 +1,48 @@
-"""The other side of a live session: starts the audio process, sends it commands, reads its status, ends it."""
+"""The other side of a live session: starts the audio process, sends it commands, receives its status, ends it."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import queue
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from ...kernels.errors import AltervoxError, AudioDeviceError
-from ..session.status import LiveStatus
+from ..session.status import Status
+from .commands import Command, Stop
 from .process import run_audio_process
-from .settings import Command, LiveSettings, Stop
+from .settings import LiveSettings
 
 _START_TIMEOUT_S = 1800.0  # networks that are fetched over a slow line
 _STOP_TIMEOUT_S = 5.0
-_POLL_S = 0.05
+_POLL_S = 0.02
+_MOST_COMMANDS = 256  # that wait for a session which does not listen
 
 
 class LiveControl:
-    """A running session, as a context manager: leaving it ends the session and frees the devices.
+    """A session in a process of its own, as a context manager: leaving it ends the session and frees the devices.
 
-    Args:
-        settings: What is wanted.
+    The process starts at once, and loads what every voice needs; `begin` says what it is to do.
     """
 
-    def __init__(self, settings: LiveSettings) -> None:
+    def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self._status = LiveStatus.create()
-        self._commands, other_end = context.Pipe()
-        self._sending = threading.Lock()
-        self._process = context.Process(
-            target=run_audio_process, args=(settings, other_end, self._status.memory.name), name="altervox-audio"
-        )
+        self._status = Status()
+        self._commands: queue.Queue[Command | LiveSettings | None] = queue.Queue(_MOST_COMMANDS)
+        self._to_process, commands = context.Pipe()
+        self._from_process, statuses = context.Pipe(duplex=False)
+        self._process = context.Process(target=run_audio_process, args=(commands, statuses), name="altervox-audio")
         self._process.start()
-        other_end.close()
+        commands.close()
+        statuses.close()
+        # Both ends of a pipe may block when the audio process hangs: only these threads do.
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._send_all, self._receive_all)]
+        for thread in self._threads:
+            thread.start()
 
     def __enter__(self) -> Self:
         return self
@@ -45,6 +51,10 @@ class LiveControl:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    def begin(self, settings: LiveSettings) -> None:
+        """Start the session; called once."""
+        self._commands.put_nowait(settings)
 
     def wait_until_running(self, is_given_up: Callable[[], bool] = lambda: False) -> None:
         """Return once sound goes through, or nobody wants it any more.
@@ -56,10 +66,11 @@ class LiveControl:
             AltervoxError: it could not start; the message is the cause.
         """
         end = time.monotonic() + _START_TIMEOUT_S
-        while (status := self.status())["state"] == "starting":
+        while self.status().state == "starting":
             if is_given_up():
                 return
             if not self._process.is_alive():
+                self._threads[1].join(_STOP_TIMEOUT_S)  # it may have said why
                 break
             if time.monotonic() > end:
                 raise AudioDeviceError(
@@ -67,13 +78,17 @@ class LiveControl:
                     "`altervox -v live` to see what it waits for"
                 )
             time.sleep(_POLL_S)
-        self.check(self.status() if status["state"] == "starting" else status)
+        self.check()
 
-    def check(self, status: dict[str, Any]) -> None:
+    def check(self) -> None:
         """Raises AltervoxError if the session has ended by itself."""
-        if status["state"] == "failed":
-            raise AltervoxError(status["cause"])
-        if not self._process.is_alive() and status["state"] != "stopped":
+        is_alive = self._process.is_alive()
+        if not is_alive:
+            self._threads[1].join(_STOP_TIMEOUT_S)
+        status = self.status()
+        if status.state == "failed":
+            raise AltervoxError("; ".join(status.causes))
+        if not is_alive and status.state != "stopped":
             raise AudioDeviceError(
                 f"the audio process ended by itself (exit code {self._process.exitcode}): start again with "
                 "`altervox -v live` to see why"
@@ -81,26 +96,41 @@ class LiveControl:
 
     @property
     def process_id(self) -> int:
-        """Of the audio process."""
+        """Process ID of the audio process."""
         assert self._process.pid is not None
         return self._process.pid
 
     def send(self, command: Command) -> None:
-        """Give the session a command, from any thread; it is carried out within 20 ms, unless the session is gone."""
-        with self._sending, contextlib.suppress(OSError):  # `check` tells that it is gone
-            self._commands.send(command)
+        """Give the session a command, from any thread; it is carried out within 20 ms, unless the session is gone.
 
-    def status(self) -> dict[str, Any]:
-        """What the session tells of itself."""
-        return self._status.read()
+        Never waits: where hundreds of commands wait already, for the session hangs, this one is dropped.
+        """
+        with contextlib.suppress(queue.Full):
+            self._commands.put_nowait(command)
+
+    def status(self) -> Status:
+        """The newest status that the session has told."""
+        return self._status
 
     def stop(self) -> None:
         """End the session and free the devices."""
         self.send(Stop())
-        if self.status()["state"] != "starting":  # else it holds no device yet, and does not listen
+        if self.status().state != "starting":  # else it holds no device yet, and may not listen
             self._process.join(_STOP_TIMEOUT_S)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
-        self._commands.close()
-        self._status.close(unlink=True)
+        for thread in self._threads[1:]:
+            thread.join(_STOP_TIMEOUT_S)  # it takes in the last status
+        with contextlib.suppress(queue.Full):
+            self._commands.put_nowait(None)
+
+    def _send_all(self) -> None:
+        with contextlib.suppress(OSError):  # `check` tells that the process is gone
+            while (command := self._commands.get()) is not None:
+                self._to_process.send(command)
+
+    def _receive_all(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._status = self._from_process.recv()

@@ -1,7 +1,7 @@
 """The delay of two devices together, measured: what is played to the one is heard at the other.
 
-It is what `LiveLoop.level` leaves out: from the moment at which the output's smoothed clock passes a sample to the one
-at which the input's smoothed clock passes the same sample. So it can be added to the level, whatever a callback's size
+It is what `OutputPath.fill` leaves out: from the moment at which the output's smoothed clock passes a sample to the one
+at which the input's smoothed clock passes the same sample. So it can be added to the fill, whatever a callback's size
 and wherever PortAudio counts from.
 """
 
@@ -17,7 +17,7 @@ from ...kernels.callbacks import CaptureState, PlayoutState
 from ...kernels.clock import DeviceClock
 from ...kernels.errors import AudioDeviceError
 from ...kernels.ring import RingBuffer
-from .paths import InputLane, OutputLane
+from .paths import InputPath, OutputPath
 from .probe import EVERY_S, TRIES, agreed_ms, find_probe, probe, sweeps
 from .streams import OpenStream, StreamSpec
 
@@ -26,7 +26,7 @@ _SPARE_S = 2.0
 _POLL_S = 0.02
 _OUTLIER_S = 0.02  # as in `DeviceClock`
 _SHORTEST_CALLBACK = 16  # frames
-_BLOCK_MS = 20  # of lanes whose blocks are not used
+_BLOCK_MS = 20  # of paths whose blocks are not used
 
 
 @dataclass(slots=True)
@@ -99,21 +99,21 @@ def measure_loop(source: StreamSpec, output: StreamSpec) -> LoopDelay:
         AudioDeviceError: a device does not open.
     """
     signal = sweeps(output.rate)
-    lane_in = InputLane.allocate(source.rate, source.rate, _BLOCK_MS, source.channel)
-    lane_out = OutputLane.allocate(output.rate, output.rate, _BLOCK_MS, 0.0)
+    path_in = InputPath.allocate(source.rate, source.rate, _BLOCK_MS, source.channel)
+    path_out = OutputPath.allocate(output.rate, output.rate, _BLOCK_MS, 0.0)
     total_s = _SETTLE_S + len(signal) / output.rate + _SPARE_S
-    lane_in.capture = CaptureState.allocate(RingBuffer.allocate(round(2.0 * total_s * source.rate)), source.channel)
-    lane_out.playout = PlayoutState.allocate(RingBuffer.allocate(len(signal)), output.rate)
+    path_in.capture = CaptureState.allocate(RingBuffer.allocate(round(2.0 * total_s * source.rate)), source.channel)
+    path_out.playout = PlayoutState.allocate(RingBuffer.allocate(len(signal)), output.rate)
     clock_in, clock_out = (_NotedClock.with_room(spec.rate, 2.0 * total_s) for spec in (source, output))
-    lane_in.clock, lane_out.clock = clock_in, clock_out
+    path_in.clock, path_out.clock = clock_in, clock_out
     streams: list[OpenStream] = []
     try:
-        streams.append(OpenStream(source, lane_in))
-        streams.append(OpenStream(output, lane_out))
+        streams.append(OpenStream(source, path_in))
+        streams.append(OpenStream(output, path_out))
         time.sleep(_SETTLE_S)
         estimated_in_ms, estimated_out_ms = (stream.delay_ms for stream in streams)
         started_s = time.perf_counter()
-        first = _play(lane_out.playout, signal, total_s)
+        first = _play(path_out.playout, signal, total_s)
     finally:
         for stream in streams:
             stream.close()
@@ -122,8 +122,8 @@ def measure_loop(source: StreamSpec, output: StreamSpec) -> LoopDelay:
             f"{(output if clock_in.is_running else source).device.name!r} opened and then stood still: "
             "choose another --device-buffer-ms, or unplug the device and plug it in again"
         )
-    heard = np.zeros(lane_in.capture.ring.available, dtype=np.float32)
-    lane_in.capture.ring.read_into(heard)
+    heard = np.zeros(path_in.capture.ring.available, dtype=np.float32)
+    path_in.capture.ring.read_into(heard)
     delays_ms, gains = _delays(
         heard, first, clock_in.line(started_s), clock_out.line(started_s), source.rate, output.rate
     )

@@ -1,4 +1,4 @@
-"""What a session keeps for each of its devices: the state that its callback works on, and what brings sound there."""
+"""The way of the sound between a device's callback and the session: one path per device."""
 
 from __future__ import annotations
 
@@ -7,141 +7,285 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...kernels.callbacks import CaptureState, PlayoutState
-from ...kernels.clock import DeviceClock
-from ...kernels.drift import DELAY_SAMPLES, DriftState
-from ...kernels.gain import GainState
-from ...kernels.polyphase import ResamplerState
+from ...kernels.clock import DeviceClock, buffer_fill
+from ...kernels.drift import DELAY_SAMPLES, DriftState, resample_near_one
+from ...kernels.errors import ParameterError
+from ...kernels.gain import GainState, gain_into
+from ...kernels.polyphase import ResamplerState, resample_block
 from ...kernels.ring import RingBuffer
 from ...kernels.types import FloatArray
-from .prefill import PrefillTarget
+from ..session.block_times import BlockTimes
+from .delay import DelayController
+from .prefill import MAX_MS, PrefillTarget
 from .rate_lock import MAX_CORRECTION, RateLock
 
 RING_S = 2.0
+_OPENING_S = 0.5  # in which a device that has just opened takes audio in bursts: a pause would stay as latency
+_WATCHED_S = 0.4  # at the end of that: how often the devices call
+_SILENT_S = 3.0
+
+
+def _block_samples(device_rate: int, block_ms: int) -> int:
+    samples, rest = divmod(device_rate * block_ms, 1000)
+    if rest:
+        raise ParameterError(
+            f"blocks of {block_ms} ms at {device_rate} Hz are no whole number of samples: use a rate that is a "
+            "multiple of 50 Hz"
+        )
+    return samples
 
 
 @dataclass(slots=True)
-class InputLane:
-    """The input device's side.
+class InputPath:
+    """From the input device to the session.
 
     Attributes:
         capture: Filled by the callback.
         clock: Ticked by the callback.
-        resampler: From the device's rate to the engine's.
+        resampler: From the device's rate to the session's.
+        session_rate: Rate of the session in Hz.
         device_block: Samples at the device's rate that make a block.
-        taken: Samples that went to the engine or were lost.
-        lost_seen: Of them, lost ones.
+        taken: Samples that went to the session or were lost.
+        lost_seen: Samples that were lost and made up for by silence.
+        overruns: How often samples found no room.
+        silent_samples: Zeros in a row that have come.
     """
 
     capture: CaptureState
     clock: DeviceClock
     resampler: ResamplerState
+    session_rate: int
     device_block: int
-    samples: FloatArray = field(repr=False)
+    _samples_scratch: FloatArray = field(repr=False)
     taken: int = 0
     lost_seen: int = 0
-
-    @property
-    def block_s(self) -> float:
-        """How long a block lasts."""
-        return self.device_block / self.clock.nominal_rate
+    overruns: int = 0
+    silent_samples: int = 0
 
     @classmethod
-    def allocate(cls, device_rate: int, engine_rate: int, block_ms: int, channel: int = 0) -> InputLane:
-        """A lane before the first callback."""
-        block = device_rate * block_ms // 1000
+    def allocate(cls, device_rate: int, session_rate: int, block_ms: int, channel: int = 0) -> InputPath:
+        """A path before the first callback.
+
+        Args:
+            device_rate: Hz; a multiple of 50, so that blocks of multiples of 20 ms are whole samples.
+            session_rate: Hz.
+            block_ms: Length of the session's blocks.
+            channel: Channel of the device, from 0.
+
+        Raises:
+            ParameterError: blocks are no whole number of samples at that rate.
+        """
+        block = _block_samples(device_rate, block_ms)
         ring = RingBuffer.allocate(int(RING_S * device_rate) + block)
-        resampler = ResamplerState.allocate(device_rate, engine_rate, block)
+        resampler = ResamplerState.allocate(device_rate, session_rate, block)
         return cls(
             CaptureState.allocate(ring, channel),
             DeviceClock.allocate(device_rate),
             resampler,
+            session_rate,
             block,
             np.zeros(block, dtype=np.float32),
         )
 
+    @property
+    def has_block(self) -> bool:
+        """Whether a block waits."""
+        return self.capture.ring.available >= self.device_block
+
+    @property
+    def latency_ms(self) -> float:
+        """Latency of the resampler."""
+        return 1000.0 * self.resampler.delay_samples_out / self.session_rate
+
+    @property
+    def overrun_ms(self) -> float:
+        """How much input was lost because there was no room."""
+        return 1000.0 * self.capture.overrun_samples / self.clock.nominal_rate
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing but zeros has come for 3 seconds: a microphone is denied or muted, not quiet."""
+        return self.silent_samples > _SILENT_S * self.clock.nominal_rate
+
+    def take_lost(self) -> float:
+        """Seconds of input that were lost since the last call: silence takes their place."""
+        lost = self.capture.overrun_samples - self.lost_seen
+        if lost <= 0:
+            return 0.0
+        self.overruns += 1
+        self.lost_seen += lost
+        self.taken += lost
+        return lost / self.clock.nominal_rate
+
+    def read_into(self, block: FloatArray) -> None:
+        """Take the next block, at the session's rate; there must be one."""
+        samples = self._samples_scratch
+        self.capture.ring.read_into(samples)
+        self.taken += self.device_block
+        self.silent_samples = 0 if samples.any() else self.silent_samples + len(samples)
+        resample_block(samples, self.resampler, block)
+
 
 @dataclass(slots=True)
-class OutputLane:
-    """An output device's side: the cable, or a monitor.
+class OutputPath:
+    """From the session to an output device: the cable, or a monitor.
 
     Attributes:
         playout: Emptied by the callback.
         clock: Ticked by the callback.
-        resampler: From the engine's rate to the device's.
-        drift: Holds the device's clock to the input's.
-        lock: Steers it.
-        prefill: What is aimed at.
-        gain: Of this output alone.
-        samples: Of a block at the device's nominal rate.
-        stretched: The same, as many as the device's clock wants.
+        resampler: From the session's rate to the device's.
+        drift: Makes as many samples as the device's clock wants.
+        delay: Decides how many that are.
+        gain: Gain of this output alone.
         is_started: Whether the device plays what is written.
-        shortages_seen: That the prefill knows of, and whose cause is known.
-        own_shortages: Of them, those that a block made which took longer than the prefill has room for.
-        grown_seen: Samples of delay that came from shortages and that the lock knows of.
         opened_s: When both devices were first seen to run.
-        started_s: When it began to play.
-        updated_s: When the lock was last updated.
-        settled_s: When nothing was owed last.
-        late_since_s: When a backlog was first seen; 0 while there is none.
+        underruns_seen: Underruns that the controller knows of.
+        grown_seen: Samples by which underruns have lengthened the latency, as far as the controller knows.
     """
 
     playout: PlayoutState
     clock: DeviceClock
     resampler: ResamplerState
     drift: DriftState
-    lock: RateLock
-    prefill: PrefillTarget
+    delay: DelayController
     gain: GainState
-    samples: FloatArray = field(repr=False)
-    stretched: FloatArray = field(repr=False)
+    _samples_scratch: FloatArray = field(repr=False)
+    _stretched_scratch: FloatArray = field(repr=False)
+    _zeros: FloatArray = field(repr=False)
     is_started: bool = False
-    shortages_seen: int = 0
-    own_shortages: int = 0
-    grown_seen: int = 0
     opened_s: float = 0.0
-    started_s: float = 0.0
-    updated_s: float = 0.0
-    settled_s: float = 0.0
-    late_since_s: float = 0.0
+    underruns_seen: int = 0
+    grown_seen: int = 0
 
     @classmethod
     def allocate(
         cls,
-        engine_rate: int,
+        session_rate: int,
         device_rate: int,
         block_ms: int,
         slowest_block_ms: float,
         prefill_ms: float | None = None,
-    ) -> OutputLane:
-        """A lane before the first callback.
+    ) -> OutputPath:
+        """A path before the first callback.
 
         Args:
-            engine_rate: Hz.
+            session_rate: Hz.
             device_rate: Hz.
-            block_ms: Of the engine.
-            slowest_block_ms: Of the warm-up.
-            prefill_ms: To begin with; else worked out once the devices run.
+            block_ms: Length of the session's blocks.
+            slowest_block_ms: Slowest block of the warm-up.
+            prefill_ms: Prefill to begin with; None to work it out once the devices run.
+
+        Raises:
+            ParameterError: blocks are no whole number of samples at that rate.
         """
-        block = device_rate * block_ms // 1000
+        block = _block_samples(device_rate, block_ms)
         ring = RingBuffer.allocate(int(RING_S * device_rate) + 2 * block)
+        lock, prefill = RateLock(device_rate), PrefillTarget(slowest_block_ms, prefill_ms)
         return cls(
             playout=PlayoutState.allocate(ring, device_rate),
             clock=DeviceClock.allocate(device_rate),
-            resampler=ResamplerState.allocate(engine_rate, device_rate, engine_rate * block_ms // 1000),
+            resampler=ResamplerState.allocate(session_rate, device_rate, session_rate * block_ms // 1000),
             drift=DriftState.allocate(block),
-            lock=RateLock(device_rate),
-            prefill=PrefillTarget(slowest_block_ms, prefill_ms),
+            delay=DelayController(device_rate, block, lock, prefill),
             gain=GainState(),
-            samples=np.zeros(block, dtype=np.float32),
-            stretched=np.zeros(int(block * (1.0 + 2.0 * MAX_CORRECTION)) + 2, dtype=np.float32),
+            _samples_scratch=np.zeros(block, dtype=np.float32),
+            _stretched_scratch=np.zeros(int(block * (1.0 + 2.0 * MAX_CORRECTION)) + 2, dtype=np.float32),
+            _zeros=np.zeros(max(int(MAX_MS * device_rate / 1000.0), block), dtype=np.float32),
         )
 
     @property
     def rate(self) -> int:
-        """Of the device, Hz."""
+        """Rate of the device in Hz."""
         return self.clock.nominal_rate
 
     @property
-    def delay_ms(self) -> float:
-        """Of both resamplers."""
+    def latency_ms(self) -> float:
+        """Latency of both resamplers."""
         return 1000.0 * (self.resampler.delay_samples_out + DELAY_SAMPLES) / self.rate
+
+    @property
+    def underruns(self) -> int:
+        """How often the device found too little to play."""
+        return self.playout.counters.underruns
+
+    @property
+    def underrun_ms(self) -> float:
+        """How much was missing."""
+        return 1000.0 * self.playout.counters.underrun_samples / self.rate
+
+    def is_behind(self) -> bool:
+        """Whether all of the next block would be discarded, for its time is over."""
+        return self.playout.counters.to_discard - self.playout.ring.available >= len(self._samples_scratch)
+
+    def fill(self, source: InputPath, now_s: float) -> float:
+        """Samples between the input's clock and this output's, at the output's rate."""
+        return buffer_fill(source.clock, source.taken, self.playout, self.clock, now_s)
+
+    def send(self, block: FloatArray, source: InputPath, times: BlockTimes, now_s: float) -> None:
+        """Give a block to the device, as many samples as its clock wants.
+
+        Args:
+            block: At the session's rate.
+            source: Where it came from.
+            times: How long blocks take.
+            now_s: The time on the clock that the callbacks tick with.
+        """
+        resample_block(block, self.resampler, self._samples_scratch)
+        gain_into(self._samples_scratch, self.gain, self._samples_scratch)
+        starts = not self.is_started
+        if starts and not self._is_ready(source, now_s):
+            return
+        if starts:
+            self._begin(now_s)
+        else:
+            self._steer(source, times, now_s)
+        count = resample_near_one(self._samples_scratch, self.drift, self.delay.lock.ratio, self._stretched_scratch)
+        self.playout.ring.write(self._stretched_scratch[:count])
+        if starts:
+            self.playout.started[0] = 1
+
+    def send_silence(self, samples: int) -> None:
+        """Write so much silence, as far as there is room."""
+        while samples > 0:
+            samples -= self.playout.ring.write(self._zeros[: min(samples, len(self._zeros))]) or samples
+
+    def _is_ready(self, source: InputPath, now_s: float) -> bool:
+        """Whether both devices have settled; what comes while they open would stay as latency."""
+        if not (self.clock.is_running and source.clock.is_running):
+            return False
+        self.opened_s = self.opened_s or now_s
+        if source.has_block or now_s - self.opened_s < _OPENING_S:
+            return False
+        in_s, out_s = (clock.interval_s(now_s - _WATCHED_S) for clock in (source.clock, self.clock))
+        if not (in_s and out_s):
+            return False  # one of them sleeps
+        self.delay.prefill.begin(1000.0 * in_s, 1000.0 * out_s, now_s)
+        self.clock.restart()
+        source.clock.restart()
+        return True
+
+    def _begin(self, now_s: float) -> None:
+        self.send_silence(int(self.delay.prefill.ms * self.rate / 1000.0))
+        self.is_started = True
+        self.delay.begin(now_s)
+        self.playout.allowance[0] = self.delay.may_grow
+
+    def _steer(self, source: InputPath, times: BlockTimes, now_s: float) -> None:
+        """Let the controller hold the latency."""
+        playout, delay = self.playout, self.delay
+        counters = playout.counters
+        grown = counters.added - self.grown_seen
+        if grown:
+            self.grown_seen += grown
+            delay.note_growth(grown)
+        if counters.underruns != self.underruns_seen:
+            self.underruns_seen = counters.underruns
+            delay.prefill.last_underrun_s = now_s
+        elif counters.to_discard == 0:
+            # The last underrun is over: the next one may take another step.
+            playout.allowance[0] = counters.added + delay.may_grow
+            delay.release(times, now_s)
+        fill = self.fill(source, now_s)
+        correction = delay.correct(fill, counters.to_discard > 0, playout.ring.available, now_s)
+        playout.trim[0] += correction.discard
+        self.send_silence(correction.insert)

@@ -19,6 +19,9 @@ _QOS_CLASS_USER_INTERACTIVE = 0x21
 # Real time on Linux; sound servers run at 5 and more.
 CALLBACKS = 4
 RENDERING = 2
+# Threads beside the rendering one share Python's global lock with it: one that busy processes keep from running while
+# it holds the lock would keep the rendering thread waiting too. So these have real time as well, below it.
+HELPING = 1
 _NICE = -11
 
 
@@ -47,7 +50,7 @@ def raise_thread_priority(priority: int) -> str:
     """Ask for real time for the calling thread, and those that it starts from now on (Linux).
 
     Args:
-        priority: `CALLBACKS` or `RENDERING`; what the limits allow of it is taken.
+        priority: `CALLBACKS`, `RENDERING` or `HELPING`; what the limits allow of it is taken.
 
     Returns:
         What was granted, for people; empty for nothing.
@@ -61,12 +64,6 @@ def raise_thread_priority(priority: int) -> str:
             continue
         return f"SCHED_RR {granted}"
     return ""
-
-
-def lower_thread_priority() -> None:
-    """Take what `raise_thread_priority` gave from the calling thread, which has time, and took it over (Linux)."""
-    if sys.platform.startswith("linux"):
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def settle_memory() -> None:

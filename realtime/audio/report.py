@@ -1,141 +1,143 @@
-"""What a session writes into its status: what it was asked for, and what sound goes through it."""
+"""Makes the status of a live session and sends it, on a thread that may wait for whoever reads it."""
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 
 import numpy as np
 
 from ...kernels.gain import decibels
-from ..session.chain import Chain
-from ..session.status import LiveStatus
+from ..session.processor import Processor
+from ..session.status import Latency, Status
 from .loop import LiveLoop
-from .settings import LiveSettings
+from .priority import HELPING, raise_thread_priority
 
-if TYPE_CHECKING:
-    from ..swap import SwappableEngine
+log = logging.getLogger(__name__)
 
-_SHOWN_OVER = 50  # levels whose median is shown: jitter of callbacks moves single ones by some milliseconds
-_SILENCE_DB = -100.0
+_EVERY_S = 0.1
+_SHOWN_OVER = 50  # readings whose median is shown: jitter of callbacks moves single ones by some milliseconds
 
 
-class Report:
-    """Keeps a status true.
+class Reporter:
+    """Sends a status ten times a second; a reader that does not keep up gets fewer and always the newest.
 
     Args:
-        status: Written to.
-        settings: Of the session as it began.
-        engine: Of the session.
-        chain: Of the session.
+        statuses: Takes the records.
+        make: Makes one.
     """
 
-    def __init__(self, status: LiveStatus, settings: LiveSettings, engine: SwappableEngine, chain: Chain) -> None:
-        self._status = status
-        self._engine = engine
-        self._chain = chain
-        self._block_ms = float(settings.config.block_ms)
-        self._started_s = time.perf_counter()
-        self._levels_ms: deque[float] = deque(maxlen=_SHOWN_OVER)
-        # Of lanes that are no more:
-        self._shortages = self._own_shortages = self._starved_samples = self._lost_samples = 0
+    def __init__(self, statuses: Connection, make: Callable[[], Status]) -> None:
+        self._statuses = statuses
+        self._make = make
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
-    def state(self, state: str, cause: str = "") -> None:
-        """Tell that the state is another one, out of `STATES`, and why."""
-        self._status.put(cause=cause, state=state)
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
 
-    def end(self, loop: LiveLoop) -> None:
-        """The lanes of a loop end: what they have lost stays counted, and nothing is heard."""
-        lane = loop.outputs[0]
-        counters = lane.playout.counters
-        self._shortages += counters.underruns
-        self._own_shortages += lane.own_shortages
-        self._starved_samples += counters.underrun_samples
-        self._lost_samples += loop.source.capture.overrun_samples
-        self._levels_ms.clear()
-        self._status.put(
-            input_peak_db=_SILENCE_DB, output_peak_db=_SILENCE_DB, f0_hz=0.0, input_is_silent=False, drift_ppm=0.0
-        )
+    def stop(self) -> None:
+        """Send nothing more, unless a reader that hangs holds the last one up."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(2.0 * _EVERY_S)
 
-    def wishes(self, settings: LiveSettings, voice: str, muted: bool, monitor: bool) -> None:
-        """Tell what the session was asked for; true whether or not devices are open.
+    def _run(self) -> None:
+        raise_thread_priority(HELPING)
+        while not self._stopping.is_set():
+            try:
+                self._statuses.send(self._make())
+            except (BrokenPipeError, ConnectionError):
+                return  # the owner is gone; the session ends by itself
+            except Exception as error:  # nothing that is wrong with a status may end all that follow
+                log.warning("the status could not be told: %s", error, exc_info=True)
+            self._stopping.wait(_EVERY_S)
 
-        Args:
-            settings: As changed by commands.
-            voice: Name of the one that is heard.
-            muted: Whether silence is sent.
-            monitor: Whether the monitor is heard.
-        """
-        engine, monitors = self._engine, settings.outputs[1:]
-        self._status.put(
-            voice=voice,
-            pitch_semitones=engine.params.pitch_semitones,
-            formant_semitones=engine.params.formant_semitones,
-            gain_db=engine.params.gain_db,
-            input_gain_db=settings.input_gain_db,
-            input_device=settings.source.device.name,
-            output_device=settings.outputs[0].device.name,
-            monitor_device=monitors[0].device.name if monitors else "",
-            sample_rate=engine.sample_rate,
-            seconds=time.perf_counter() - self._started_s,
-            bypass=engine.bypass,
-            muted=muted,
-            monitor=monitor,
-        )
 
-    def sound(
-        self, loop: LiveLoop, now_s: float, device_in_ms: float, device_out_ms: float, measured_ms: float | None
-    ) -> None:
-        """Tell levels, counts and the delay while devices are open.
+@dataclass(slots=True)
+class Losses:
+    """What a session has lost in the loops before the present one.
 
-        Args:
-            loop: The one that runs.
-            now_s: The time on the clock that the callbacks tick with.
-            device_in_ms: Of the microphone, see `OpenStream.delay_ms`.
-            device_out_ms: The same of the cable.
-            measured_ms: Of both devices, if it was measured.
-        """
-        engine, source, lane = self._engine, loop.source, loop.outputs[0]
-        counters = lane.playout.counters
-        device_ms = device_in_ms + device_out_ms if measured_ms is None else measured_ms
-        engine_ms = 1000.0 * (engine.latency_samples + self._chain.latency_samples) / engine.sample_rate
-        resampler_ms = lane.delay_ms + 1000.0 * source.resampler.delay_samples_out / engine.sample_rate
-        if lane.is_started:
-            self._levels_ms.append(1000.0 * loop.fill(lane, now_s) / lane.rate)
-        rings_ms = float(np.median(self._levels_ms)) if self._levels_ms else 0.0
-        block_p50_ms, block_p99_ms, block_max_ms = loop.times.quantiles_ms(0.5, 0.99, 1.0)
-        self._status.put(
-            input_peak_db=decibels(loop.input_peak),
-            output_peak_db=decibels(loop.output_peak),
-            gate_gain_db=min(engine.gate_gain_db, self._chain.gate_gain_db),
-            f0_hz=engine.f0_hz,
-            input_is_silent=loop.input_is_silent,
-            blocks=loop.blocks,
-            late_blocks=loop.late_blocks,
-            muted_blocks=engine.engine.muted_blocks,
-            failed_blocks=loop.failed_blocks,
-            shortages=self._shortages + counters.underruns,
-            own_shortages=self._own_shortages + lane.own_shortages,
-            starved_samples=self._starved_samples + counters.underrun_samples,
-            lost_samples=self._lost_samples + source.capture.overrun_samples,
-            block_p50_ms=block_p50_ms,
-            block_p99_ms=block_p99_ms,
-            block_max_ms=block_max_ms,
-            deadline_ms=self._block_ms,
-            drift_ppm=lane.lock.drift_ppm,
-            device_in_ms=device_in_ms,
-            block_ms=self._block_ms,
-            engine_ms=engine_ms,
-            resampler_ms=resampler_ms,
-            prefill_ms=max(rings_ms - self._block_ms, 0.0),
-            prefill_grown_ms=lane.prefill.ms - lane.prefill.first_ms,
-            device_out_ms=device_out_ms,
-            device_ms=device_ms,
-            device_delay_is_measured=measured_ms is not None,
-            total_ms=device_ms + rings_ms + engine_ms + resampler_ms,
-        )
+    Attributes:
+        underruns: How often an output found too little to play.
+        underrun_ms: How much was missing.
+        overruns: How often input found no room.
+        overrun_ms: How much input was lost so.
+        late_blocks: Blocks that were not rendered.
+        failed_blocks: Blocks that are silent because something raised.
+        blocks: Blocks in all.
+    """
 
-    def cause(self, *causes: str) -> None:
-        """Tell the first of some causes that is one."""
-        self._status.put(cause=next((cause for cause in causes if cause), ""))
+    underruns: int = 0
+    underrun_ms: float = 0.0
+    overruns: int = 0
+    overrun_ms: float = 0.0
+    late_blocks: int = 0
+    failed_blocks: int = 0
+    blocks: int = 0
+
+    def add(self, loop: LiveLoop) -> None:
+        """A loop ends: what it has lost stays counted."""
+        source, cable = loop.source, loop.outputs[0]
+        self.underruns += cable.underruns
+        self.underrun_ms += cable.underrun_ms
+        self.overruns += source.overruns
+        self.overrun_ms += source.overrun_ms
+
+
+@dataclass(slots=True)
+class Readings:
+    """Smooths what is shown of the buffer fill.
+
+    Attributes:
+        fills_ms: The last readings of the samples between the clocks.
+    """
+
+    fills_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_SHOWN_OVER))
+
+    def fill_ms(self, loop: LiveLoop) -> float:
+        """Median of the last readings, the newest included; 0 before the output has started."""
+        cable = loop.outputs[0]
+        if cable.is_started:
+            self.fills_ms.append(1000.0 * cable.fill(loop.source, time.perf_counter()) / cable.rate)
+        return float(np.median(self.fills_ms)) if self.fills_ms else 0.0
+
+
+def latency_of(
+    loop: LiveLoop, processor: Processor, fill_ms: float, devices_ms: tuple[float, float], measured_ms: float | None
+) -> Latency:
+    """What the latency is made of.
+
+    Args:
+        loop: The one that runs.
+        processor: Its processor.
+        fill_ms: Between the devices' clocks.
+        devices_ms: Of microphone and cable, as PortAudio reports them.
+        measured_ms: Of both, if it was measured.
+    """
+    block_ms = 1000.0 * processor.block_size / processor.sample_rate
+    voice_ms = 1000.0 * processor.latency_samples / processor.sample_rate
+    resamplers_ms = loop.source.latency_ms + loop.outputs[0].latency_ms
+    both_ms = sum(devices_ms) if measured_ms is None else measured_ms
+    return Latency(
+        device_in=devices_ms[0],
+        block=block_ms,
+        voice=voice_ms,
+        resamplers=resamplers_ms,
+        prefill=max(fill_ms - block_ms, 0.0),
+        device_out=devices_ms[1],
+        devices=both_ms,
+        total=both_ms + fill_ms + voice_ms + resamplers_ms,
+        is_measured=measured_ms is not None,
+    )
+
+
+def peaks_db(processor: Processor) -> tuple[float, float]:
+    """Largest samples of the newest block of input and output."""
+    return decibels(processor.input_peak), decibels(processor.output_peak)

@@ -14,7 +14,7 @@ import numpy as np
 from ...kernels.callbacks import capture_from, play_into
 from ...kernels.errors import AudioDeviceError
 from .devices import PULSE, AudioDevice, Direction, extra_settings, index_here, load_sounddevice, supported_rates
-from .paths import InputLane, OutputLane
+from .paths import InputPath, OutputPath
 
 log = logging.getLogger(__name__)
 
@@ -60,22 +60,22 @@ class OpenStream:
 
     Args:
         spec: How to open it.
-        lane: What its callback fills or empties.
+        path: What its callback fills or empties.
 
     Raises:
         AudioDeviceError: it does not open; the message says why and what to do.
     """
 
-    def __init__(self, spec: StreamSpec, lane: InputLane | OutputLane) -> None:
+    def __init__(self, spec: StreamSpec, path: InputPath | OutputPath) -> None:
         self.spec = spec
-        self._lane = lane
+        self._path = path
         self._callbacks = -1
         self._seen_s = time.perf_counter()
         sounddevice = load_sounddevice()
         make, callback = (
-            (sounddevice.InputStream, _input_callback(lane))
-            if isinstance(lane, InputLane)
-            else (sounddevice.OutputStream, _output_callback(lane))
+            (sounddevice.InputStream, _input_callback(path))
+            if isinstance(path, InputPath)
+            else (sounddevice.OutputStream, _output_callback(path))
         )
         channels = (
             len(spec.channel_selectors) or min(spec.device.channels(spec.direction), max(spec.channel + 1, 2)) or 1
@@ -105,15 +105,15 @@ class OpenStream:
         reported_ms = float(self._stream.latency) * 1000.0
         if self.spec.device.host_api != PULSE:
             return reported_ms
-        waiting_ms = 1000.0 * self._lane.clock.interval_s(time.perf_counter() - _WATCHED_S)
-        return waiting_ms if isinstance(self._lane, InputLane) else reported_ms + waiting_ms
+        waiting_ms = 1000.0 * self._path.clock.interval_s(time.perf_counter() - _WATCHED_S)
+        return waiting_ms if isinstance(self._path, InputPath) else reported_ms + waiting_ms
 
     @property
     def callbacks(self) -> int:
         """How often its callback was called."""
-        if isinstance(self._lane, InputLane):
-            return self._lane.capture.callbacks
-        return self._lane.playout.counters.callbacks
+        if isinstance(self._path, InputPath):
+            return self._path.capture.callbacks
+        return self._path.playout.counters.callbacks
 
     def is_alive(self, now_s: float) -> bool:
         """Whether its callback was called lately."""
@@ -132,8 +132,8 @@ class OpenStream:
             log.debug("closing %s: %s", self.spec.device.name, error)
 
 
-def _input_callback(lane: InputLane) -> Callable[..., None]:
-    capture, clock = lane.capture, lane.clock
+def _input_callback(path: InputPath) -> Callable[..., None]:
+    capture, clock = path.capture, path.clock
 
     def callback(frames_in: np.ndarray, frames: int, timing: Any, flags: Any) -> None:
         capture_from(capture, frames_in)
@@ -142,8 +142,8 @@ def _input_callback(lane: InputLane) -> Callable[..., None]:
     return callback
 
 
-def _output_callback(lane: OutputLane) -> Callable[..., None]:
-    playout, clock = lane.playout, lane.clock
+def _output_callback(path: OutputPath) -> Callable[..., None]:
+    playout, clock = path.playout, path.clock
 
     def callback(frames_out: np.ndarray, frames: int, timing: Any, flags: Any) -> None:
         play_into(playout, frames_out)

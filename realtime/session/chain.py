@@ -1,4 +1,4 @@
-"""What stands before and behind the voice: cleaning of the microphone, and what keeps the output within bounds."""
+"""The effects around a voice: what cleans the microphone, and what gates, amplifies and limits the output."""
 
 from __future__ import annotations
 
@@ -15,122 +15,149 @@ from ...kernels.limiter import LimiterState, limit_into
 from ...kernels.loudness import LoudnessState, level_speech_into
 from ...kernels.types import FloatArray
 from .denoise import FRAME, LATENCY_SAMPLES, NoiseSuppressor
+from .gate import LevelGate
+from .settings import ChainConfig
+from .state import SessionState
 
-LOOK_BACK_MS = 60  # by which the gate opens before speech is detected, as far as the voice's own delay allows
+LOOK_BACK_MS = 60  # by which the speech gate opens before speech is detected, as far as the voice's latency allows
 
 
 @dataclass(slots=True)
 class Chain:
-    """The effects of a live stream, at the engine's rate.
+    """The effects of a session, at the engine's rate. `before` and `after` are called once each per block.
 
     Attributes:
-        input_gain: Before everything.
-        highpass: Of the microphone.
-        limiter: Of the output.
-        suppressor: RNNoise, if its output or its probability of speech is wanted.
-        suppress_noise: Whether its output is.
-        speech_level_db: RMS that speech is brought to; None to leave it.
-        leveller: Does that.
-        speech_gate: Probability of speech below which nothing is heard; None for no gate.
-        gate: Makes its gains from the input.
-        gate_delay: Holds them back until the output shows the input that they were made for.
+        config: Which effects there are.
+        state: Gains, gate threshold and mute; assign another one at any time, from any thread.
+        input_gain: Microphone gain.
+        highpass: Removes rumble from the microphone.
+        suppressor: RNNoise; None where nothing asks it.
+        leveller: Brings speech to `config.speech_level_db`.
+        speech_gate: Opens for speech.
+        speech_gate_line: Delays the speech gate's gains until the output shows the input that they were made for.
+        gate: Opens above a level.
+        output_gain: Output gain; 0 while muted.
+        limiter: Keeps the output below full scale.
+        nonfinite_blocks: Blocks of the microphone with NaN or infinite samples, which count as silence.
     """
 
+    config: ChainConfig
+    state: SessionState
     input_gain: GainState
     highpass: HighpassState
-    limiter: LimiterState
     suppressor: NoiseSuppressor | None
-    suppress_noise: bool
-    speech_level_db: float | None
     leveller: LoudnessState
-    speech_gate: float | None
-    gate: SpeechGateState
-    gate_delay: DelayState
+    speech_gate: SpeechGateState
+    speech_gate_line: DelayState
+    gate: LevelGate
+    output_gain: GainState
+    limiter: LimiterState
+    nonfinite_blocks: int
     _probability: FloatArray = field(repr=False)
-    _gate_gain: FloatArray = field(repr=False)
-    _unheard: FloatArray = field(repr=False)
+    _gain_scratch: FloatArray = field(repr=False)
+    _denoised_scratch: FloatArray = field(repr=False)
 
     @classmethod
     def allocate(
-        cls,
-        sample_rate: int,
-        block_size: int,
-        suppress_noise: bool = False,
-        input_gain_db: float = 0.0,
-        speech_level_db: float | None = None,
-        speech_gate: float | None = None,
+        cls, sample_rate: int, block_size: int, config: ChainConfig | None = None, state: SessionState | None = None
     ) -> Chain:
         """Effects at the start of a stream.
 
+        Args:
+            sample_rate: Hz.
+            block_size: Samples per block.
+            config: Which effects; the default has neither RNNoise nor a speech gate.
+            state: First gains, gate threshold and mute.
+
         Raises:
-            ParameterError: noise suppression and speech detection do not work at this rate.
-            MissingDependencyError: they are not installed.
+            ParameterError: RNNoise does not work at this rate.
+            MissingDependencyError: RNNoise is not installed.
         """
-        needs_rnnoise = suppress_noise or speech_level_db is not None or speech_gate is not None
-        return cls(
-            input_gain=GainState(linear(input_gain_db), linear(input_gain_db)),
+        config, state = config or ChainConfig(), state or SessionState()
+        chain = cls(
+            config=config,
+            state=state,
+            input_gain=GainState(),
             highpass=HighpassState.allocate(sample_rate),
-            limiter=LimiterState.allocate(sample_rate),
-            suppressor=NoiseSuppressor(sample_rate) if needs_rnnoise else None,
-            suppress_noise=suppress_noise,
-            speech_level_db=speech_level_db,
+            suppressor=NoiseSuppressor(sample_rate) if config.needs_rnnoise else None,
             leveller=LoudnessState(sample_rate),
-            speech_gate=speech_gate,
-            gate=SpeechGateState(sample_rate),
-            gate_delay=DelayState.allocate(0),
+            speech_gate=SpeechGateState(sample_rate),
+            speech_gate_line=DelayState.allocate(0),
+            gate=LevelGate.allocate(sample_rate, block_size, state.gate_db),
+            output_gain=GainState(),
+            limiter=LimiterState.allocate(sample_rate),
+            nonfinite_blocks=0,
             _probability=np.zeros(block_size // FRAME, dtype=np.float32),
-            _gate_gain=np.zeros(block_size, dtype=np.float32),
-            _unheard=np.zeros(block_size, dtype=np.float32),
+            _gain_scratch=np.zeros(block_size, dtype=np.float32),
+            _denoised_scratch=np.zeros(block_size, dtype=np.float32),
         )
+        chain.reset()
+        return chain
 
     @property
     def latency_samples(self) -> int:
-        """Of all of them. The gate adds none."""
+        """Latency of all effects together. The gates add none."""
         return self.limiter.latency_samples + self._suppressor_latency
 
     @property
     def gate_gain_db(self) -> float:
-        """What the gate does to the newest input: 0 is open, -100 closed."""
-        return decibels(self.gate.gain) if self.speech_gate is not None else 0.0
+        """What the gates do to the newest input: 0 is open, -100 closed."""
+        speech_db = decibels(self.speech_gate.gain) if self.config.speech_gate is not None else 0.0
+        return min(speech_db, self.gate.gain_db)
 
     def reset(self) -> None:
         """Return to the start of a stream, in place."""
-        self.input_gain.reset(self.input_gain.target)
-        for state in (self.highpass, self.limiter, self.leveller, self.gate, self.gate_delay):
-            state.reset()
+        self.nonfinite_blocks = 0
+        self.input_gain.reset(linear(self.state.input_gain_db))
+        self.output_gain.reset(_output_gain(self.state))
+        self.gate.reset(self.state.gate_db)
+        for part in (self.highpass, self.limiter, self.leveller, self.speech_gate, self.speech_gate_line):
+            part.reset()
         if self.suppressor is not None:
             self.suppressor.reset()
 
     def before(self, block: FloatArray) -> None:
-        """Clean a block of the microphone [block_size], in place; samples that are no number count as silence."""
-        silence_nonfinite(block)
+        """Clean a block of the microphone [block_size], in place; NaN and infinite samples count as silence."""
+        state, config = self.state, self.config
+        self.nonfinite_blocks += silence_nonfinite(block) > 0
+        self.input_gain.target = linear(state.input_gain_db)
         gain_into(block, self.input_gain, block)
         highpass_into(block, self.highpass, block)
-        if self.suppressor is None:
-            return
-        cleaned = block if self.suppress_noise else self._unheard
-        np.copyto(cleaned, block)
-        self.suppressor.process(cleaned, self._probability)
-        if self.speech_level_db is not None:
-            level_speech_into(block, self._probability, self.leveller, self.speech_level_db, block)
+        if self.suppressor is not None:
+            denoised = block if config.suppress_noise else self._denoised_scratch
+            np.copyto(denoised, block)
+            self.suppressor.process(denoised, self._probability)
+            if config.speech_level_db is not None:
+                level_speech_into(block, self._probability, self.leveller, config.speech_level_db, block)
+        self.gate.listen(block, state.gate_db)
 
     def after(self, block: FloatArray, engine_latency_samples: int) -> None:
-        """Gate and limit a block of the output [block_size], in place.
+        """Gate, amplify and limit a block of output [block_size], in place.
 
         Args:
             block: What the engine made of the block that `before` cleaned last.
-            engine_latency_samples: How much later than that the engine's output is.
+            engine_latency_samples: How much later than its input the engine's output is.
         """
-        if self.speech_gate is not None:
-            speech_gate_gain_into(self._probability, self.gate, self.speech_gate, self._gate_gain)
-            look_back = LOOK_BACK_MS * self.gate.sample_rate // 1000
-            delay = max(self._suppressor_latency + engine_latency_samples - look_back, 0)
-            if delay != len(self.gate_delay.sample_mem):  # the first block, and another voice of more delay
-                self.gate_delay = self.gate_delay.resized(delay)
-            delay_into(self._gate_gain, self.gate_delay, self._gate_gain)
-            block *= self._gate_gain
+        self.gate.apply(block, engine_latency_samples)
+        if self.config.speech_gate is not None:
+            self._apply_speech_gate(block, engine_latency_samples, self.config.speech_gate)
+        self.output_gain.target = _output_gain(self.state)
+        gain_into(block, self.output_gain, block)
         limit_into(block, self.limiter, block)
+
+    def _apply_speech_gate(self, block: FloatArray, engine_latency_samples: int, threshold: float) -> None:
+        speech_gate_gain_into(self._probability, self.speech_gate, threshold, self._gain_scratch)
+        look_back = LOOK_BACK_MS * self.speech_gate.sample_rate // 1000
+        delay = max(self._suppressor_latency + engine_latency_samples - look_back, 0)
+        if delay != len(self.speech_gate_line.sample_mem):  # the first block, or a voice with another latency
+            self.speech_gate_line = self.speech_gate_line.resized(delay)
+        delay_into(self._gain_scratch, self.speech_gate_line, self._gain_scratch)
+        block *= self._gain_scratch
 
     @property
     def _suppressor_latency(self) -> int:
-        return LATENCY_SAMPLES if self.suppress_noise else 0
+        return LATENCY_SAMPLES if self.config.suppress_noise else 0
+
+
+def _output_gain(state: SessionState) -> float:
+    return 0.0 if state.muted else linear(state.gain_db)

@@ -1,73 +1,80 @@
-"""Another voice for a running session: built on a thread of its own, the newest wish first."""
+"""Another voice for a running session: built on a thread of its own, the newest request first."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-from ...kernels.errors import AltervoxError
-from ..audio.priority import lower_thread_priority
 
 if TYPE_CHECKING:
     from ..engine import Engine
 
 log = logging.getLogger(__name__)
 
-# What voice files and networks raise; anything else is a mistake of ours and may end the thread.
-_FAILURES = (AltervoxError, ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, ValueError)
+SHOWN_S = 15.0  # for which the cause of a failed change is told
 
 
 class VoiceChange:
     """Builds the voice that was asked for last. Whoever asks does not wait.
 
     Args:
-        build: Makes an engine for a voice's name; takes long.
-        take_over: Told the name and the engine, unless another voice is wanted by then.
-
-    Attributes:
-        cause: Why the last one could not be had; empty while all is well.
+        build: Makes an engine for a voice's name; takes long, and may raise anything.
+        take_over: Given the name and the engine, unless another voice is wanted by then; may raise anything.
+        prepare_thread: Called once on the thread that builds.
     """
 
-    def __init__(self, build: Callable[[str], Engine], take_over: Callable[[str, Engine], None]) -> None:
-        self.cause = ""
+    def __init__(
+        self,
+        build: Callable[[str], Engine],
+        take_over: Callable[[str, Engine], None],
+        prepare_thread: Callable[[], object] = lambda: None,
+    ) -> None:
         self._build = build
         self._take_over = take_over
+        self._prepare_thread = prepare_thread
         self._lock = threading.Lock()
-        self._wanted: list[str] = []  # in the order of the wishes; only the last one counts
+        self._wanted: str | None = None  # only the newest request counts
         self._thread: threading.Thread | None = None
+        self._cause = ""
+        self._cause_until_s = 0.0
+
+    @property
+    def cause(self) -> str:
+        """Why the last change failed, for `SHOWN_S` after it did or until one succeeds; else empty."""
+        return self._cause if time.monotonic() < self._cause_until_s else ""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a voice is being built."""
+        return self._thread is not None
 
     def want(self, voice: str) -> None:
-        """Go over to a voice as soon as it is built."""
+        """Change to a voice as soon as it is built."""
         with self._lock:
-            self._wanted.append(voice)
+            self._wanted = voice
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, daemon=True)
+                self._thread = threading.Thread(target=self._work, name="voice-change", daemon=True)
                 self._thread.start()
 
     def _work(self) -> None:
-        lower_thread_priority()
+        with contextlib.suppress(OSError):
+            self._prepare_thread()
         while True:
             with self._lock:
-                if not self._wanted:
+                voice, self._wanted = self._wanted, None
+                if voice is None:
                     self._thread = None
                     return
-                voice = self._wanted[-1]
-                self._wanted.clear()
             try:
                 engine = self._build(voice)
-                if not self._wanted:
+                if self._wanted is None:
                     self._take_over(voice, engine)
-                self.cause = ""
-            except (
-                AltervoxError,
-                ArithmeticError,
-                LookupError,
-                MemoryError,
-                OSError,
-                RuntimeError,
-                ValueError,
-            ) as error:
-                self.cause = f"{voice}: {error}" if str(error) else f"{voice}: {type(error).__name__}"
-                log.warning("%s", self.cause)
+                self._cause = ""
+                del engine  # else it would live until the next change
+            except Exception as error:
+                self._cause = f"{voice}: {error}" if str(error) else f"{voice}: {type(error).__name__}"
+                self._cause_until_s = time.monotonic() + SHOWN_S
+                log.warning("%s", self._cause, exc_info=log.isEnabledFor(logging.DEBUG))

@@ -1,45 +1,115 @@
-"""Before devices open: all that compiles, allocates or loads does so, and how long blocks take becomes known."""
+"""Before sound begins: all that compiles, allocates or loads does so, and the length of the blocks is chosen."""
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..audio.loop import LiveEngine
-from .chain import Chain
+from ...kernels.errors import VoiceError
+from ...models.library import load_voice
+from ..synthetic import speech_like
+from .processor import Processor
+from .settings import SessionSettings
 
+log = logging.getLogger(__name__)
+
+AUTO_BLOCKS_MS = (20, 40, 60, 80, 100, 120, 160, 200, 240, 320, 400, 500, 640, 800, 1000)
+ROOM = 0.6  # of a block's duration that it may cost, for it to be chosen
 _BLOCKS = 40
 _COLD_BLOCKS = 5  # the first ones compile and allocate
+_HOPELESS_BLOCKS = 3  # after which a length is given up if their median is far beyond the limit
+_HOPELESS = 1.5
 
 
-def block_times_ms(engine: LiveEngine, chain: Chain) -> list[float]:
-    """Run something like speech through engine and chain; returns how long 40 blocks took, the shortest time first.
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """What blocks take on this machine.
 
-    Both are left with a past: reset them.
+    Attributes:
+        block_ms: Length of the blocks.
+        cost_ms: Processor time that 9 of 10 blocks stay within (on a GPU: time on the clock).
+        slowest_ms: Time of the slowest block on the clock.
     """
-    size, blocks = engine.block_size, _BLOCKS + _COLD_BLOCKS
-    samples = speech_like(blocks * size / engine.sample_rate + 0.01, engine.sample_rate)[: blocks * size]
+
+    block_ms: int
+    cost_ms: float
+    slowest_ms: float
+
+    @property
+    def warning(self) -> str:
+        """One sentence where blocks take longer than they last; else empty."""
+        if self.cost_ms <= self.block_ms:
+            return ""
+        longer = longer_block_ms(self.block_ms, self.cost_ms)
+        way_out = f"choose --block-ms {longer} or another voice" if longer else "choose another voice"
+        return (
+            f"a block of {self.block_ms} ms takes {self.cost_ms:.0f} ms on this computer, so the sound will break up: "
+            f"{way_out}"
+        )
+
+
+def longer_block_ms(block_ms: int, cost_ms: float) -> int:
+    """The next longer block that may hold where this one costs so much; 0 if there is none."""
+    return next((ms for ms in AUTO_BLOCKS_MS if ms > block_ms and ms * ROOM >= cost_ms), 0)
+
+
+def warmed_up(
+    settings: SessionSettings, block_ms: int | None, prepare_building: Callable[[], object] = lambda: None
+) -> tuple[Processor, WarmUp]:
+    """A processor that has everything compiled and loaded, and knows how long its blocks take.
+
+    Args:
+        settings: What the session starts with.
+        block_ms: Length of the blocks; None for the shortest of `AUTO_BLOCKS_MS` that costs `ROOM` of its duration at
+            most, or the longest of them.
+        prepare_building: See `Processor`.
+
+    Raises:
+        AltervoxError: the voice cannot be loaded or fails, or the recording cannot be started.
+    """
+    voice = load_voice(settings.state.voice, settings.device)
+    without_recording = replace(settings, record_folder=None)
+    candidates = list(AUTO_BLOCKS_MS) if block_ms is None else [block_ms]
+    while True:
+        config = replace(settings.config, block_ms=candidates.pop(0))
+        processor = Processor(replace(without_recording, config=config), voice, prepare_building)
+        on_gpu = str(getattr(voice, "device", "cpu")).startswith("cuda")
+        result = _time_blocks(processor, on_gpu, limit_ms=ROOM * config.block_ms if candidates else float("inf"))
+        log.info("blocks of %d ms take %.1f ms, at most %.1f", config.block_ms, result.cost_ms, result.slowest_ms)
+        # A longer block costs no less than a shorter one.
+        while len(candidates) > 1 and candidates[0] * ROOM < result.cost_ms:
+            candidates.pop(0)
+        if not candidates or result.cost_ms <= ROOM * config.block_ms:
+            break
+    processor.reset()
+    processor.settings = replace(settings, config=config)
+    if settings.record_folder is not None:
+        processor.start_recording(settings.record_folder)
+    return processor, result
+
+
+def _time_blocks(processor: Processor, on_gpu: bool, limit_ms: float) -> WarmUp:
+    """Run something like speech through a processor; it is left with a past."""
+    size, blocks = processor.block_size, _BLOCKS + _COLD_BLOCKS
+    samples = speech_like(blocks * size / processor.sample_rate + 0.01, processor.sample_rate)[: blocks * size]
     out = np.zeros(size, dtype=np.float32)
-    times = []
-    for block in samples.reshape(blocks, size):
-        started = time.perf_counter()
-        chain.before(block)
-        engine.process(block, out)
-        chain.after(out, engine.latency_samples)
-        times.append(time.perf_counter() - started)
-    return [1000.0 * seconds for seconds in sorted(times[_COLD_BLOCKS:])]
-
-
-def speech_like(seconds: float, sample_rate: int) -> NDArray[np.float32]:
-    """Buzz with a gliding pitch in syllables, breath in between: it takes every path of a voice, as speech does [N]."""
-    time_s = np.arange(int(seconds * sample_rate)) / sample_rate
-    f0_hz = 140.0 + 40.0 * np.sin(2.0 * np.pi * 0.7 * time_s)
-    phase = np.cumsum(f0_hz) / sample_rate
-    buzz = np.zeros(len(time_s))
-    for harmonic in range(1, 20):
-        buzz += np.sin(2.0 * np.pi * harmonic * phase) / harmonic
-    syllables = np.clip(3.0 * np.sin(2.0 * np.pi * 2.5 * time_s), 0.0, 1.0)
-    breath = np.random.default_rng(0).standard_normal(len(time_s))
-    return (0.1 * buzz * syllables + 0.01 * breath).astype(np.float32)
+    costs_ms: list[float] = []
+    times_ms: list[float] = []
+    for number, block in enumerate(samples.reshape(blocks, size)):
+        started_s, cpu_s = time.perf_counter(), time.thread_time()
+        processor.process(block, out)
+        if processor.failed_blocks:
+            raise VoiceError(f"the voice {processor.sounding} failed: {'; '.join(processor.causes)}")
+        times_ms.append(1000.0 * (time.perf_counter() - started_s))
+        # Beside busy processes the time on the clock says little of what a block costs.
+        costs_ms.append(times_ms[-1] if on_gpu else 1000.0 * (time.thread_time() - cpu_s))
+        if number + 1 == _COLD_BLOCKS:
+            times_ms.clear()
+            costs_ms.clear()
+        elif number + 1 >= _COLD_BLOCKS + _HOPELESS_BLOCKS and np.median(costs_ms) > _HOPELESS * limit_ms:
+            break
+    return WarmUp(processor.settings.config.block_ms, float(np.quantile(costs_ms, 0.9)), max(times_ms))

@@ -65,16 +65,6 @@ def test_the_first_block_after_fades_in() -> None:
     assert np.all(out[resumed + FADE_IN :] == 1.0)
 
 
-def test_gate_and_gain_go_on_through_skipped_blocks() -> None:
-    audio = speech(2.0)
-    audio[: RATE // 2] *= 1e-4
-    params = VoiceParams(gate_db=-40.0, gain_db=-3.0)
-    whole, skipped = (run(engine("robot", params), audio, late) for late in (range(0), range(24, 30)))
-    settled = 30 * RATE * BLOCK_MS // 1000 + FADE_IN
-    assert not whole[: RATE // 2].any()
-    np.testing.assert_array_equal(skipped[settled:], whole[settled:])
-
-
 def test_a_skipped_block_counts_in_a_copied_state() -> None:
     first, second = engine("robot"), engine("robot")
     audio = speech(1.0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,7 +104,7 @@ def test_to_an_engine_of_smaller_delay_the_chirp_runs_through(late: MakeLate, sa
     engine = SwappableEngine(late(1000))
     audio, half = chirp(), RATE
     first = run(engine, audio[:half])
-    engine.prepare(late(samples))
+    engine.swap_to(late(samples))
     assert engine.is_swapping
     out = np.concatenate((first, run(engine, audio[half:])))
     assert not engine.is_swapping
@@ -115,10 +117,10 @@ def test_an_engine_offered_during_a_swap_waits_and_makes_up_for_it(late: MakeLat
     engine = SwappableEngine(late(100))
     audio = chirp()
     run(engine, audio[: 20 * SIZE])
-    engine.prepare(late(2000))
+    engine.swap_to(late(2000))
     run(engine, audio[20 * SIZE : 21 * SIZE])
     last = late(700)
-    engine.prepare(last)
+    engine.swap_to(last)
     out = run(engine, audio[21 * SIZE :])
     assert engine.engine is last
     assert engine.latency_samples == 2000
@@ -137,7 +139,7 @@ def test_to_an_engine_of_greater_delay_nothing_is_lost_or_heard_twice(
     engine.bypass = is_bypassed
     audio, swap = chirp(), 50 * SIZE
     first = run(engine, audio[:swap])
-    engine.prepare(late(100 + grows_by))
+    engine.swap_to(late(100 + grows_by))
     out = np.concatenate((first, run(engine, audio[swap:])))
     assert engine.latency_samples == 100 + grows_by
     old, new = delayed(audio, 100), delayed(audio, 100 + grows_by)
@@ -160,7 +162,7 @@ def test_no_echo_remains_after_swaps_there_and_back(late: MakeLate) -> None:
     parts = []
     for i, samples in enumerate((900, 0, 450)):
         parts.append(run(engine, audio[i * RATE : i * RATE + RATE // 2]))
-        engine.prepare(late(samples))
+        engine.swap_to(late(samples))
         parts.append(run(engine, audio[i * RATE + RATE // 2 : (i + 1) * RATE]))
     assert engine.latency_samples == 900
     correlation = np.abs(scipy.signal.correlate(np.concatenate(parts), audio, "full"))
@@ -176,7 +178,7 @@ def test_voices_change_without_a_click(before: str, after: str) -> None:
     steady = max(np.abs(np.diff(run(voice(name), audio)[RATE:], 2)).max() for name in (before, after))
     engine = SwappableEngine(voice(before))
     first = run(engine, audio[:swap])
-    engine.prepare(voice(after))
+    engine.swap_to(voice(after))
     out = np.concatenate((first, run(engine, audio[swap:])))
     assert np.abs(np.diff(out[RATE:], 2)).max() < 1.5 * steady
 
@@ -186,7 +188,7 @@ def test_a_new_voice_knows_the_past_of_the_stream() -> None:
     audio, swap = speech(), 100 * SIZE
     engine = SwappableEngine(voice("woman"))
     first = run(engine, audio[:swap])
-    engine.prepare(voice("robot"))
+    engine.swap_to(voice("robot"))
     out = np.concatenate((first, run(engine, audio[swap:])))
     alone = run(voice("robot"), audio)
     settled = slice(swap + RATE // 2, None)
@@ -225,7 +227,7 @@ def test_skipped_blocks_pass_through_a_swap(late: MakeLate) -> None:
     engine = SwappableEngine(late(300))
     audio = chirp()
     first = run(engine, audio[: 50 * SIZE])
-    engine.prepare(late(20))
+    engine.swap_to(late(20))
     for i in range(50, 53):
         engine.skip(audio[i * SIZE : (i + 1) * SIZE])
     assert not engine.is_swapping
@@ -237,20 +239,19 @@ def test_skipped_blocks_pass_through_a_swap(late: MakeLate) -> None:
 
 
 def test_parameters_reach_the_engine_that_comes() -> None:
-    engine = SwappableEngine(voice("off"))
-    ones = np.ones(10 * SIZE, dtype=np.float32)
-    engine.prepare(voice("off"))
-    engine.params = VoiceParams(gain_db=-20.0)
-    out = run(engine, ones)
-    np.testing.assert_allclose(out[-SIZE:], 0.1, rtol=1e-6)
-    assert engine.params.gain_db == -20.0
+    engine, incoming = SwappableEngine(voice("off")), voice("off")
+    engine.params = VoiceParams(pitch_semitones=3.0)  # changed while the next engine was built
+    engine.swap_to(incoming)
+    run(engine, np.ones(10 * SIZE, dtype=np.float32))
+    assert engine.engine is incoming
+    assert incoming.params.pitch_semitones == 3.0
 
 
 def test_the_engine_after_a_reset_is_the_newest_from_the_start() -> None:
     audio = speech()[:RATE]
     engine = SwappableEngine(voice("woman"), least_latency=3000)
     run(engine, audio)
-    engine.prepare(voice("robot"))
+    engine.swap_to(voice("robot"))
     engine.reset()
     assert engine.latency_samples == voice("robot").latency_samples
     np.testing.assert_array_equal(run(engine, audio), run(voice("robot"), audio))
@@ -268,9 +269,9 @@ def test_a_swap_and_a_bypass_leave_no_memory_behind() -> None:
             engine.bypass = i % 4 < 2
             engine.process(block, out)
 
-    engine.prepare(Engine(load_voice("off"), config))
+    engine.swap_to(Engine(load_voice("off"), config))
     feed(10)
-    engine.prepare(Engine(load_voice("off"), config))
+    engine.swap_to(Engine(load_voice("off"), config))
     tracemalloc.start()
     try:
         feed(1)
@@ -294,7 +295,7 @@ def test_an_engine_is_prepared_beside_the_running_stream() -> None:
 
     def prepare() -> None:
         try:
-            engine.prepare(voice("robot"))
+            engine.swap_to(voice("robot"))
         except Exception as error:
             failures.append(error)
 
@@ -317,35 +318,122 @@ def test_an_engine_is_prepared_beside_the_running_stream() -> None:
     np.testing.assert_array_equal(np.concatenate(heard)[: 100 * SIZE], delayed(audio, 2000)[: 100 * SIZE])
 
 
-def test_an_engine_that_cannot_catch_up_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    running = SwappableEngine(voice("off"))
-    silence = np.zeros(20 * SIZE, dtype=np.float32)
+class Costly(Late):
+    """A stage whose blocks take so much processor time."""
+
+    cost_s = 0.0
+
+    def process(self, block: np.ndarray, params: VoiceParams, out: np.ndarray) -> None:
+        end_s = time.thread_time() + self.cost_s
+        while time.thread_time() < end_s:
+            pass
+        super().process(block, params, out)
+
+
+def test_an_engine_that_the_machine_cannot_afford_is_refused_with_what_it_costs_and_can_be_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running, costly = SwappableEngine(voice("off")), Costly(10)
+    run(running, np.zeros(40 * SIZE, dtype=np.float32))
+    monkeypatch.setattr("altervox.realtime.engine.make_stage", lambda *_: costly)
+    costly.cost_s = 0.025
+    with pytest.raises(VoiceError, match=r"takes 2\d ms of processor time on this computer and lasts 20 ms: choose"):
+        running.swap_to(Engine(load_voice("off"), CONFIG))
+    assert not running.is_swapping
+    costly.cost_s = 0.002
+    running.swap_to(engine := Engine(load_voice("off"), CONFIG))
+    run(running, np.zeros(10 * SIZE, dtype=np.float32))
+    assert running.engine is engine
+
+
+def test_an_engine_that_is_built_while_others_keep_the_processor_busy_is_swapped_to_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stream goes on by twenty blocks while the engine takes in one: the rest it gets from the stream itself."""
+    running, silence = SwappableEngine(voice("off"), least_latency=500), np.zeros(20 * SIZE, dtype=np.float32)
     run(running, silence)
+    is_built = False
 
-    class Slow(Late):
-        """Twenty blocks of the stream go by while it takes in one."""
-
-        def process(self, block: np.ndarray, params: VoiceParams, out: np.ndarray) -> None:
-            run(running, silence)
-            super().process(block, params, out)
-
+    class Starved(Late):
         def advance(self, block: np.ndarray, params: VoiceParams) -> None:
-            run(running, silence)
+            if not is_built:
+                run(running, silence)
             super().advance(block, params)
 
+        def process(self, block: np.ndarray, params: VoiceParams, out: np.ndarray) -> None:
+            if not is_built:
+                run(running, silence)
+            super().process(block, params, out)
+
     with monkeypatch.context() as patch:
-        patch.setattr("altervox.realtime.engine.make_stage", lambda *_: Slow(10))
-        slow = Engine(load_voice("off"), CONFIG)
-    with pytest.raises(VoiceError, match="too slow"):
-        running.prepare(slow)
-    assert not running.is_swapping
+        patch.setattr("altervox.realtime.engine.make_stage", lambda *_: Starved(10))
+        starved = Engine(load_voice("off"), CONFIG)
+    running.swap_to(starved)
+    is_built = True
+    audio = chirp()
+    out = run(running, audio)
+    assert running.engine is starved
+    settled = 20 * SIZE
+    np.testing.assert_allclose(out[settled:], delayed(audio, 500)[settled : len(out)], atol=1e-6)
+
+
+def test_a_replaced_engine_is_freed_without_another_swap() -> None:
+    first = voice("robot")
+    running, alive = SwappableEngine(first), weakref.ref(first)
+    del first
+    running.swap_to(voice("off"))
+    run(running, np.zeros(20 * SIZE, dtype=np.float32))
+    running.release()
+    gc.collect()
+    assert alive() is None
+
+
+class Failing(Late):
+    """A stage that raises while it is told to."""
+
+    error: Exception | None = None
+    calls = 0
+
+    def process(self, block: np.ndarray, params: VoiceParams, out: np.ndarray) -> None:
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        super().process(block, params, out)
+
+
+@pytest.mark.parametrize("error", [TypeError("odd"), RuntimeError("CUDA error"), MemoryError(), KeyError("x")])
+@pytest.mark.parametrize("bad", [range(30, 31), range(30, 32), range(30, 130)])
+def test_a_failure_leaves_delay_voice_and_bypass_as_they_were(
+    monkeypatch: pytest.MonkeyPatch, bad: range, error: Exception
+) -> None:
+    stage = Failing(200)
+    monkeypatch.setattr("altervox.realtime.engine.make_stage", lambda *_: stage)
+    running = SwappableEngine(Engine(load_voice("off"), CONFIG), least_latency=700)
+    audio = chirp(6.0)
+    parts = [run(running, audio[: bad.start * SIZE])]
+    stage.error = error
+    parts.append(run(running, audio[bad.start * SIZE : bad.stop * SIZE]))
+    assert running.cause == (str(error) or "MemoryError")
+    stage.error = None
+    parts.append(run(running, audio[bad.stop * SIZE :]))
+    out = np.concatenate(parts)
+    assert running.failed_blocks >= 1
+    assert running.cause == ""
+    assert stage.calls < len(audio) // SIZE - len(bad) + 60  # left alone while it fails, but for a try every second
+    assert np.abs(np.diff(out[28 * SIZE : 36 * SIZE])).max() < 0.3  # what was heard fades out
+    # Two seconds later everything is where it was.
+    settled = (bad.stop + 2 * 50) * SIZE
+    np.testing.assert_allclose(out[settled:], delayed(audio, 700)[settled : len(out)], atol=1e-6)
+    running.bypass = True
+    rest = run(running, audio)[50 * SIZE :]
+    np.testing.assert_allclose(rest, delayed(audio, 700)[50 * SIZE : 50 * SIZE + len(rest)], atol=1e-6)
 
 
 @pytest.mark.parametrize(("rate", "block_ms"), [(RATE, 40), (48000, 20)])
 def test_an_engine_of_other_blocks_is_refused(rate: int, block_ms: int) -> None:
     engine = SwappableEngine(voice("off"))
     with pytest.raises(ParameterError, match="do not fit a running stream of 320 at 16000 Hz"):
-        engine.prepare(Engine(load_voice("off"), StreamConfig(sample_rate=rate, block_ms=block_ms)))
+        engine.swap_to(Engine(load_voice("off"), StreamConfig(sample_rate=rate, block_ms=block_ms)))
 
 
 def test_a_delay_beyond_the_memory_is_refused() -> None:

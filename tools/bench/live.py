@@ -1,7 +1,7 @@
 """`altervox bench live`: sessions between a virtual microphone and a virtual cable, heard from outside.
 
-The delay is measured by sweeps while the voice is bypassed, which altervox delays by as much as the voice. Losses are
-counted while made-up speech goes through the voice.
+The latency is measured with sweeps while the voice is bypassed, which has the same latency as the voice. Losses are
+counted while synthetic speech goes through the voice.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.types import FloatArray
-from ...models.voice import VoiceParams
 from ...realtime.audio.control import LiveControl
 from ...realtime.audio.probe import EVERY_S, TRIES, agreed_ms, find_probe, probe, sweeps
-from ...realtime.audio.settings import SetBypass
-from ...realtime.session.warm_up import speech_like
+from ...realtime.session.commands import Set
+from ...realtime.session.settings import SessionSettings
+from ...realtime.session.state import SessionState
+from ...realtime.synthetic import speech_like
 from ..devices.choose import choose_input, choose_output, list_devices
 from ..live.command import LiveOptions, live_settings
 from ..machine import machine
@@ -38,12 +39,11 @@ BLOCKS_MS = (20, 40, 100)
 _COLUMNS = (
     ("block", "block_ms"),
     ("measured", "measured_ms"),
-    ("displayed", "displayed_ms"),
-    ("shortages", "shortages"),
-    ("by blocks", "own_shortages"),
-    ("in stalls", "shortages_in_stalls"),
-    ("starved ms", "starved_ms"),
-    ("lost ms", "lost_ms"),
+    ("reported", "reported_ms"),
+    ("underruns", "underruns"),
+    ("in stalls", "underruns_in_stalls"),
+    ("underrun ms", "underrun_ms"),
+    ("overruns", "overruns"),
     ("faded frames", "faded_frames"),
     ("a minute", "faded_frames_per_minute"),
     ("in stalls", "faded_frames_in_stalls"),
@@ -60,7 +60,7 @@ _SETTLE_S = 4.0  # clocks and start-up
 _AFTERWARDS_S = 0.7  # longest delay
 _POLL_S = 0.05
 _FRAME = RATE // 100
-_SILENT_RUN = RATE // 1000  # samples of digital silence in a row that no voice makes, only a shortage
+_SILENT_RUN = RATE // 1000  # samples of digital silence in a row that no voice makes, only an underrun
 _LOUD = 0.03  # RMS
 _SPEECH_S = 20.0  # then it is said again
 
@@ -120,11 +120,11 @@ def _say(
     """Say something, once or again and again so long, until it has come out of the cable.
 
     Returns:
-        The totals that the session displayed meanwhile, in ms, and when it counted shortages, on `time.monotonic`.
+        The latencies that the session reported meanwhile, in ms, and when it counted underruns, on `time.monotonic`.
     """
     totals: list[float] = []
-    short_s: list[float] = []
-    shortages = control.status()["shortages"] if control is not None else 0
+    underruns_s: list[float] = []
+    underruns = control.status().underruns if control is not None else 0
     process = sinks.say(samples, seconds)
     ended_s = 0.0
     try:
@@ -132,16 +132,16 @@ def _say(
             if process.poll() is not None:
                 ended_s = ended_s or time.monotonic()
             if control is not None:
+                control.check()
                 status = control.status()
-                control.check(status)
-                totals.append(float(status["total_ms"]))
-                short_s += [time.monotonic()] * (status["shortages"] - shortages)
-                shortages = status["shortages"]
+                totals.append(status.latency.total)
+                underruns_s += [time.monotonic()] * (status.underruns - underruns)
+                underruns = status.underruns
             time.sleep(_POLL_S)
     finally:
         process.kill()
         process.wait()
-    return totals, short_s
+    return totals, underruns_s
 
 
 def sweep_delays_ms(said: FloatArray, heard: FloatArray) -> list[float]:
@@ -192,77 +192,55 @@ def _row(
 ) -> dict[str, Any]:
     """One session."""
     devices = list_devices(again=True)
-    options = LiveOptions(
-        source=None,
-        output=None,
-        monitor=None,
-        voice=voice,
-        device="auto",
-        block_ms=block_ms,
-        lookahead_ms=None,
-        context_ms=None,
-        device_buffer_ms=buffer_ms,
-        prefill_ms=None,
-        exclusive=False,
-        channel=0,
-        denoise=False,
-        input_gain_db=0.0,
-        record=None,
-    )
+    session = SessionSettings(state=SessionState(voice=voice))
+    options = LiveOptions(session=session, block_ms=block_ms, device_buffer_ms=buffer_ms)
     source, output = choose_input(devices, sinks.microphone), choose_output(devices, sinks.cable)
     # Before the session, and no more than it takes: to make half an hour of it takes a processor and the memory of the
     # whole machine for so long that blocks are late.
     speech = speech_like(min(seconds, _SPEECH_S), RATE)
-    with LiveControl(live_settings(options, VoiceParams(), source, output)) as control:
+    with LiveControl() as control:
+        control.begin(live_settings(options, source, output))
         control.wait_until_running()
         time.sleep(_SETTLE_S)
-        control.send(SetBypass(True))
+        control.send(Set({"bypass": True}))
         time.sleep(0.2)
         with sinks.record() as recording:
             totals, _ = _say(sinks, sweeps(RATE), control)
         delays_ms = sweep_delays_ms(*recording.samples)
-        control.send(SetBypass(False))
+        control.send(Set({"bypass": False}))
         time.sleep(0.2)
         before, cpu_before, began = control.status(), _cpu_s(control.process_id), time.monotonic()
         with sinks.record() as recording:
-            _, short_s = _say(sinks, speech, control, seconds)
+            _, underruns_s = _say(sinks, speech, control, seconds)
         status, cpu, elapsed = control.status(), _cpu_s(control.process_id), time.monotonic() - began
     said, heard = recording.samples
-    measured, displayed = agreed_ms(delays_ms, TRIES), statistics.median(totals)
-    delay_ms = displayed if measured is None else measured
-    faded = faded_frames(said, heard, delay_ms)
-    faded_s = recording.began_s + (faded * _FRAME) / RATE + delay_ms / 1000.0
+    measured, reported = agreed_ms(delays_ms, TRIES), statistics.median(totals)
+    latency_ms = reported if measured is None else measured
+    faded = faded_frames(said, heard, latency_ms)
+    faded_s = recording.began_s + (faded * _FRAME) / RATE + latency_ms / 1000.0
     stalled_s = stalls.between(began, began + elapsed)
-
-    def counted(name: str) -> int:
-        return int(status[name]) - int(before[name])
-
+    told = status.as_json()
     return {
         "block_ms": block_ms,
         "seconds": round(elapsed, 1),
         "measured_ms": None if measured is None else round(measured, 1),
         "measured_spread_ms": round(float(np.ptp(delays_ms)), 2) if delays_ms else None,
-        "displayed_ms": round(displayed, 1),
-        "device_ms": round(status["device_ms"], 1),
-        "prefill_ms": round(status["prefill_ms"], 1),
-        "shortages": counted("shortages"),
-        "own_shortages": counted("own_shortages"),
-        "shortages_at_s": [round(at - began, 1) for at in short_s],
-        "shortages_in_stalls": stalls.near(short_s) if stalls.is_known else None,
-        "starved_ms": round(1000.0 * counted("starved_samples") / RATE, 1),
-        "lost_ms": round(1000.0 * counted("lost_samples") / RATE, 1),
-        "late_blocks": counted("late_blocks"),
+        "reported_ms": round(reported, 1),
+        "latency_ms": told["latency_ms"],
+        "underruns": status.underruns - before.underruns,
+        "underruns_at_s": [round(at - began, 1) for at in underruns_s],
+        "underruns_in_stalls": stalls.near(underruns_s) if stalls.is_known else None,
+        "underrun_ms": round(status.underrun_ms - before.underrun_ms, 1),
+        "overruns": status.overruns - before.overruns,
+        "overrun_ms": round(status.overrun_ms - before.overrun_ms, 1),
+        "late_blocks": status.late_blocks - before.late_blocks,
         "faded_frames": len(faded),
         "faded_frames_per_minute": round(60.0 * len(faded) / elapsed, 2),
         "faded_frames_in_stalls": stalls.near(list(faded_s)) if stalls.is_known else None,
         "rig_lost_frames": lost_by_rig(said),
         "stalls": len(stalled_s) if stalls.is_known else None,
         "longest_stall_ms": round(1000.0 * max(stalled_s, default=0.0), 1) if stalls.is_known else None,
-        "p50_ms": round(status["block_p50_ms"], 2),
-        "p99_ms": round(status["block_p99_ms"], 2),
-        "max_ms": round(status["block_max_ms"], 2),
-        "deadline_ms": status["deadline_ms"],
-        "drift_ppm": round(status["drift_ppm"], 1),
+        **{name: told[name] for name in ("deadline_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms", "drift_ppm")},
         "cpu_percent": round(100.0 * (cpu - cpu_before) / elapsed, 1),
     }
 

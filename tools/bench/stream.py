@@ -17,7 +17,7 @@ import click
 import numpy as np
 
 from ...kernels.errors import ParameterError
-from ...realtime.session.warm_up import speech_like
+from ...realtime.synthetic import speech_like
 from ..machine import machine, peak_mib
 
 if TYPE_CHECKING:

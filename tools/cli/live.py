@@ -8,45 +8,72 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ...models.voice import STREAMING_F0_METHODS, VoiceParams
-from .options import INPUT_GAIN_RANGE_DB, voice_options, within
+from ...models.voice import STREAMING_F0_METHODS
+from ...realtime.session.state import PARAMETERS
+from .options import parameter_option, voice_options, voice_params
 
-# What is used with --measure; that it takes devices which hear one another goes without saying.
+# What is used with --measure, which implies --allow-loop.
 _MEASURE_OPTIONS = ("measure", "source", "output", "device_buffer_ms", "channel", "exclusive", "allow_loop", "as_json")
+
+
+class _BlockMs(click.ParamType[int | None]):
+    """A length of blocks in ms, or "auto", which is None to the command."""
+
+    name = "block length"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value == "auto":
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither auto nor a number of milliseconds, such as 40", param, ctx)
 
 
 @click.command()
 @click.option("--input", "source", help="Microphone: name, part of it, number in `altervox devices`, or default.")
-@click.option("--output", help="Where the voice goes; default: the one virtual cable.")
-@click.option("--monitor", help="An output to hear yourself on, beside the cable.")
-@click.option("--monitor-gain-db", type=within("gain_db"), default=0.0, help="Of the monitor.")
+@click.option("--output", help="Output for the voice: name, part of it, number, or default (the one virtual cable).")
+@click.option("--monitor", help="A second output to hear yourself on: name, part of it, or number.")
+@parameter_option(PARAMETERS["monitor_gain_db"])
 @voice_options
-@click.option("--gain-db", type=within("gain_db"), default=0.0, show_default=True, help="Of the output.")
+@parameter_option(PARAMETERS["gain_db"])
 @click.option(
     "--f0-method",
     type=click.Choice(STREAMING_F0_METHODS),
     default="auto",
     show_default=True,
-    help="How pitch is found: rmvpe is the published network, fetched once; the others are the one that ships.",
+    help="Pitch tracker: rmvpe is the published network, fetched once; auto and rmvpe-small are the one that ships.",
 )
-@click.option("--block-ms", type=int, help="Audio per step, a multiple of 20; 40 unless told.")
-@click.option("--lookahead-ms", type=int, help="How long an RVC voice waits for what follows.")
-@click.option("--context-ms", type=int, help="The past that an RVC voice looks at.")
+@click.option(
+    "--block-ms",
+    type=_BlockMs(),
+    default="auto",
+    metavar="MS|auto",
+    show_default=True,
+    help="Block size in ms, a multiple of 20. Smaller blocks have less latency and cost more; auto chooses the "
+    "smallest that this computer can afford.",
+)
+@click.option("--lookahead-ms", type=int, help="How much of what follows an RVC voice waits for, in ms (default 60).")
+@click.option("--context-ms", type=int, help="How much of the past an RVC voice looks at, in ms (default 1000).")
 @click.option(
     "--device-buffer-ms",
     type=click.FloatRange(2, 200),
-    help="How much sound each device holds: less is less delay, more outlasts longer pauses of the system. "
-    "15 with PulseAudio and PipeWire, else what the system suggests.",
+    help="Device buffer in ms: smaller means less latency, larger outlasts longer pauses of the system. "
+    "Default: 15 with PulseAudio and PipeWire, else what the system suggests.",
 )
-@click.option("--prefill-ms", type=click.FloatRange(1, 250), help="Output held ready; else measured at the start.")
-@click.option("--exclusive", is_flag=True, help="Keep other programs off the devices (WASAPI, Core Audio).")
-@click.option("--channel", type=click.IntRange(min=0), default=0, help="Of the microphone, from 0.")
-@click.option("--denoise", is_flag=True, help="Suppress the microphone's noise with RNNoise; 20 ms more delay.")
-@click.option("--input-gain-db", type=click.FloatRange(*INPUT_GAIN_RANGE_DB), default=0.0, help="Of the microphone.")
+@click.option(
+    "--prefill-ms",
+    type=click.FloatRange(1, 250),
+    help="Output held ready for slow blocks, in ms. Default: measured at the start.",
+)
+@click.option("--exclusive", is_flag=True, help="Open the devices in exclusive mode (WASAPI, Core Audio).")
+@click.option("--channel", type=click.IntRange(min=0), default=0, show_default=True, help="Microphone channel.")
+@click.option("--denoise", is_flag=True, help="Suppress noise in the microphone with RNNoise; adds 20 ms of latency.")
+@parameter_option(PARAMETERS["input_gain_db"])
 @click.option(
     "--speech-level-db",
     type=click.FloatRange(-40, -10),
-    help="Bring the microphone's speech slowly to this RMS level, such as -23, by 18 dB at most.",
+    help="Slowly bring speech in the microphone to this RMS level, such as -23; changes it by 18 dB at most.",
 )
 @click.option(
     "--speech-gate",
@@ -54,21 +81,27 @@ _MEASURE_OPTIONS = ("measure", "source", "output", "device_buffer_ms", "channel"
     is_flag=False,
     flag_value=0.8,
     metavar="[P]",
-    help="Silence unless RNNoise hears speech, with a probability of P (0.8 unless told): typing does not open it.",
+    help="Gate that opens for speech only, where RNNoise finds it with probability P (0.8 if not given). Keyboard and "
+    "fan noise do not open it; whispering may not either.",
 )
-@click.option("--allow-loop", is_flag=True, help="Take a microphone that hears the output.")
-@click.option("--record", type=click.Path(path_type=Path, file_okay=False), help="Record input and output here.")
-@click.option("--measure", is_flag=True, help="Measure the delay of the devices instead: see below.")
-@click.option("--hot-keys", is_flag=True, help="Keys that act while a game has the focus: Ctrl+Alt+B, M, V.")
+@click.option("--allow-loop", is_flag=True, help="Accept a microphone that hears the output.")
+@click.option(
+    "--record", type=click.Path(path_type=Path, file_okay=False), help="Record input and output to WAV files here."
+)
+@click.option("--measure", is_flag=True, help="Measure the latency of the devices instead: see below.")
+@click.option("--hot-keys", is_flag=True, help="Enable global hot keys: Ctrl+Alt+B bypass, M mute, V next voice.")
 @click.option(
     "--hot-key",
     "hot_key",
     multiple=True,
     metavar="ACTION=KEYS",
-    help="One of your own, such as mute=ctrl+alt+m; talk=f8 is push-to-talk. Others: bypass, next-voice.",
+    help="A global hot key of your own, such as mute=ctrl+alt+m. Actions: bypass, mute, next-voice, and talk "
+    "(push-to-talk).",
 )
-@click.option("--screenshot", type=click.Path(path_type=Path, dir_okay=False), help="Save the last view as SVG.")
-@click.option("--seconds", type=click.FloatRange(min=0.1), help="Stop after so long.")
+@click.option(
+    "--screenshot", type=click.Path(path_type=Path, dir_okay=False), help="Save the last terminal view as SVG."
+)
+@click.option("--seconds", type=click.FloatRange(min=0.1), help="Stop after this many seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Print statistics as JSON at the end, for programs.")
 @click.pass_context
 def live(
@@ -87,30 +120,44 @@ def live(
     \b
       altervox live                                      default microphone, the one virtual cable
       altervox live --voice robot --monitor headphones   hear yourself too
-      altervox live --measure --output speakers          play sweeps, find them in the microphone, tell the delay
+      altervox live --measure --output speakers          measure the latency of the devices
 
-    With --measure the input has to hear the output: a wire, a loudspeaker beside the microphone, or the other end of a
-    cable. What is found is remembered, and shown as part of the delay whenever these two devices are used with the same
-    rate and --device-buffer-ms.
+    With --measure altervox plays sweeps on the output and looks for them in the input, which has to hear the output:
+    through a wire, a loudspeaker beside the microphone, or the other end of a cable. The result is remembered, and
+    used as the devices' part of the latency whenever these two devices are opened with the same rate and
+    --device-buffer-ms.
     """
+    from ...realtime.config import StreamConfig
+    from ...realtime.session.settings import ChainConfig, SessionSettings
+    from ...realtime.session.state import SessionState
     from ..live.command import LiveOptions
     from ..live.command import live as run
     from ..live.command import measure as run_measure
     from ..live.hotkeys import DEFAULT_BINDINGS, parse_bindings
 
-    params = VoiceParams(
-        pitch_semitones=options.pop("pitch"),
-        formant_semitones=options.pop("formant"),
-        **{
-            name: options.pop(name)
-            for name in ("index_rate", "protect", "rms_mix", "gain_db", "gate_db", "speaker", "f0_method")
-        },
+    lengths = {name: value for name in ("lookahead_ms", "context_ms") if (value := options.pop(name)) is not None}
+    block_ms = options["block_ms"]
+    session = SessionSettings(
+        state=SessionState(
+            voice=options.pop("voice"),
+            params=voice_params(options, f0_method=options.pop("f0_method")),
+            **{name: options.pop(name) for name in ("input_gain_db", "gate_db", "gain_db", "monitor_gain_db")},
+        ),
+        config=StreamConfig(**({"block_ms": block_ms} if block_ms is not None else {}), **lengths),
+        device=options.pop("device"),
+        chain=ChainConfig(
+            suppress_noise=options.pop("denoise"),
+            speech_level_db=options.pop("speech_level_db"),
+            speech_gate=options.pop("speech_gate"),
+        ),
+        record_folder=options.pop("record"),
     )
+    live_options = LiveOptions(session=session, **options)
     if measure:
         _refuse_beside_measure(context)
-        return run_measure(LiveOptions(**options), as_json)
+        return run_measure(live_options, as_json)
     bindings = (DEFAULT_BINDINGS if hot_keys else {}) | parse_bindings(hot_key)
-    return run(LiveOptions(**options), params, seconds, as_json, screenshot, bindings)
+    return run(live_options, seconds, as_json, screenshot, bindings)
 
 
 def _refuse_beside_measure(context: click.Context) -> None:

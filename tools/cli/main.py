@@ -14,9 +14,9 @@ import click
 from click.core import ParameterSource
 
 from ...kernels.errors import AltervoxError
-from ...models.voice import F0_METHODS, VoiceParams
+from ...models.voice import F0_METHODS
 from .live import live
-from .options import voice_options
+from .options import voice_options, voice_params
 
 log = logging.getLogger("altervox")
 
@@ -112,17 +112,7 @@ def convert(
     from ..convert.command import convert as run_convert
 
     given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    params = VoiceParams(
-        pitch_semitones=options["pitch"],
-        formant_semitones=options["formant"],
-        index_rate=options["index_rate"],
-        protect=options["protect"],
-        rms_mix=options["rms_mix"],
-        gate_db=options["gate_db"],
-        speaker=options["speaker"],
-        f0_method=options["f0_method"],
-        seed=options["seed"],
-    )
+    params = voice_params(options, f0_method=options.pop("f0_method"), seed=options.pop("seed"))
     lengths = (options["block_ms"], options["lookahead_ms"], options["context_ms"])
     rendering = Rendering(options["quality"], *lengths)
     return run_convert(
@@ -131,6 +121,7 @@ def convert(
         options["voice"],
         options["device"],
         params,
+        options["gate_db"],
         rendering,
         options["repair"],
         as_json,

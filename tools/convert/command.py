@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...kernels.errors import AltervoxError, BaseModelError, ParameterError
+from ...models.parameters import VOICE_PARAMETERS
 from ...models.voice import STREAMING_F0_METHODS
 from .batch import Conversion, Job, Progress, convert_all, plan
 
@@ -60,6 +61,7 @@ def convert(
     voice_name: str,
     device: str,
     params: VoiceParams,
+    gate_db: float,
     rendering: Rendering,
     repair: bool,
     as_json: bool,
@@ -73,6 +75,7 @@ def convert(
         voice_name: Name or path.
         device: "auto", "cpu", ...
         params: How to render.
+        gate_db: Gate threshold of the live path.
         rendering: Block by block or in long windows, and the lengths.
         repair: Put silence in the place of samples that are no number.
         as_json: Print JSON instead of lines.
@@ -85,7 +88,7 @@ def convert(
 
     voice = load_voice(voice_name, device)
     unused = [name for name in _without_effect(voice, rendering) if name in given]
-    rendered = _rendered(voice, rendering, params.f0_method)
+    rendered = _rendered(voice, rendering, params.f0_method, gate_db)
     to_folder = output is not None and output.endswith(("/", os.sep))
     jobs = plan(inputs, Path(output) if output is not None else None, voice.name, to_folder)
     if unused:
@@ -134,7 +137,7 @@ def convert(
     return 1 if failures else 0
 
 
-def _rendered(voice: Voice, rendering: Rendering, f0_method: str) -> Voice:
+def _rendered(voice: Voice, rendering: Rendering, f0_method: str, gate_db: float) -> Voice:
     """The voice as it is to be rendered.
 
     Raises:
@@ -149,7 +152,7 @@ def _rendered(voice: Voice, rendering: Rendering, f0_method: str) -> Voice:
     from ...realtime.files import StreamedVoice
 
     settings: dict[str, Any] = {"block_ms": FILE_BLOCK_MS, **lengths}
-    streamed = StreamedVoice(voice, StreamConfig(**settings))
+    streamed = StreamedVoice(voice, StreamConfig(**settings), gate_db)
     if "f0_method" not in _without_effect(voice, rendering):
         _refuse_other_f0(voice, f0_method)
     return voice if voice.name == "off" else streamed
@@ -183,14 +186,18 @@ def _fetch_base_models(voice: Voice, f0_method: str) -> None:
 
 
 def _options(names: list[str]) -> str:
-    return ", ".join("--" + name.replace("_", "-") for name in names)
+    return ", ".join(
+        VOICE_PARAMETERS[name].option if name in VOICE_PARAMETERS else "--" + name.replace("_", "-") for name in names
+    )
 
 
 def _without_effect(voice: Voice, rendering: Rendering) -> list[str]:
     """Options that a voice has no use for."""
     gate = ["gate_db"] if rendering.quality == "offline" or voice.name == "off" else []
     if voice.kind == "dsp":
-        of_dsp = ["pitch", "formant", "f0_method", "seed", "block_ms"] if voice.name == "off" else []
+        of_dsp = (
+            ["pitch_semitones", "formant_semitones", "f0_method", "seed", "block_ms"] if voice.name == "off" else []
+        )
         of_rvc = ["index_rate", "protect", "rms_mix", "speaker", "device", "lookahead_ms", "context_ms"]
         return [*of_rvc, *of_dsp, *gate]
     from ...models.rvc.voice import RvcVoice
@@ -199,7 +206,7 @@ def _without_effect(voice: Voice, rendering: Rendering) -> list[str]:
     if isinstance(voice, RvcVoice) and voice.index is None:
         without = [*gate, "index_rate", "protect"]
     if isinstance(voice, RvcVoice) and not voice.synthesizer.has_f0:
-        without += ["pitch", "f0_method"]
+        without += ["pitch_semitones", "f0_method"]
     return without
 
 

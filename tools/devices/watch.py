@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import Self
 
 from ...kernels.errors import AudioDeviceError
+from ...realtime.audio.commands import Command, SetAbsent
 from ...realtime.audio.devices import PULSE, AudioDevice
-from ...realtime.audio.settings import Command, SetAbsent
 from .choose import choose_input, list_devices, refuse_feedback, settings_folder
 from .pulse import awake, default_devices, device_numbers, prepare_linux_environment, subscribe
 

@@ -10,21 +10,21 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import click
 
 from ...kernels.errors import AudioDeviceError, OutputError
 from ...models.library import list_voices
-from ...models.voice import VoiceParams
+from ...realtime.audio.commands import SetSource
 from ...realtime.audio.control import LiveControl
 from ...realtime.audio.devices import PULSE, AudioDevice, Direction, supported_rates
-from ...realtime.audio.settings import LiveSettings, SetSource
+from ...realtime.audio.settings import LiveSettings
 from ...realtime.audio.streams import StreamSpec
-from ...realtime.config import StreamConfig
+from ...realtime.session.settings import SessionSettings
+from ...realtime.session.status import Status
 from ..devices.choose import (
     choose_input,
     choose_output,
@@ -35,12 +35,13 @@ from ..devices.choose import (
     wanted_name,
 )
 from ..devices.watch import DeviceWatch, kept_awake
-from .actions import LiveActions
+from .actions import QUIT, command_for
 from .hotkeys import global_hot_keys
 from .keys import key_actions
 from .measure import measure_devices, measured_delay_ms
 
 PREFERRED_RATE = 48000
+RATE_GRID = 50  # Hz; of such rates blocks of multiples of 20 ms are whole samples
 PULSE_BUFFER_MS = 15.0  # a device then adds 4 to 19 ms; pauses of the system of 11 ms are outlasted
 _KEYS_EVERY_S = 0.02
 _STATUS_EVERY_S = 0.1
@@ -49,49 +50,32 @@ _ENVIRONMENT = ("ALSA_CONFIG_PATH", "PULSE_SERVER", "XDG_RUNTIME_DIR")
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
-    """What the command line asks for; None stands for a default.
+    """What the command line asks for.
 
     Attributes:
-        source: Name or number of the microphone; "default" for the system's, whatever is remembered.
-        output: Of the cable; "default" for the one that there is.
-        monitor: Of an output to hear oneself on.
-        voice: Name or file.
-        device: Where networks run.
-        block_ms: See `StreamConfig`.
-        lookahead_ms: See `StreamConfig`.
-        context_ms: See `StreamConfig`.
+        session: The session; its sample rate will be that of the output.
+        source: Name or number of the microphone; "default" for the system's, whatever is remembered; None for that or
+            what is remembered.
+        output: Name or number of the cable; "default" for the one that there is.
+        monitor: Name or number of an output to hear oneself on; None for none.
+        block_ms: Length of the blocks; None to choose the shortest that this machine can afford.
         device_buffer_ms: How much sound the devices hold; None for what suits the host API.
-        prefill_ms: Output held ready; measured where not given.
+        prefill_ms: Output held ready; None to work it out.
         exclusive: Keep other programs off the devices.
-        channel: Of the microphone.
-        denoise: Suppress the microphone's noise.
-        input_gain_db: Of the microphone.
-        record: Folder to record input and output to.
-        monitor_gain_db: Of the monitor.
+        channel: Channel of the microphone, from 0.
         allow_loop: Take devices although the microphone hears the output.
-        speech_level_db: RMS that the microphone's speech is brought to.
-        speech_gate: Probability of speech below which silence is sent.
     """
 
-    source: str | None
-    output: str | None
-    monitor: str | None
-    voice: str
-    device: str
-    block_ms: int | None
-    lookahead_ms: int | None
-    context_ms: int | None
-    device_buffer_ms: float | None
-    prefill_ms: float | None
-    exclusive: bool
-    channel: int
-    denoise: bool
-    input_gain_db: float
-    record: Path | None
-    monitor_gain_db: float = 0.0
+    session: SessionSettings = field(default_factory=SessionSettings)
+    source: str | None = None
+    output: str | None = None
+    monitor: str | None = None
+    block_ms: int | None = None
+    device_buffer_ms: float | None = None
+    prefill_ms: float | None = None
+    exclusive: bool = False
+    channel: int = 0
     allow_loop: bool = False
-    speech_level_db: float | None = None
-    speech_gate: float | None = None
 
 
 def measure(options: LiveOptions, as_json: bool) -> int:
@@ -110,18 +94,16 @@ def measure(options: LiveOptions, as_json: bool) -> int:
 
 def live(
     options: LiveOptions,
-    params: VoiceParams,
-    seconds: float | None,
-    as_json: bool,
+    seconds: float | None = None,
+    as_json: bool = False,
     screenshot: Path | None = None,
     hot_keys: Mapping[str, str] | None = None,
 ) -> int:
-    """Run a session, and print its statistics at the end.
+    """Run a session, and print its statistics at the end. Returns the exit code.
 
     Args:
         options: What is asked for.
-        params: The first parameters.
-        seconds: To run; None for until it is told to end.
+        seconds: How long to run; None for until it is told to end.
         as_json: Whether statistics are for programs.
         screenshot: An SVG file for the last view.
         hot_keys: Bindings for `global_hot_keys`; none where nothing is bound.
@@ -129,62 +111,68 @@ def live(
     Raises:
         AltervoxError: a device or the voice is not there, or does not work; the message says what to do.
     """
+    began_s = time.time() - time.process_time()  # about when this process was started
     if screenshot is not None and not screenshot.absolute().parent.is_dir():
-        raise OutputError(f"{screenshot} cannot be written: there is no folder {screenshot.parent}, make it first")
-    devices = list_devices()
-    wanted = wanted_name("input", options.source, devices)
-    source = choose_input(devices, wanted)
-    heard_by = None if options.allow_loop else source
-    output = choose_output(devices, wanted_name("output", options.output, devices), heard_by)
-    monitor = choose_output(devices, options.monitor, heard_by) if options.monitor else None
-    if monitor == output:
-        raise AudioDeviceError(f"--monitor is the output {output.name!r} itself: name headphones to hear yourself on")
-    settings = live_settings(options, params, source, output, monitor)
-    if not as_json:
-        click.echo(f"microphone: {source.name}\noutput:     {output.name}", err=True)
-        if heard := listening_name(output):
-            click.echo(f"in Discord or OBS choose the input device: {heard}", err=True)
-        click.echo(f"preparing the voice {options.voice} ...", err=True)
+        raise OutputError(f"{screenshot} cannot be written: folder {screenshot.parent} does not exist; create it first")
+    status: Status | None = None
     stopping = _stop_signals()
-    outputs = [device for device in (output, monitor) if device is not None]
-
-    def set_source(device: AudioDevice) -> SetSource:
-        spec = _stream_spec(options, device, "input")
-        return SetSource(spec, measured_delay_ms(spec, settings.outputs[0]))
-
-    names = [info.name for info in list_voices()]
-    status: dict[str, Any] | None = None
     try:
-        with (
-            global_hot_keys(hot_keys) if hot_keys else nullcontext(lambda: "") as next_hot_key,
-            DeviceWatch(source, outputs, None if wanted else set_source, options.allow_loop) as watch,
-            LiveControl(settings) as control,
-        ):
+        with ExitStack() as stack:
+            control = stack.enter_context(LiveControl())  # it loads while devices are looked for
+            devices = list_devices()
+            wanted = wanted_name("input", options.source, devices)
+            source = choose_input(devices, wanted)
+            heard_by = None if options.allow_loop else source
+            output = choose_output(devices, wanted_name("output", options.output, devices), heard_by)
+            monitor = choose_output(devices, options.monitor, heard_by) if options.monitor else None
+            if monitor == output:
+                raise AudioDeviceError(
+                    f"--monitor is the output {output.name!r} itself: name headphones to hear yourself on"
+                )
+            settings = live_settings(options, source, output, monitor, began_s)
+            if not as_json:
+                click.echo(f"microphone: {source.name}\noutput:     {output.name}", err=True)
+                if heard := listening_name(output):
+                    click.echo(f"in Discord or OBS choose the input device: {heard}", err=True)
+                click.echo(f"preparing the voice {options.session.state.voice} ...", err=True)
+
+            def set_source(device: AudioDevice) -> SetSource:
+                spec = _stream_spec(options, device, "input")
+                return SetSource(spec, measured_delay_ms(spec, settings.outputs[0]))
+
+            next_hot_key = stack.enter_context(global_hot_keys(hot_keys) if hot_keys else nullcontext(lambda: ""))
+            outputs = [device for device in (output, monitor) if device is not None]
+            watch = stack.enter_context(
+                DeviceWatch(source, outputs, None if wanted else set_source, options.allow_loop)
+            )
+            control.begin(settings)
             watch.start(control.send)
-            actions = LiveActions(control.send, params, options.voice, names, options.input_gain_db)
             if hot_keys and "talk" in hot_keys:
-                actions.do("hush")  # until the key is pressed; obeyed before there is sound
+                control.send(command_for("release"))  # until the key is pressed; carried out before there is sound
             control.wait_until_running(lambda: bool(stopping))
             try:
                 for role, given, device in (("input", options.source, source), ("output", options.output, output)):
                     if given:
                         remember(role, None if is_default(given) else device)
                 end = time.monotonic() + (seconds if seconds is not None else float("inf"))
-                is_shown = sys.stderr.isatty() and not as_json
+                is_shown = sys.stderr.isatty() and not as_json and os.environ.get("TERM") not in ("dumb", "unknown")
                 if not (is_shown or as_json):
                     click.echo("running; Ctrl-C ends it", err=True)
-                _follow(control, actions, next_hot_key, is_shown, stopping, end)
+                _follow(control, next_hot_key, is_shown, stopping, end)
             finally:
+                control.stop()
                 status = control.status()
     finally:
-        if status is not None:  # it has run
+        if status is not None:  # it has begun
             _tell_end(status, as_json, screenshot)
+    if status is not None and status.recording_error:
+        raise OutputError(status.recording_error)
     return 0
 
 
-def _tell_end(status: dict[str, Any], as_json: bool, screenshot: Path | None) -> None:
+def _tell_end(status: Status, as_json: bool, screenshot: Path | None) -> None:
     """Print statistics and save the view, also of a session that has failed."""
-    click.echo(json.dumps(status) if as_json else _summary(status), err=not as_json)
+    click.echo(json.dumps(status.as_json()) if as_json else _summary(status), err=not as_json)
     if screenshot is not None:
         from .view import save_view
 
@@ -192,12 +180,7 @@ def _tell_end(status: dict[str, Any], as_json: bool, screenshot: Path | None) ->
 
 
 def _follow(
-    control: LiveControl,
-    actions: LiveActions,
-    next_hot_key: Callable[[], str],
-    is_shown: bool,
-    stopping: list[int],
-    end: float,
+    control: LiveControl, next_hot_key: Callable[[], str], is_shown: bool, stopping: list[int], end: float
 ) -> None:
     """Show what the session tells of itself, and do what keys ask for, until it is over."""
     with ExitStack() as stack:
@@ -212,52 +195,48 @@ def _follow(
         while (now_s := time.monotonic()) < end and not stopping:
             if now_s >= next_status_s:
                 next_status_s = now_s + _STATUS_EVERY_S
+                control.check()
                 status = control.status()
-                control.check(status)
-                if status["state"] == "stopped":  # it was told to, by somebody else
+                if status.state == "stopped":  # it was told to, by somebody else
                     return
                 if show is not None:
                     show(status)
             asked = [action for next_action in action_sources if (action := next_action())]
-            if not all(map(actions.do, asked)):
-                return
+            for action in asked:
+                if action == QUIT:
+                    return
+                control.send(command_for(action))
             if not asked:
                 time.sleep(_KEYS_EVERY_S)
 
 
 def live_settings(
     options: LiveOptions,
-    params: VoiceParams,
     source: AudioDevice,
     output: AudioDevice,
     monitor: AudioDevice | None = None,
+    began_s: float = 0.0,
 ) -> LiveSettings:
-    """What a session between these devices is asked for."""
+    """What a session between these devices starts with."""
     spec_in = _stream_spec(options, source, "input")
     specs_out = [_stream_spec(options, device, "output") for device in (output, monitor) if device is not None]
-    lengths = {
-        name: value
-        for name in ("block_ms", "lookahead_ms", "context_ms")
-        if (value := getattr(options, name)) is not None
-    }
+    level = logging.getLogger().level
+    session = options.session
     return LiveSettings(
-        voice=options.voice,
-        device=options.device,
-        config=StreamConfig(sample_rate=specs_out[0].rate, **lengths),
-        params=params,
+        session=replace(
+            session,
+            state=replace(session.state, monitor=monitor is not None),
+            config=replace(session.config, sample_rate=specs_out[0].rate),
+            voices=tuple(info.name for info in list_voices()),
+        ),
         source=spec_in,
         outputs=tuple(specs_out),
+        block_ms=options.block_ms,
         environment={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-        record_folder=options.record,
-        suppress_noise=options.denoise,
-        input_gain_db=options.input_gain_db,
-        speech_level_db=options.speech_level_db,
-        speech_gate=options.speech_gate,
-        monitor=monitor is not None,
-        monitor_gain_db=options.monitor_gain_db,
         prefill_ms=options.prefill_ms,
         device_delay_ms=measured_delay_ms(spec_in, specs_out[0]),
-        log_level=level if (level := logging.getLogger().level) < logging.WARNING else logging.CRITICAL,
+        log_level=level if level < logging.WARNING else logging.CRITICAL,
+        began_s=began_s,
     )
 
 
@@ -266,12 +245,25 @@ def _stream_spec(options: LiveOptions, device: AudioDevice, direction: Direction
     if channel >= (count := device.channels(direction)):
         channels = "one channel, 0: leave out --channel" if count == 1 else f"the channels 0 to {count - 1}"
         raise AudioDeviceError(f"{device.name!r} has no channel {channel}, it has {channels}")
-    rates = supported_rates(device, direction, [PREFERRED_RATE])
-    rate = PREFERRED_RATE if rates else round(device.default_rate)
     buffer_ms = options.device_buffer_ms
     if buffer_ms is None and device.host_api == PULSE:
         buffer_ms = PULSE_BUFFER_MS
-    return StreamSpec(device, direction, rate, buffer_ms, channel, options.exclusive)
+    return StreamSpec(device, direction, _rate(device, direction), buffer_ms, channel, options.exclusive)
+
+
+def _rate(device: AudioDevice, direction: Direction) -> int:
+    """48 kHz if the device opens at it, else its default rate, else another that it opens at."""
+    if supported_rates(device, direction, [PREFERRED_RATE]):
+        return PREFERRED_RATE
+    default = round(device.default_rate)
+    others = [default, *supported_rates(device, direction)]
+    rate = next((rate for rate in others if rate > 0 and rate % RATE_GRID == 0), None)
+    if rate is None:
+        raise AudioDeviceError(
+            f"{device.name!r} opens at {default} Hz only, and altervox needs a rate that is a multiple of {RATE_GRID} "
+            "Hz: set it to 48000 Hz in the system's sound settings, or choose another device"
+        )
+    return rate
 
 
 def _stop_signals() -> list[int]:
@@ -288,12 +280,14 @@ def _stop_signals() -> list[int]:
     return received
 
 
-def _summary(status: dict[str, Any]) -> str:
-    cause = f"; {status['cause']}" if status["state"] != "failed" and status["cause"] else ""  # else it is the error
+def _summary(status: Status) -> str:
+    causes = (
+        "".join(f"; {cause}" for cause in status.causes) if status.state != "failed" else ""
+    )  # else it is the error
+    interrupted = f", {status.interrupted_ms / 1000.0:.1f} s without devices" if status.interrupted_ms else ""
     return (
-        f"{status['seconds']:.0f} s, {status['blocks']} blocks, {status['late_blocks']} late, "
-        f"{status['shortages']} shortages ({status['starved_samples']} samples; {status['own_shortages']} by slow "
-        f"blocks), {status['lost_samples']} samples lost; "
-        f"block p50 {status['block_p50_ms']:.1f} p99 {status['block_p99_ms']:.1f} of {status['deadline_ms']:.0f} ms; "
-        f"delay {status['total_ms']:.0f} ms{cause}"
+        f"{status.seconds:.0f} s, {status.blocks} blocks of {status.block_ms:.0f} ms, {status.late_blocks} late, "
+        f"{status.underruns} underruns ({status.underrun_ms:.0f} ms), {status.overruns} overruns "
+        f"({status.overrun_ms:.0f} ms){interrupted}; block p50 {status.p50_ms:.1f} p99 {status.p99_ms:.1f} ms; "
+        f"latency {status.latency.total:.0f} ms{causes}"
     )

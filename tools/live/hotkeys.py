@@ -104,8 +104,8 @@ def parse_bindings(texts: Sequence[str]) -> dict[str, str]:
 def global_hot_keys(bindings: Mapping[str, str]) -> Iterator[Callable[[], str]]:
     """Within it the function given returns the next action, or "" if there is none.
 
-    "talk" is push-to-talk: it comes when the keys go down, and "hush" when the first of them goes up again. An action
-    comes once however long its keys are held. Other modifiers may be held, too: a game has uses for them. Where
+    "talk" is push-to-talk: it comes when the keys go down, and "release" when the first of them goes up again. An
+    action comes once however long its keys are held. Other modifiers may be held, too: a game has uses for them. Where
     several combinations fit, the one with most keys acts.
 
     Args:
@@ -173,7 +173,7 @@ class _Matcher:
             if self._talking is None or self._talking <= set(self._held.values()):
                 return ""
             self._talking = None
-            return "hush"
+            return "release"
         if event.code in self._held:  # repeated by the keyboard
             return ""
         self._held[event.code] = event.name

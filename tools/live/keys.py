@@ -21,16 +21,27 @@ KEY_ACTIONS = {
     "b": "bypass",
     "m": "mute",
     "o": "monitor",
+    "l": "longer blocks",
     "q": "quit",
 }
-KEYS_LINE = "↑↓ pitch  ←→ formants  v/V voice  +/- output  ]/[ input  b bypass  m mute  o monitor  q quit"
+KEYS_HELP = (
+    "↑↓ pitch",
+    "←→ formants",
+    "v/V voice",
+    "+/- output",
+    "]/[ input",
+    "b bypass",
+    "m mute",
+    "o monitor",
+    "q quit",
+)
 _ARROWS = {b"A": "up", b"B": "down", b"C": "right", b"D": "left"}
 _WINDOWS_ARROWS = {"H": "up", "P": "down", "M": "right", "K": "left"}
 
 
 @contextmanager
 def key_actions() -> Iterator[Callable[[], str]]:
-    """Within it the function given returns the next action (see `live_actions`), or "" if no key was pressed for one.
+    """Within it the function given returns the next action (see `actions`), or "" if no key was pressed for one.
 
     Where there is no terminal to read from, no key is ever pressed.
     """

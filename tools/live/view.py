@@ -1,4 +1,4 @@
-"""The terminal view of a live session: levels, F0, gate, the delay and its parts, block times, what was lost."""
+"""The terminal view of a live session: levels, F0, gate, latency and its parts, processing times, losses."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -18,63 +18,66 @@ from rich.table import Table
 from rich.text import Text
 
 from ...kernels.errors import OutputError
-from .keys import KEYS_LINE
+from ...kernels.printable import printable
+from ...realtime.session.status import Latency, Status
+from .keys import KEYS_HELP
 
-_WIDTH = 104  # the parts of the delay fit into one line
+_WIDTH = 104  # the parts of the latency fit into one line
 _FLOOR_DB = -60.0
 _SILENT_DB = -99.0
 _GATE_OPEN_DB = -6.0
 _METER_CELLS = 40
 _LOUD_DB, _CLIPPING_DB = -12.0, -1.0
+_CAUSE_LENGTH = 400
 _STATE_STYLES = {"running": "bold green", "reconnecting": "bold yellow", "failed": "bold red"}
-_OWN_PARTS = (
-    ("block", "block_ms"),
-    ("voice", "engine_ms"),
-    ("resamplers", "resampler_ms"),
-    ("prefill", "prefill_ms"),
-)
-_REPORTED = (("device in", "device_in_ms"), *_OWN_PARTS, ("device out", "device_out_ms"))
-_MEASURED = (("devices, measured", "device_ms"), *_OWN_PARTS)
 
 
 @contextmanager
-def terminal_view() -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def terminal_view() -> Iterator[Callable[[Status], None]]:
     """Within it the function given shows a status on the terminal, in place of the one before."""
     # A stream of its own: while devices are listed on another thread, what is written to file descriptor 2 is lost.
-    with (
-        os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors) as stream,
-        Live(console=Console(file=stream), auto_refresh=False) as display,
-    ):
-        yield lambda status: display.update(live_view(status), refresh=True)
+    with os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors) as stream:
+        console = Console(file=stream)
+        with Live(console=console, auto_refresh=False) as display:
+            size = console.size
+
+            def show(status: Status) -> None:
+                nonlocal size
+                if console.size != size:  # the lines of the old frame have moved
+                    size = console.size
+                    console.clear()
+                display.update(live_view(status), refresh=True)
+
+            yield show
 
 
-def live_view(status: Mapping[str, Any]) -> RenderableType:
-    """What is shown of a status (see `realtime.session.status`)."""
-    state = status["state"]
-    title = Text.assemble((state, _STATE_STYLES.get(state, "bold")), f"   {_clock(status['seconds'])}")
+def live_view(status: Status) -> RenderableType:
+    """What is shown of a status."""
+    title = Text.assemble((status.state, _STATE_STYLES.get(status.state, "bold")), f"   {_clock(status.seconds)}")
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim", justify="right")
     rows.add_column()
-    rows.add_row("microphone", Text(status["input_device"]))  # a plain str would be markup: "[USB]"
-    rows.add_row("", _meter(status["input_peak_db"], status["input_gain_db"]))
+    rows.add_row("microphone", _name(status.input_device))
+    rows.add_row("", _meter(status.input_peak_db, status.session.input_gain_db))
     rows.add_row("F0", _speaker(status))
     rows.add_row("voice", _voice(status))
-    rows.add_row("output", Text(status["output_device"]))
-    rows.add_row("", _meter(status["output_peak_db"], 0.0 if status["bypass"] else status["gain_db"]))
-    if status["monitor_device"]:
+    rows.add_row("output", _name(status.output_device))
+    rows.add_row("", _meter(status.output_peak_db, status.session.gain_db))
+    if status.monitor_device:
         rows.add_row("monitor", _monitor(status))
-    rows.add_row("delay", _delay(status))
+    rows.add_row("latency", _latency(status))
     rows.add_row("blocks", _blocks(status))
     rows.add_row("lost", _losses(status))
-    notes: list[RenderableType] = []
-    if status["cause"]:
-        notes.append(Text(status["cause"], style="bold yellow"))
-    if status["input_is_silent"]:
+    notes = [Text(printable(cause, _CAUSE_LENGTH), style="bold yellow") for cause in status.causes]
+    if status.longer_block_ms:
+        notes.append(Text(f"blocks are late: press l for blocks of {status.longer_block_ms} ms", style="bold yellow"))
+    if status.input_is_silent:
         notes.append(Text(f"microphone delivers digital silence: {silence_remedy()}", style="bold yellow"))
-    return Panel(Group(rows, *notes, Text(KEYS_LINE, style="dim")), title=title, title_align="left", width=_WIDTH)
+    keys = Columns([Text(help, style="dim") for help in KEYS_HELP], padding=(0, 2))  # a key stays beside its meaning
+    return Panel(Group(rows, *notes, keys), title=title, title_align="left", width=_WIDTH)
 
 
-def save_view(status: Mapping[str, Any], path: Path) -> None:
+def save_view(status: Status, path: Path) -> None:
     """Write the view as an SVG picture that needs nothing from elsewhere, fonts included.
 
     Raises:
@@ -84,6 +87,7 @@ def save_view(status: Mapping[str, Any], path: Path) -> None:
     console.print(live_view(status))
     svg = re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="altervox live"), flags=re.DOTALL)
     svg = svg.replace("Fira Code, monospace", "monospace")
+    svg = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)  # else some renderers collapse spaces
     try:
         path.write_text(svg, encoding="utf-8")
     except OSError as error:
@@ -104,6 +108,10 @@ def _clock(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
+def _name(name: str) -> Text:
+    return Text(printable(name))  # a plain str would be markup: "[USB]"
+
+
 def _meter(peak_db: float, gain_db: float) -> Text:
     filled = round(_METER_CELLS * min(max(1.0 - peak_db / _FLOOR_DB, 0.0), 1.0))
     style = "red" if peak_db > _CLIPPING_DB else "yellow" if peak_db > _LOUD_DB else "green"
@@ -112,51 +120,74 @@ def _meter(peak_db: float, gain_db: float) -> Text:
     return Text.assemble(("█" * filled, style), ("░" * (_METER_CELLS - filled), "dim"), f" {value}{gain}")
 
 
-def _speaker(status: Mapping[str, Any]) -> Text:
-    f0_hz, gate_db = status["f0_hz"], status["gate_gain_db"]
-    f0 = f"{f0_hz:.0f} Hz" if f0_hz > 0.0 else "-"
-    state, style = ("open", "green") if gate_db > _GATE_OPEN_DB else ("closed", "yellow")
-    gain = "silence" if gate_db <= _SILENT_DB else f"{gate_db:.0f} dB"
+def _speaker(status: Status) -> Text:
+    f0 = f"{status.f0_hz:.0f} Hz" if status.f0_hz > 0.0 else "-"
+    state, style = ("open", "green") if status.gate_gain_db > _GATE_OPEN_DB else ("closed", "yellow")
+    gain = "silence" if status.gate_gain_db <= _SILENT_DB else f"{status.gate_gain_db:.0f} dB"
     return Text.assemble(f"{f0:<9}", ("gate ", "dim"), (state, style), f" ({gain})")
 
 
-def _monitor(status: Mapping[str, Any]) -> Text:
-    return Text.assemble(status["monitor_device"], "   ", ("on", "green") if status["monitor"] else ("off", "yellow"))
+def _monitor(status: Status) -> Text:
+    is_on = status.session.monitor and status.monitor_is_open
+    return Text.assemble(_name(status.monitor_device), "   ", ("on", "green") if is_on else ("off", "yellow"))
 
 
-def _voice(status: Mapping[str, Any]) -> Text:
-    pitch, formants = status["pitch_semitones"], status["formant_semitones"]
-    text = Text.assemble((status["voice"], "bold"), f"   pitch {pitch:+.0f}, formants {formants:+.1f} semitones")
-    for flag in ("bypass", "muted"):
-        if status[flag]:
+def _voice(status: Status) -> Text:
+    params = status.session.params
+    text = Text.assemble(
+        (printable(status.voice), "bold"),
+        f"   pitch {params.pitch_semitones:+.0f}, formants {params.formant_semitones:+.1f} semitones",
+    )
+    flags = {
+        f"loading {printable(status.session.voice)}": status.is_loading,
+        "bypass": status.session.bypass,
+        "muted": status.session.muted,
+        "recording": bool(status.recording),
+    }
+    for flag, is_set in flags.items():
+        if is_set:
             text.append(f"   {flag}", style="bold yellow")
     return text
 
 
-def _delay(status: Mapping[str, Any]) -> Text:
-    shown = _MEASURED if status["device_delay_is_measured"] else _REPORTED
-    parts = " + ".join(f"{name} {status[key]:.0f}" for name, key in shown)
-    grown = status["prefill_grown_ms"]
-    more = f" (grown by {grown:.0f} after shortages)" if grown >= 1.0 else ""
-    return Text.assemble((f"{status['total_ms']:.0f} ms", "bold"), f" = {parts}{more}")
+def _latency(status: Status) -> Text:
+    latency = status.latency
+    parts = " + ".join(f"{name} {ms:.0f}" for name, ms in _latency_parts(latency))
+    grown_ms = status.prefill_grown_ms
+    more = f" (prefill raised by {grown_ms:.0f} after underruns)" if grown_ms >= 1.0 else ""
+    return Text.assemble((f"{latency.total:.0f} ms", "bold"), f" = {parts}{more}")
 
 
-def _blocks(status: Mapping[str, Any]) -> Text:
-    share = status["block_p99_ms"] / max(status["deadline_ms"], 1.0)
-    style = "green" if share < 0.5 else "yellow" if share < 0.8 else "red"
+def _latency_parts(latency: Latency) -> list[tuple[str, float]]:
+    own = [
+        ("block", latency.block),
+        ("voice", latency.voice),
+        ("resamplers", latency.resamplers),
+        ("prefill", latency.prefill),
+    ]
+    if latency.is_measured:
+        return [("devices, measured", latency.devices), *own]
+    return [("device in", latency.device_in), *own, ("device out", latency.device_out)]
+
+
+def _blocks(status: Status) -> Text:
+    proportion = status.p99_ms / max(status.block_ms, 1.0)
+    style = "green" if proportion < 0.5 else "yellow" if proportion < 0.8 else "red"
+    failed = f", {status.failed_blocks} failed" if status.failed_blocks else ""
     return Text.assemble(
-        f"half within {status['block_p50_ms']:.1f}, 99 % within ",
-        (f"{status['block_p99_ms']:.1f}", style),
-        f" of {status['deadline_ms']:.0f} ms; {status['late_blocks']} late of {status['blocks']}",
+        f"p50 {status.p50_ms:.1f}, p99 ",
+        (f"{status.p99_ms:.1f}", style),
+        f" of {status.block_ms:.0f} ms; {status.late_blocks} late{failed} of {status.blocks}",
     )
 
 
-def _losses(status: Mapping[str, Any]) -> Text:
-    starved_ms = 1000.0 * status["starved_samples"] / max(status["sample_rate"], 1)
-    lost_ms = 1000.0 * status["lost_samples"] / max(status["sample_rate"], 1)
-    style = "green" if not status["shortages"] and not lost_ms else "yellow"
-    own = f", {status['own_shortages']} by slow blocks" if status["shortages"] else ""
+def _losses(status: Status) -> Text:
+    style = "green" if not status.underruns and not status.overruns else "yellow"
     return Text.assemble(
-        (f"{status['shortages']} shortages ({starved_ms:.0f} ms{own}), {lost_ms:.0f} ms of input", style),
-        f"; clocks differ by {status['drift_ppm']:+.0f} ppm",
+        (
+            f"{status.underruns} underruns ({status.underrun_ms:.0f} ms), "
+            f"{status.overruns} overruns ({status.overrun_ms:.0f} ms)",
+            style,
+        ),
+        f"; clock drift {status.drift_ppm:+.0f} ppm",
     )

@@ -19,6 +19,8 @@ from altervox.realtime import Engine, StreamConfig
 from altervox.realtime.session.chain import LOOK_BACK_MS, Chain
 from altervox.realtime.session.denoise import FRAME, LATENCY_SAMPLES, NoiseSuppressor
 from altervox.realtime.session.recorder import Recorder
+from altervox.realtime.session.settings import ChainConfig
+from altervox.realtime.session.state import SessionState
 
 RATE = 48000
 BLOCK = 960
@@ -29,6 +31,10 @@ def speech() -> np.ndarray:
     audio, rate = soundfile.read(SPEECH, dtype="float32")
     assert rate == RATE
     return np.asarray(audio[: len(audio) // BLOCK * BLOCK])
+
+
+def a_chain(rate: int = RATE, block: int = BLOCK, input_gain_db: float = 0.0, **config: Any) -> Chain:
+    return Chain.allocate(rate, block, ChainConfig(**config), SessionState(input_gain_db=input_gain_db))
 
 
 def through(process: Callable[[np.ndarray], None], x: np.ndarray) -> np.ndarray:
@@ -95,7 +101,7 @@ def test_the_suppressor_takes_noise_and_leaves_speech() -> None:
 @pytest.mark.parametrize("suppress_noise", [False, True])
 def test_the_chain_adds_up_its_delay(suppress_noise: bool) -> None:
     x = speech()
-    chain = Chain.allocate(RATE, BLOCK, suppress_noise)
+    chain = a_chain(suppress_noise=suppress_noise)
     y = through_chain(x, chain)
     spectrum = np.fft.rfft(y, 2 * len(x)) * np.conj(np.fft.rfft(x, 2 * len(x)))
     assert abs(int(np.argmax(np.fft.irfft(spectrum)[: len(x)])) - chain.latency_samples) <= 24
@@ -106,17 +112,17 @@ def test_the_chain_adds_up_its_delay(suppress_noise: bool) -> None:
 def test_nothing_clips_however_loud_the_microphone_is_made(gain_db: float, suppress_noise: bool) -> None:
     x = speech() / np.abs(speech()).max()
     x[: RATE // 10] += 1.0  # an offset, which the high-pass is there for
-    chain = Chain.allocate(RATE, BLOCK, suppress_noise, gain_db, speech_level_db=-10.0)
+    chain = a_chain(input_gain_db=gain_db, suppress_noise=suppress_noise, speech_level_db=-10.0)
     y = through_chain(x, chain)
     assert np.abs(y).max() <= 10 ** (CEILING_DB / 20) + 1e-6
     # At the ceiling for single peaks only: a limiter that clips would stay there.
     assert np.mean(np.abs(y) > 0.999 * 10 ** (CEILING_DB / 20)) < 0.01
 
 
-def test_what_is_no_number_is_silence_and_leaves_nothing_behind() -> None:
+def test_nonfinite_samples_are_silence_and_leave_nothing_behind() -> None:
     x, broken = speech(), speech()
     broken[1000], broken[2000:2100] = np.inf, np.nan
-    chains = [Chain.allocate(RATE, BLOCK, True, speech_level_db=-23.0, speech_gate=0.8) for _ in range(2)]
+    chains = [a_chain(suppress_noise=True, speech_level_db=-23.0, speech_gate=0.8) for _ in range(2)]
     x[1000], x[2000:2100] = 0.0, 0.0
     np.testing.assert_array_equal(through_chain(broken, chains[0]), through_chain(x, chains[1]))
 
@@ -126,10 +132,10 @@ def test_the_speech_gate_passes_speech_and_not_typing(suppress_noise: bool, engi
     """Somebody types, speaks and types again, louder than any level gate could tell from a voice."""
     x, engine_latency = np.concatenate((clicks(2), speech(), clicks(2))), engine_ms * RATE // 1000
     gated, ungated = (
-        through_chain(x, Chain.allocate(RATE, BLOCK, suppress_noise, speech_gate=gate), engine_latency)
+        through_chain(x, a_chain(suppress_noise=suppress_noise, speech_gate=gate), engine_latency)
         for gate in (0.8, None)
     )
-    delay = Chain.allocate(RATE, BLOCK, suppress_noise).latency_samples + engine_latency
+    delay = a_chain(suppress_noise=suppress_noise).latency_samples + engine_latency
     begins, ends = 2 * RATE + delay, 2 * RATE + len(speech()) + delay
     assert not gated[: begins - LOOK_BACK_MS * RATE // 1000].any()
     assert not gated[ends + RATE // 2 :].any()
@@ -142,15 +148,13 @@ def test_the_gate_goes_with_the_engines_delay_to_the_sample(engine_ms: int) -> N
     """Nothing that the gate does may depend on how late the engine is, once it is late enough to look back."""
     x, latency = np.concatenate((speech(), np.zeros(RATE, dtype=np.float32))), engine_ms * RATE // 1000
     base = LOOK_BACK_MS * RATE // 1000
-    late, early = (
-        through_chain(x, Chain.allocate(RATE, BLOCK, speech_gate=0.8), samples) for samples in (latency, base)
-    )
+    late, early = (through_chain(x, a_chain(speech_gate=0.8), samples) for samples in (latency, base))
     np.testing.assert_array_equal(late[latency - base :], early[: len(x) - latency + base])
 
 
 def test_a_voice_of_more_delay_takes_the_gate_along() -> None:
     """The gain that is due next is held for as long as the delay grows, as the engine holds its output."""
-    chain, x = Chain.allocate(RATE, BLOCK, speech_gate=0.8), speech()
+    chain, x = a_chain(speech_gate=0.8), speech()
     before, after = 100 * RATE // 1000, 300 * RATE // 1000
     at = len(x) // 3 // BLOCK * BLOCK
     gains = []
@@ -159,7 +163,7 @@ def test_a_voice_of_more_delay_takes_the_gate_along() -> None:
         gains.append(np.full(BLOCK, 0.1, dtype=np.float32))
         chain.after(gains[-1], before if start < at else after)
     y = np.concatenate(gains) / 0.1
-    same = Chain.allocate(RATE, BLOCK, speech_gate=0.8)
+    same = a_chain(speech_gate=0.8)
     wanted = []
     for start in range(0, len(x), BLOCK):
         same.before(x[start : start + BLOCK].copy())
@@ -173,7 +177,7 @@ def test_a_voice_of_more_delay_takes_the_gate_along() -> None:
 
 
 def test_soft_speech_is_brought_up_and_what_is_typed_meanwhile_is_not() -> None:
-    chain = Chain.allocate(RATE, BLOCK, speech_level_db=-23.0)
+    chain = a_chain(speech_level_db=-23.0)
     y = through_chain(np.tile(0.2 * speech(), 2), chain)[len(speech()) + chain.latency_samples :]
     clean = 0.2 * speech()[: len(y)]
     spoken = np.abs(clean) > 0.004
@@ -185,7 +189,7 @@ def test_soft_speech_is_brought_up_and_what_is_typed_meanwhile_is_not() -> None:
 
 
 def test_after_a_reset_the_chain_gives_the_same_again() -> None:
-    chain = Chain.allocate(RATE, BLOCK, True, 6.0, speech_level_db=-23.0, speech_gate=0.8)
+    chain = a_chain(input_gain_db=6.0, suppress_noise=True, speech_level_db=-23.0, speech_gate=0.8)
     first = through_chain(speech(), chain, 3000)
     chain.reset()
     np.testing.assert_array_equal(through_chain(speech(), chain, 3000), first)
@@ -193,7 +197,7 @@ def test_after_a_reset_the_chain_gives_the_same_again() -> None:
 
 def test_a_block_allocates_nothing() -> None:
     """What NumPy allocates is seen by tracemalloc. A block of booleans would already be above the bound."""
-    chain = Chain.allocate(RATE, BLOCK, True, 6.0, speech_level_db=-23.0, speech_gate=0.8)
+    chain = a_chain(input_gain_db=6.0, suppress_noise=True, speech_level_db=-23.0, speech_gate=0.8)
     block = speech()[:BLOCK].copy()
 
     def feed() -> None:
@@ -233,11 +237,11 @@ def test_another_rate_and_a_missing_library_are_one_sentence_each(
     wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ParameterError, match="48000 Hz, and the output is at 44100 Hz: choose another output"):
-        Chain.allocate(44100, 882, **wanted)
-    Chain.allocate(44100, 882)
+        a_chain(44100, 882, **wanted)
+    a_chain(44100, 882)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=re.escape(how_to_install("denoise"))):
-        Chain.allocate(RATE, BLOCK, **wanted)
+        a_chain(**wanted)
 
 
 def test_a_recording_holds_every_sample(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from altervox.realtime.session.warm_up import speech_like
+from altervox.realtime.synthetic import speech_like
 
 # In a process of its own: in this one other tests have compiled what a session should have.
 SCRIPT = """
@@ -15,21 +15,12 @@ import gc, json, sys
 import numpy as np
 from numba.core.registry import CPUDispatcher
 from altervox.kernels.callbacks import capture_from, play_into
-from altervox.models import load_voice
-from altervox.models.voice import VoiceParams
-from altervox.realtime.config import StreamConfig
-from altervox.realtime.engine import Engine
-from altervox.realtime.session.chain import Chain
-from altervox.realtime.audio.paths import InputLane, OutputLane
 from altervox.realtime.audio.loop import LiveLoop
-from altervox.realtime.session.warm_up import block_times_ms
-from altervox.realtime.swap import SwappableEngine
+from altervox.realtime.audio.paths import InputPath, OutputPath
+from altervox.realtime.session.settings import SessionSettings
+from altervox.realtime.session.warm_up import warmed_up
 
-engine = SwappableEngine(Engine(load_voice("woman"), StreamConfig(sample_rate=48000, block_ms=20), VoiceParams()))
-chain = Chain.allocate(48000, engine.block_size, False)
-block_times_ms(engine, chain)
-engine.reset()
-chain.reset()
+processor, _ = warmed_up(SessionSettings(), 20)
 
 def compiled():
     return {
@@ -38,8 +29,8 @@ def compiled():
     }
 
 before = compiled()
-output = OutputLane.allocate(48000, 48000, 20, 9.0, 30.0)
-loop = LiveLoop(engine, InputLane.allocate(48000, 48000, 20), [output], chain)
+output = OutputPath.allocate(48000, 48000, 20, 9.0, 30.0)
+loop = LiveLoop(processor, InputPath.allocate(48000, 48000, 20), [output])
 speech = np.load(sys.argv[1])
 out = np.zeros((480, 2), dtype=np.float32)
 heard = 0.0

@@ -29,4 +29,4 @@ def test_a_screenshot_into_a_folder_that_is_missing(tmp_path: Path) -> None:
     done = altervox("live", "--screenshot", tmp_path / "nowhere" / "view.svg")
     assert done.code == 1
     (sentence,) = done.err.splitlines()
-    assert sentence.endswith(f"there is no folder {tmp_path / 'nowhere'}, make it first")
+    assert sentence.endswith(f"folder {tmp_path / 'nowhere'} does not exist; create it first")

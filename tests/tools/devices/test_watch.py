@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from altervox.realtime.audio.commands import Command
 from altervox.realtime.audio.devices import AudioDevice, load_sounddevice
-from altervox.realtime.audio.settings import Command, SetVoice
+from altervox.realtime.session.commands import SetVoice
 from altervox.tools.devices.choose import choose_input, choose_output, list_devices
 from altervox.tools.devices.watch import DeviceWatch
 

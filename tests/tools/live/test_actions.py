@@ -15,17 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from altervox.kernels.errors import ParameterError
-from altervox.models.voice import VoiceParams
-from altervox.realtime.audio.settings import (
-    Command,
-    SetBypass,
-    SetInputGain,
-    SetMonitor,
-    SetMuted,
-    SetParams,
-    SetVoice,
-)
-from altervox.tools.live.actions import ACTIONS, LiveActions
+from altervox.realtime.session.commands import Set, SetVoice, Step, StepVoice, Toggle
+from altervox.realtime.session.state import PARAMETERS, SessionState
+from altervox.tools.live.actions import ACTIONS, QUIT, command_for
 from altervox.tools.live.keys import KEY_ACTIONS, key_actions
 
 if TYPE_CHECKING:
@@ -41,54 +33,60 @@ HEADPHONES = (
 )
 
 
-def sent_by(*asked: str, params: VoiceParams | None = None, voice: str = "man") -> list[Command]:
-    """The commands that these actions give."""
-    sent: list[Command] = []
-    actions = LiveActions(sent.append, params or VoiceParams(), voice, ["woman", "man", "robot"], input_gain_db=59.5)
-    for action in asked:
-        assert actions.do(action)
-    return sent
+def after(*actions: str, state: SessionState | None = None) -> SessionState:
+    """The state of a session after these actions."""
+    state = state or SessionState(voice="man", input_gain_db=59.5)
+    for action in actions:
+        command = command_for(action)
+        assert isinstance(command, Set | Step | Toggle | SetVoice | StepVoice)
+        state = state.after(command, ["woman", "man", "robot"])
+    return state
 
 
 @pytest.mark.parametrize(
-    ("asked", "commands"),
+    ("actions", "name", "value"),
     [
-        (["pitch up", "pitch up"], [SetParams(VoiceParams(pitch_semitones=n)) for n in (1.0, 2.0)]),
-        (["pitch down"], [SetParams(VoiceParams(pitch_semitones=-1.0))]),
-        (["formant up", "formant up"], [SetParams(VoiceParams(formant_semitones=n)) for n in (0.5, 1.0)]),
-        (["formant down"], [SetParams(VoiceParams(formant_semitones=-0.5))]),
-        (["gain up"], [SetParams(VoiceParams(gain_db=1.0))]),
-        (["gain down", "gain down"], [SetParams(VoiceParams(gain_db=n)) for n in (-1.0, -2.0)]),
-        (["input gain down", "input gain up"], [SetInputGain(58.5), SetInputGain(59.5)]),
-        (["input gain up", "input gain up"], [SetInputGain(60.0), SetInputGain(60.0)]),
-        (["next voice", "next voice"], [SetVoice("robot"), SetVoice("woman")]),
-        (["previous voice", "previous voice"], [SetVoice("woman"), SetVoice("robot")]),
-        (["bypass", "bypass"], [SetBypass(True), SetBypass(False)]),
-        (["mute", "mute"], [SetMuted(True), SetMuted(False)]),
-        (["hush", "hush", "talk", "mute"], [SetMuted(True), SetMuted(True), SetMuted(False), SetMuted(True)]),
-        (["monitor", "monitor"], [SetMonitor(False), SetMonitor(True)]),
+        (["pitch up", "pitch up"], "pitch_semitones", 2.0),
+        (["pitch down"], "pitch_semitones", -1.0),
+        (["formant up", "formant up", "formant down"], "formant_semitones", 0.5),
+        (["gain down", "gain down", "gain up"], "gain_db", -1.0),
+        (["input gain down"], "input_gain_db", 58.5),
+        (["input gain up", "input gain up"], "input_gain_db", 60.0),  # the end of its range
+        (["bypass"], "bypass", True),
+        (["bypass", "bypass"], "bypass", False),
+        (["mute"], "muted", True),
+        (["release", "release", "talk"], "muted", False),
+        (["talk", "release"], "muted", True),
+        (["monitor"], "monitor", False),
     ],
 )
-def test_an_action_gives_its_command_and_counts_from_the_last_one(asked: list[str], commands: list[Command]) -> None:
-    assert sent_by(*asked) == commands
+def test_actions_change_the_state_that_there_is(actions: list[str], name: str, value: float | bool) -> None:
+    state = after(*actions)
+    assert state[name] == value
+    assert {other: state[other] for other in PARAMETERS if other != name} == {
+        other: after()[other] for other in PARAMETERS if other != name
+    }
+
+
+@pytest.mark.parametrize(
+    ("actions", "voice"),
+    [(["next voice", "next voice"], "woman"), (["previous voice"], "woman"), (["previous voice"] * 2, "robot")],
+)
+def test_voices_are_gone_through_in_the_order_of_the_list(actions: list[str], voice: str) -> None:
+    assert after(*actions).voice == voice
 
 
 @pytest.mark.parametrize(("action", "voice"), [("next voice", "woman"), ("previous voice", "robot")])
 def test_from_a_voice_file_the_list_begins_at_its_ends(action: str, voice: str) -> None:
-    assert sent_by(action, voice="mine.pth") == [SetVoice(voice)]
-
-
-def test_a_parameter_stays_within_its_range() -> None:
-    highest = VoiceParams(pitch_semitones=35.5)
-    assert sent_by("pitch up", "pitch up", params=highest) == [SetParams(VoiceParams(pitch_semitones=36.0))] * 2
+    assert after(action, state=SessionState(voice="mine.pth")).voice == voice
 
 
 def test_there_is_an_action_behind_every_key_and_no_other() -> None:
-    assert set(KEY_ACTIONS.values()) == set(ACTIONS) - {"talk", "hush"}
-    actions = LiveActions(lambda command: None, VoiceParams(), "man", ["man"])
-    assert [action for action in ACTIONS if not actions.do(action)] == ["quit"]
+    assert set(KEY_ACTIONS.values()) == set(ACTIONS) - {"talk", "release"}
+    for action in set(ACTIONS) - {QUIT}:
+        command_for(action)
     with pytest.raises(ParameterError, match="no action 'shout'; choose one of pitch up, "):
-        actions.do("shout")
+        command_for("shout")
 
 
 @pytest.mark.linux
@@ -190,7 +188,7 @@ def test_keys_change_what_is_shown_and_heard(pulse_rig: PulseServer, tmp_path: P
                     ("o", "Headphones   off", said_db + 6.0, silent_db),
                     ("o---", "gain -3 dB", said_db + 3.0, said_db - 3.0),
                     ("m", "muted", silent_db, silent_db),
-                    ("mb", "bypass", said_db + 6.0, said_db),  # the output's gain is the voice's
+                    ("mb", "bypass", said_db + 3.0, said_db - 3.0),  # gains stay, the voice goes
                 ):
                     terminal.type(keys, until=shown)
                     wait_for_level(cable, cable_db)

@@ -222,7 +222,7 @@ def test_the_systems_default_microphone_is_followed_but_never_into_the_cable(ses
 def test_a_named_microphone_is_opened_again_only_when_the_server_takes_its_stream_away(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from altervox.realtime.audio.settings import Command, SetAbsent
+    from altervox.realtime.audio.commands import Command, SetAbsent
     from altervox.tools.devices.choose import choose_input, choose_output, list_devices
     from altervox.tools.devices.watch import DeviceWatch
 

@@ -1,4 +1,4 @@
-"""A session between real virtual devices, from inside: what becomes of monitors, wishes and signals."""
+"""A session between real virtual devices, from inside: what becomes of monitors, requests and signals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -104,55 +104,44 @@ def test_a_session_whose_audio_process_is_told_to_stop_ends(pulse_rig: PulseServ
 @pytest.fixture
 def control(pulse_rig: PulseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveControl]:
     """A session in the hands of the test."""
-    from altervox.models.voice import VoiceParams
     from altervox.realtime.audio.control import LiveControl
+    from altervox.realtime.session.settings import SessionSettings
+    from altervox.realtime.session.state import SessionState
     from altervox.tools.devices.choose import choose_input, choose_output, list_devices
     from altervox.tools.live.command import LiveOptions, live_settings
     from pulse import enter
 
     enter(pulse_rig, monkeypatch, tmp_path)
-    lengths: dict[str, Any] = {"block_ms": 100, "lookahead_ms": None, "context_ms": None, "prefill_ms": None}
     devices = list_devices(again=True)
     source, output = choose_input(devices, "Virtual Microphone"), choose_output(devices, "Virtual Cable")
-    options = LiveOptions(
-        source=None,
-        output=None,
-        monitor=None,
-        voice="off",
-        device="auto",
-        device_buffer_ms=None,
-        exclusive=False,
-        channel=0,
-        denoise=False,
-        input_gain_db=0.0,
-        record=None,
-        **lengths,
-    )
-    with LiveControl(live_settings(options, VoiceParams(), source, output)) as control:
+    options = LiveOptions(SessionSettings(SessionState(voice="off")), block_ms=100)
+    with LiveControl() as control:
+        control.begin(live_settings(options, source, output))
         control.wait_until_running()
         yield control
 
 
-def test_while_devices_are_away_wishes_are_shown_and_losses_stay_counted(
+def test_while_devices_are_away_requests_are_shown_and_losses_stay_counted(
     pulse_rig: PulseServer, control: LiveControl
 ) -> None:
-    from altervox.realtime.audio.settings import SetBypass, SetInputGain, SetMuted
+    from altervox.realtime.session.commands import Set
 
-    until(lambda: control.status()["prefill_ms"] > 0.0)  # sound has begun
+    until(lambda: control.status().latency.prefill > 0.0)  # sound has begun
     pulse_rig.pactl("suspend-source", "vmic_source", "1")
     try:
-        until(lambda: control.status()["state"] == "reconnecting")
-        for command in (SetMuted(True), SetBypass(True), SetInputGain(6.0)):
-            control.send(command)
-        until(lambda: control.status()["input_gain_db"] == 6.0)
+        until(lambda: control.status().state == "reconnecting")
+        control.send(Set({"muted": True, "bypass": True, "input_gain_db": 6.0}))
+        until(lambda: control.status().session.input_gain_db == 6.0)
         status = control.status()
-        assert status["state"] == "reconnecting"
-        assert (status["muted"], status["bypass"]) == (1, 1)
-        assert status["input_peak_db"] == -100.0
+        assert status.state == "reconnecting"
+        assert status.session.muted
+        assert status.session.bypass
+        assert status.input_peak_db == -100.0
     finally:
         pulse_rig.pactl("suspend-source", "vmic_source", "0")
-    until(lambda: control.status()["state"] == "running")
+    until(lambda: control.status().state == "running")
     time.sleep(0.5)
     after = control.status()
-    assert (after["muted"], after["bypass"], after["input_gain_db"]) == (1, 1, 6.0)
-    assert after["shortages"] >= status["shortages"] > 0  # the microphone fell silent under a running output
+    assert after.session == status.session
+    assert after.underruns >= status.underruns > 0  # the microphone fell silent under a running output
+    assert after.interrupted_ms > 0.0

@@ -71,7 +71,7 @@ def measure(voice_name: str, seconds: str, device: str) -> None:
 
     from ....models.library import load_voice
     from ....models.voice import VoiceParams
-    from ....realtime.session.warm_up import speech_like
+    from ....realtime.synthetic import speech_like
     from ...machine import peak_mib
 
     rate = 16000

@@ -11,10 +11,9 @@ from ....kernels.errors import VoiceError
 from ....models.library import load_voice
 from ....models.resample import resampled
 from ....models.rvc.voice import RvcVoice
-from ....models.voice import VoiceParams
 from ....realtime.files import through_engine
 from ...cli.main import run
-from ...cli.options import voice_options
+from ...cli.options import voice_options, voice_params
 from ...convert.batch import limited
 from ...convert.reader import open_audio
 from ...convert.writer import accepted_rate, container_of, kept_subtype, open_writer
@@ -35,19 +34,12 @@ def command(
     loaded = load_voice(voice, device)
     if not isinstance(loaded, RvcVoice):
         raise VoiceError(f"RVC's own loop is for RVC voices, and {loaded.name} is none; choose one by --voice")
-    params = VoiceParams(
-        pitch_semitones=options["pitch"],
-        formant_semitones=options["formant"],
-        index_rate=options["index_rate"],
-        rms_mix=options["rms_mix"],
-        gate_db=options["gate_db"],
-        speaker=options["speaker"],
-        seed=seed,
-    )
+    gate_db = options.pop("gate_db")
+    params = voice_params(options, seed=seed)
     loaded.check_speaker(params)
     rate, container = loaded.sample_rate, container_of(target)
     written_rate = accepted_rate(container, rate)
-    loop = reference_loop(loaded, ReferenceConfig(rate, block_ms, context_ms), params)
+    loop = reference_loop(loaded, ReferenceConfig(rate, block_ms, context_ms, gate_db=gate_db), params)
     with open_audio(source) as audio:
         rendered = limited(through_engine(loop, resampled(audio.blocks(), audio.sample_rate, rate)), loaded.name)
         subtype = kept_subtype(container, audio.subtype)

@@ -40,6 +40,7 @@ class ReferenceConfig:
         block_ms: Audio per call of `ReferenceLoop.process`.
         context_ms: Past audio in front of what is rendered.
         crossfade_ms: Over which blocks are joined; of more than 40 ms the rest is context on the right.
+        gate_db: Threshold of RVC's own gate.
 
     Raises:
         ParameterError: a length is out of its range or off its grid.
@@ -49,6 +50,7 @@ class ReferenceConfig:
     block_ms: int = 250
     context_ms: int = 2500
     crossfade_ms: int = 50
+    gate_db: float = GATE_OFF_DB
 
     LIMITS: ClassVar[dict[str, tuple[int, int, int]]] = {  # least, greatest, grid
         "sample_rate": (8000, 192000, 100),
@@ -96,7 +98,7 @@ class ReferenceLoop:
     """Converts a stream of mono audio block by block, as RVC does: nothing but pitch is carried by the voice.
 
     Attributes:
-        params: How to render; read once per block. `f0_method`, `protect` and `gain_db` have no part in it, and `seed`
+        params: How to render; read once per block. `f0_method` and `protect` have no part in it, and `seed`
             counts from the next `reset` on.
 
     Args:
@@ -115,6 +117,7 @@ class ReferenceLoop:
         self.geometry = config.geometry
         self.sample_rate = config.sample_rate
         self._hop = hop = config.sample_rate // 100
+        self._gate_db = config.gate_db
         self.block_size = self.geometry.block * hop
         overlap = self.geometry.rendered - self.geometry.search - self.geometry.block
         self.state = ReferenceLoopState(
@@ -154,7 +157,7 @@ class ReferenceLoop:
         if len(block) != self.block_size or len(out) != self.block_size:
             raise ValueError(f"blocks of {len(block)} and {len(out)} samples; this loop takes {self.block_size}")
         params, state, geometry, hop = self.params, self.state, self.geometry, self._hop
-        self._take_in(block, params.gate_db)
+        self._take_in(block, self._gate_db)
         latent_noise, source_noise = self._noise()
         rendered = reference_step(
             state.audio_16k_mem,

@@ -9,7 +9,7 @@ import torch
 from ....models import base_models
 from ....models.rvc.synthesizer import latent_frames
 from ....models.rvc.voice import RvcVoice
-from ....realtime.session.warm_up import speech_like
+from ....realtime.synthetic import speech_like
 from .step import ReferenceGeometry, ReferenceState, reference_step
 
 

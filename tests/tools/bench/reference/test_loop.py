@@ -91,7 +91,7 @@ def test_the_gate_rewrites_the_window_as_the_vectors_do(make: Make) -> None:
     with np.load(vectors.PUBLIC / case["file"]) as stored:
         x, rewritten = stored["x"], stored["rewritten"]
     rate, block_ms = case["zc"] * 100, case["block"] * 10 // case["zc"]
-    loop = make(ReferenceConfig(rate, block_ms, context_ms=400), replace(PARAMS, gate_db=case["threshold_db"]))
+    loop = make(ReferenceConfig(rate, block_ms, context_ms=400, gate_db=case["threshold_db"]))
     for block, expected in zip(np.split(x, len(rewritten)), rewritten, strict=True):
         loop.process(block, np.zeros_like(block))
         np.testing.assert_allclose(loop.state.audio_mem[-len(expected) :], expected, atol=1e-6)
@@ -132,7 +132,7 @@ def test_through_a_file_it_keeps_length_and_time(rate: int, block_ms: int, make:
 
 def test_reset_begins_anew_and_the_seed_decides(make: Make) -> None:
     audio = soundfile.read(DATA / "librivox_male.wav", dtype="float32")[0][:8000]
-    config, params = ReferenceConfig(16000, 100, 400), replace(PARAMS, gate_db=-50.0)
+    config, params = ReferenceConfig(16000, 100, 400, gate_db=-50.0), PARAMS
     loop = make(config, params)
     first = run(loop, audio)
     assert first.any()

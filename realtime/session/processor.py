@@ -1,0 +1,238 @@
+"""A session without devices: one block of a microphone in, one block of output out, commands in between.
+
+    block ─► chain.before ─► engine (voice, swap, bypass) ─► chain.after ─► out
+                        └──────────────── recorder ───────────────┘
+
+A sound card, a file or a socket feeds it. Nothing that fails in a block ends it: the block is silent, the failure is
+counted and its cause shown until it is over.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ...kernels.errors import AltervoxError
+from ...kernels.types import FloatArray
+from ...models.library import load_voice
+from ...models.voice import Voice
+from ..engine import Engine
+from ..swap import SwappableEngine
+from .block_times import BlockTimes
+from .chain import Chain
+from .commands import Command, Record, SetVoice, StepVoice
+from .recorder import Recorder
+from .settings import SessionSettings
+from .voice_change import VoiceChange
+
+log = logging.getLogger(__name__)
+
+
+class Processor:
+    """The effects, the engine and what changes them, as one processor of blocks.
+
+    `process` belongs to one thread, `do` to one other or the same; properties may be read from anywhere.
+
+    Args:
+        settings: What the session starts with.
+        voice: The first voice if it is loaded already.
+        prepare_building: Called once on each thread that builds another voice, such as to set its priority.
+
+    Attributes:
+        state: What the session was asked for.
+        sounding: Name or path of the voice that is heard.
+        chain: The effects.
+        engine: The voice.
+        times: Processing times.
+        blocks: Blocks so far.
+        late_blocks: Blocks that were not rendered because their time was over.
+        input_peak: Largest sample of the last block of input.
+        output_peak: Largest sample of the last block of output.
+
+    Raises:
+        AltervoxError: the voice cannot be loaded, or the recording cannot be started.
+    """
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        voice: Voice | None = None,
+        prepare_building: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.settings = settings
+        self.state = settings.state
+        self.sounding = settings.state.voice
+        self.engine = SwappableEngine(
+            Engine(voice or load_voice(self.sounding, settings.device), settings.config, self.state.params)
+        )
+        self.engine.bypass = self.state.bypass
+        self.sample_rate, self.block_size = self.engine.sample_rate, self.engine.block_size
+        self.chain = Chain.allocate(self.sample_rate, self.block_size, settings.chain, self.state)
+        self.times = BlockTimes()
+        self.blocks = self.late_blocks = 0
+        self.input_peak = self.output_peak = 0.0
+        self._failed_blocks = 0
+        self._cause = ""
+        self._refusal = ""
+        self._recorder: Recorder | None = None
+        self._recording_error = ""
+        self._changing_recorder = threading.Lock()
+        self._voice_change = VoiceChange(self._build, self._take_over, prepare_building)
+        self._block_scratch, self._heard_scratch = np.zeros((2, self.block_size), dtype=np.float32)
+        if settings.record_folder is not None:
+            self.start_recording(settings.record_folder)
+
+    @property
+    def latency_samples(self) -> int:
+        """How much later than the input the output is, without the block itself."""
+        return self.engine.latency_samples + self.chain.latency_samples
+
+    @property
+    def failed_blocks(self) -> int:
+        """Blocks that are silent because something raised."""
+        return self._failed_blocks + self.engine.failed_blocks
+
+    @property
+    def nonfinite_blocks(self) -> int:
+        """Blocks of the voice that were silenced because they held NaN or infinite samples."""
+        return self.engine.engine.nonfinite_blocks
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether another voice is being loaded."""
+        return self._voice_change.is_busy
+
+    @property
+    def recording(self) -> tuple[Path, ...]:
+        """The files that are being written."""
+        recorder = self._recorder
+        return tuple(recorder.paths) if recorder is not None else ()
+
+    @property
+    def recording_error(self) -> str:
+        """What went wrong with the recording, also after it has ended; empty while all is well."""
+        recorder = self._recorder
+        return recorder.error if recorder is not None and recorder.error else self._recording_error
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """What is wrong now, one sentence each; each is gone when its cause is over."""
+        causes = (self._cause, self.engine.cause, self._voice_change.cause, self.recording_error, self._refusal)
+        return tuple(cause for cause in causes if cause)
+
+    def process(self, block: FloatArray, out: FloatArray, is_late: bool = False) -> None:
+        """Convert the next block; whatever fails, the block is silent and the next one is tried.
+
+        Args:
+            block: Mono [block_size].
+            out: Filled [block_size].
+            is_late: Whether the output would come too late: it is left out, and the state advances all the same.
+        """
+        started_s = time.perf_counter()
+        self.input_peak = max(float(block.max()), -float(block.min()))
+        try:
+            np.copyto(self._block_scratch, block)
+            self.chain.state = self.state
+            self.chain.before(self._block_scratch)
+            if is_late:
+                self.late_blocks += 1
+                self.engine.skip(self._block_scratch)
+                out[:] = 0.0
+            else:
+                self.engine.process(self._block_scratch, out)
+            self.chain.after(out, self.engine.latency_samples)
+            self._cause = ""
+        except Exception as error:
+            self._failed_blocks += 1
+            self._cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+            log.warning("a block failed: %s", self._cause, exc_info=self._failed_blocks == 1)
+            out[:] = 0.0
+            self.chain.reset()
+        self.output_peak = max(float(out.max()), -float(out.min()))
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.take(block, out)
+        self.blocks += 1
+        self.times.note(time.perf_counter() - started_s)
+
+    def do(self, command: Command) -> None:
+        """Carry out a command.
+
+        Raises:
+            AltervoxError: it does not fit; nothing has changed then.
+        """
+        if isinstance(command, Record):
+            threading.Thread(target=self._record, args=(command.folder,), name="recording", daemon=True).start()
+            return
+        self.state = state = self.state.after(command, self.settings.voices)
+        self.engine.params, self.engine.bypass = state.params, state.bypass
+        if isinstance(command, SetVoice | StepVoice):
+            self._voice_change.want(state.voice)
+        else:
+            self.engine.retry()
+
+    def try_to(self, command: Command) -> None:
+        """Carry out a command; one that does not fit is told as a cause until the next command."""
+        self._refusal = ""
+        try:
+            self.do(command)
+        except AltervoxError as error:
+            self._refusal = str(error)
+            log.warning("%s", error)
+
+    def release(self) -> None:
+        """Free what was replaced. Called now and then, and never by the thread that calls `process`."""
+        self.engine.release()
+
+    def reset(self) -> None:
+        """Return to the start of a stream, in place; counts and times start anew."""
+        self.engine.reset()
+        self.chain.reset()
+        self.times = BlockTimes()
+        self.blocks = self.late_blocks = self._failed_blocks = 0
+        self._cause = ""
+
+    def close(self) -> None:
+        """End the recording."""
+        self._record(None)
+
+    def start_recording(self, folder: Path) -> None:
+        """Record input and output from the next block on.
+
+        Raises:
+            OutputError: the files cannot be made.
+        """
+        self._recorder = Recorder(folder, self.sample_rate)
+
+    def adopt_recording(self, other: Processor) -> None:
+        """Go on with the recording of another processor of the same rate, which ends."""
+        self._recorder, other._recorder = other._recorder, None
+        self._recording_error = other._recording_error
+
+    def _record(self, folder: Path | None) -> None:
+        """End the recording and perhaps begin another; waits for the disk."""
+        with self._changing_recorder:
+            recorder, self._recorder = self._recorder, None
+            if recorder is not None:
+                recorder.close()
+                self._recording_error = recorder.error
+            if folder is None:
+                return
+            self._recording_error = ""
+            try:
+                self.start_recording(folder)
+            except AltervoxError as error:
+                self._recording_error = str(error)
+
+    def _build(self, voice: str) -> Engine:
+        return Engine(load_voice(voice, self.settings.device), self.settings.config, self.state.params)
+
+    def _take_over(self, voice: str, engine: Engine) -> None:
+        """Change to a voice that is ready; on the thread that has built it."""
+        self.engine.swap_to(engine)
+        self.sounding = voice

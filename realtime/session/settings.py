@@ -1,0 +1,50 @@
+"""What a session starts with: plain data, for another process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..config import StreamConfig
+from .state import SessionState
+
+
+@dataclass(frozen=True, slots=True)
+class ChainConfig:
+    """Which effects a chain has; a change needs another chain.
+
+    Attributes:
+        suppress_noise: Whether RNNoise cleans the microphone.
+        speech_level_db: RMS that the microphone's speech is slowly brought to; None to leave it.
+        speech_gate: Probability of speech below which the output is silent; None for no gate.
+    """
+
+    suppress_noise: bool = False
+    speech_level_db: float | None = None
+    speech_gate: float | None = None
+
+    @property
+    def needs_rnnoise(self) -> bool:
+        """Whether any of them asks RNNoise."""
+        return self.suppress_noise or self.speech_level_db is not None or self.speech_gate is not None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """What a session starts with.
+
+    Attributes:
+        state: The first state.
+        config: Geometry and backend of its engines.
+        device: Where networks run: "auto", "cpu", "cuda", ...
+        chain: Which effects there are.
+        record_folder: Where to record input and output from the start; None for no recording.
+        voices: Names that `StepVoice` goes through.
+    """
+
+    state: SessionState = field(default_factory=SessionState)
+    config: StreamConfig = field(default_factory=StreamConfig)
+    device: str = "auto"
+    chain: ChainConfig = field(default_factory=ChainConfig)
+    record_folder: Path | None = None
+    voices: tuple[str, ...] = ()
