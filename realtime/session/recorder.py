@@ -1,24 +1,26 @@
-"""Recording of what comes in and goes out while live: rings that the engine fills, files that another thread writes."""
+"""Recording of the input and the output while live: rings that the session fills, files that another thread writes."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from ...kernels.errors import OutputError
 from ...kernels.ring import RingBuffer
 from ...kernels.types import FloatArray
+from .wav_file import WavFile
 
 log = logging.getLogger(__name__)
 
 
 _RING_S = 20.0
 _EVERY_S = 0.2
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 _NAMES = ("input", "output")
 
 
@@ -26,8 +28,8 @@ class Recorder:
     """Two WAV files, `input-<time>.wav` and `output-<time>.wav`, in step with one another but for the delay.
 
     Attributes:
-        lost: Samples that found no room, because the disk was too slow.
-        paths: The files.
+        lost: Samples of each file that are missing, because the disk was too slow.
+        paths: The two files.
 
     Args:
         folder: Where they go; made if it is missing.
@@ -39,33 +41,45 @@ class Recorder:
 
     def __init__(self, folder: Path, sample_rate: int) -> None:
         self.lost = 0
+        self._folder = folder
         self._sample_rate = sample_rate
-        self._ended_because = ""
+        self._stopped_because = ""
         self._rings = [RingBuffer.allocate(int(_RING_S * sample_rate)) for _ in _NAMES]
         self._scratch = np.zeros(sample_rate, dtype=np.float32)
+        self._files: list[WavFile] = []
         stamp = time.strftime("%Y-%m-%d-%H%M%S")
         self.paths = [folder / f"{name}-{stamp}.wav" for name in _NAMES]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._files = [soundfile.SoundFile(path, "x", sample_rate, 1, "FLOAT") for path in self.paths]
-        except (OSError, soundfile.LibsndfileError) as error:
-            raise OutputError(f"{folder} cannot be recorded to ({error}): choose another folder") from error
+            for path in self.paths:
+                self._files.append(WavFile(path, sample_rate))
+        except OSError as error:
+            for file in self._files:
+                file.close()
+            raise OutputError(f"cannot record to {folder} ({error.strerror}): choose another folder") from error
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._thread.start()
 
     @property
     def error(self) -> str:
-        """Why writing has ended, or what is missing; empty while all is well."""
-        if self._ended_because or not self.lost:
-            return self._ended_because
-        lost_s = self.lost / self._sample_rate / len(_NAMES)
+        """Why recording has stopped, or what is missing from it; empty while all is well."""
+        if self._stopped_because or not self.lost:
+            return self._stopped_because
+        lost_s = self.lost / self._sample_rate
         return f"the recording has gaps, {lost_s:.1f} s in all: the disk was too slow, choose another with --record"
 
     def take(self, heard: FloatArray, sent: FloatArray) -> None:
-        """Note a block of the input and of the output [n]; never waits."""
+        """Note a block of the input and of the output [n]; never waits.
+
+        Where only a part finds room, the rest is left out of both, so that they stay in step with one another.
+        """
+        if self._stopped_because:
+            return
+        room = min(len(heard), *(ring.free for ring in self._rings))
+        self.lost += len(heard) - room
         for ring, block in zip(self._rings, (heard, sent), strict=True):
-            self.lost += len(block) - ring.write(block)
+            ring.write(block[:room])
 
     def close(self) -> None:
         """Write what is left and close the files."""
@@ -73,19 +87,29 @@ class Recorder:
         self._thread.join()
         for file in self._files:
             file.close()
-        if self.lost and not self._ended_because:  # an end was told when it came
+        if self.lost and not self._stopped_because:  # a stop was logged when it came
             log.warning("%s", self.error)
 
     def _write(self) -> None:
-        while True:
-            ending = self._ending.wait(_EVERY_S)
+        """Empty the rings into the files until the end, or until one of them cannot be written."""
+        try:
+            while not self._ending.wait(_EVERY_S):
+                self._drain()
+            self._drain()
+        except Exception as error:  # whatever it is, the session goes on, and says so
+            self._stopped_because = f"recording stopped: {self._reason(error)}"
+            log.warning("%s", self._stopped_because)
+            log.debug("traceback", exc_info=error)
+
+    def _drain(self) -> None:
+        """Write what both rings hold, the same length to either file."""
+        while count := min(len(self._scratch), *(ring.available for ring in self._rings)):
             for ring, file in zip(self._rings, self._files, strict=True):
-                while count := ring.read_into(self._scratch):
-                    try:
-                        file.write(self._scratch[:count])
-                    except soundfile.LibsndfileError as error:
-                        self._ended_because = f"recording has ended, for {file.name} cannot be written: {error}"
-                        log.warning("%s", self._ended_because)
-                        return
-            if ending:
-                return
+                ring.read_into(self._scratch[:count])
+                file.write(self._scratch[:count])
+
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return f"no space left on {self._folder}"
+        why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        return f"{self._folder} cannot be written ({why})"
