@@ -20,8 +20,9 @@ SAMPLE_RATE = 16000
 HOP = 320
 FIELD = 400  # samples that one frame sees through the convolutions
 UNFOLDED_FRAMES = 256  # of a window whose positional convolution may be unfolded: 200 MB in float32
-CONV_LAYERS = [(512, 10, 5), *[(512, 3, 2)] * 4, *[(512, 2, 2)] * 2]  # channels, kernel, stride
-WIDTH, HEADS, LAYERS, FFN_WIDTH, PROJECTED_WIDTH = 768, 12, 12, 3072, 256
+CONV_LAYERS = [(10, 5), *[(3, 2)] * 4, *[(2, 2)] * 2]  # kernel, stride
+WIDTH, HEADS, PROJECTED_WIDTH = 768, 12, 256
+CHANNELS, LAYERS, FFN_WIDTH = 512, 12, 3072  # of HuBERT base; a network may be narrower
 
 _NOT_NEEDED = {"mask_emb", "label_embs_concat", "masked_spec_embed"}
 _TRANSFORMERS_NAMES = [
@@ -39,12 +40,12 @@ _TRANSFORMERS_NAMES = [
 
 
 class FeatureExtractor(nn.Module):
-    """Seven convolutions: `[B, N] -> [B, 512, frames]`. GroupNorm over the whole input after the first only."""
+    """Seven convolutions: `[B, N] -> [B, channels, frames]`. GroupNorm over the whole input after the first only."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         layers, channels_in = [], 1
-        for i, (channels, kernel, stride) in enumerate(CONV_LAYERS):
+        for i, (kernel, stride) in enumerate(CONV_LAYERS):
             conv = nn.Conv1d(channels_in, channels, kernel, stride, bias=False)
             if i == 0:  # slot 1 is fairseq's dropout
                 layer = nn.Sequential(conv, nn.Identity(), nn.GroupNorm(channels, channels), nn.GELU())
@@ -84,12 +85,12 @@ class SelfAttention(nn.Module):
 class TransformerLayer(nn.Module):
     """One post-norm encoder layer."""
 
-    def __init__(self) -> None:
+    def __init__(self, ffn_width: int) -> None:
         super().__init__()
         self.self_attn = SelfAttention()
         self.self_attn_layer_norm = nn.LayerNorm(WIDTH)
-        self.fc1 = nn.Linear(WIDTH, FFN_WIDTH)
-        self.fc2 = nn.Linear(FFN_WIDTH, WIDTH)
+        self.fc1 = nn.Linear(WIDTH, ffn_width)
+        self.fc2 = nn.Linear(ffn_width, WIDTH)
         self.final_layer_norm = nn.LayerNorm(WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,13 +100,13 @@ class TransformerLayer(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """Positional convolution and twelve layers."""
+    """Positional convolution and transformer layers."""
 
-    def __init__(self) -> None:
+    def __init__(self, layers: int, ffn_width: int) -> None:
         super().__init__()
         self.pos_conv = nn.Sequential(nn.Conv1d(WIDTH, WIDTH, 128, padding=64, groups=16))
         self.layer_norm = nn.LayerNorm(WIDTH)
-        self.layers = nn.ModuleList(TransformerLayer() for _ in range(LAYERS))
+        self.layers = nn.ModuleList(TransformerLayer(ffn_width) for _ in range(layers))
 
     def embed(self, x: Tensor) -> Tensor:
         """Add the positional convolution and normalise."""
@@ -132,20 +133,28 @@ class TransformerEncoder(nn.Module):
 
 
 class Hubert(nn.Module):
-    """The content encoder. Expects 16 kHz mono audio, not normalised."""
+    """The content encoder. Expects 16 kHz mono audio, not normalised.
 
-    def __init__(self) -> None:
+    Args:
+        channels: Channels of the convolutions.
+        layers: Number of transformer layers.
+        ffn_width: Width inside the feed-forward part of a transformer layer.
+    """
+
+    def __init__(self, channels: int = CHANNELS, layers: int = LAYERS, ffn_width: int = FFN_WIDTH) -> None:
         super().__init__()
-        self.feature_extractor = FeatureExtractor()
-        self.layer_norm = nn.LayerNorm(512)
-        self.post_extract_proj = nn.Linear(512, WIDTH)
-        self.encoder = TransformerEncoder()
+        self.feature_extractor = FeatureExtractor(channels)
+        self.layer_norm = nn.LayerNorm(channels)
+        self.post_extract_proj = nn.Linear(channels, WIDTH)
+        self.encoder = TransformerEncoder(layers, ffn_width)
         self.final_proj = nn.Linear(WIDTH, PROJECTED_WIDTH)
         self.eval()
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> Hubert:
         """The network of a state dict in fairseq's or transformers' layout, computing in float32.
+
+        Narrower networks are known by the shapes of their weights, larger ones than HuBERT base are refused.
 
         Raises:
             CheckpointError: the names or shapes are not HuBERT base's.
@@ -157,7 +166,7 @@ class Hubert(nn.Module):
             for pattern, replacement in _TRANSFORMERS_NAMES:
                 name = re.sub(pattern, replacement, name)  # noqa: PLW2901
             renamed[name] = tensor.float()
-        model = cls()
+        model = cls(*_size(renamed))
         if "final_proj.weight" not in renamed:  # a bare HubertModel: enough for v2 voices
             renamed |= {
                 f"final_proj.{k}": torch.full_like(v, torch.nan) for k, v in model.final_proj.state_dict().items()
@@ -175,7 +184,7 @@ class Hubert(nn.Module):
         return bool(torch.isfinite(self.final_proj.bias).all())
 
     def stages(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """Output of the convolutions `[B, frames, 512]` and what the first layer sees `[B, frames, 768]`."""
+        """Output of the convolutions `[B, frames, channels]` and what the first layer sees `[B, frames, 768]`."""
         conv = self.feature_extractor(audio).transpose(1, 2)
         return conv, self.encoder.embed(self.post_extract_proj(self.layer_norm(conv)))
 
@@ -194,6 +203,16 @@ class Hubert(nn.Module):
             return projected
         hidden: Tensor = self(audio, LAYERS)
         return hidden
+
+
+def _size(state: Mapping[str, Tensor]) -> tuple[int, int, int]:
+    """Channels, layers and FFN width by the shapes of the weights, none beyond HuBERT base's."""
+    channels, ffn_width = (
+        min(len(state[name]), full) if name in state and state[name].dim() else full
+        for name, full in (("layer_norm.weight", CHANNELS), ("encoder.layers.0.fc1.weight", FFN_WIDTH))
+    )
+    layers = {name.split(".")[2] for name in state if name.startswith("encoder.layers.")}
+    return channels, max(1, min(len(layers), LAYERS)), ffn_width
 
 
 class ContentStep(nn.Module):

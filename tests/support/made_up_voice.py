@@ -34,15 +34,15 @@ def payload(has_f0: bool = True) -> dict[str, Any]:
     }
 
 
-def voice(has_f0: bool = True) -> RvcVoice:
+def voice(has_f0: bool = True, device: str = "cpu") -> RvcVoice:
     """The voice itself."""
     checkpoint = VoiceCheckpoint(payload(has_f0)["weight"], CONFIG, "v2", has_f0, RATE, SPEAKERS, "")
-    return RvcVoice("made up", checkpoint, None, torch.device("cpu"), Path("made up.pth"))
+    return RvcVoice("made up", checkpoint, None, torch.device(device), Path("made up.pth"))
 
 
 def content() -> Hubert:
-    """A content encoder of full size."""
-    net = Hubert()
+    """A narrow content encoder, a tenth of the work; what comes out is as wide as from a full one."""
+    net = Hubert(channels=64, layers=2, ffn_width=256)
     net.load_state_dict(weights.fill_network(net))
     return net
 
@@ -57,5 +57,5 @@ def rmvpe() -> RMVPE:
 def write_base_models(folder: Path) -> None:
     """Both networks under the names by which a library finds them."""
     folder.mkdir(parents=True)
-    torch.save(weights.fill_network(Hubert()), folder / "hubert_base.pt")
-    torch.save(weights.fill_network(RMVPE(4, 1, 1, 32)), folder / "rmvpe.pt")
+    torch.save(content().state_dict(), folder / "hubert_base.pt")
+    torch.save(rmvpe().state_dict(), folder / "rmvpe.pt")

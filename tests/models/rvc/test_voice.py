@@ -6,19 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import made_up_voice
 import numpy as np
 import pytest
 import soundfile
 import torch
-import weights
 from altervox.kernels.errors import BaseModelError, ParameterError
 from altervox.models import base_models
-from altervox.models.checkpoint import VoiceCheckpoint
-from altervox.models.pitch.rmvpe import RMVPE
 from altervox.models.retrieval import FeatureIndex
-from altervox.models.rvc.content import Hubert
-from altervox.models.rvc.decoder import DecoderShape
-from altervox.models.rvc.synthesizer import Synthesizer
 from altervox.models.rvc.voice import RvcVoice
 from altervox.models.voice import F0_METHODS, VoiceParams, rescaled_length
 
@@ -27,29 +22,16 @@ RATE = 16000
 PARAMS = VoiceParams(f0_method="dio")
 
 
-def make_voice(has_f0: bool = True, width: int = 768) -> RvcVoice:
-    """Full-size prior and flow, a narrow decoder, random weights."""
-    shape = DecoderShape(40000, (10, 10, 2, 2), (16, 16, 4, 4), initial_channels=64)
-    net = Synthesizer(shape, width, 3, has_f0)
-    net.load_state_dict(weights.fill_network(net))
-    config = [1025, 32, 192, 192, 768, 2, 6, 3, 0, "1", [3, 7, 11], [[1, 3, 5]] * 3]
-    config += [[10, 10, 2, 2], 64, [16, 16, 4, 4], 109, 256, 40000]
-    checkpoint = VoiceCheckpoint(net.state_dict(), config, "v2", has_f0, 40000, 3, "")
-    return RvcVoice("made up", checkpoint, None, torch.device("cpu"), Path("made up.pth"))
-
-
 @pytest.fixture(scope="module")
 def voice() -> RvcVoice:
-    return make_voice()
+    return made_up_voice.voice()
 
 
 @pytest.fixture(autouse=True, scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A library whose base models have the real architecture, one full-size and one narrow, and random weights."""
+    """A library whose base models have the real architecture, narrow, and random weights."""
     folder = tmp_path_factory.mktemp("library")
-    (folder / "base").mkdir()
-    torch.save(weights.fill_network(Hubert()), folder / "base" / "hubert_base.pt")
-    torch.save(weights.fill_network(RMVPE(4, 1, 1, 32)), folder / "base" / "rmvpe.pt")
+    made_up_voice.write_base_models(folder / "base")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALTERVOX_HOME", str(folder))
         yield
@@ -107,7 +89,7 @@ def test_windows_join_without_a_seam(speech: np.ndarray, formant: float) -> None
     as the signal.
     """
     audio = np.tile(speech, 2)[: 9 * RATE]
-    voice = make_voice()
+    voice = made_up_voice.voice()
     params = replace(PARAMS, formant_semitones=formant, rms_mix=1.0)
     whole = convert(voice, audio, params)
     voice.core_frames, voice.context_frames = 320, 128
@@ -128,7 +110,7 @@ def test_the_source_sounds_at_the_shifted_pitch_without_drift(voice: RvcVoice) -
     t = np.arange(9 * RATE) / RATE
     k = np.arange(1, 12)[:, None]
     audio = 0.1 * (np.sin(2 * np.pi * 200 * k * t) / k).sum(axis=0).astype(np.float32)
-    small = make_voice()
+    small = made_up_voice.voice()
     small.core_frames, small.context_frames = 320, 128
     out = convert(small, audio, replace(PARAMS, pitch_semitones=12.0, rms_mix=1.0))
     spectrum = np.abs(np.fft.rfft(out[40000:-40000] * np.hanning(len(out) - 80000)))
@@ -154,14 +136,14 @@ def test_every_f0_method_works(voice: RvcVoice, speech: np.ndarray, method: str)
 def test_an_index_changes_the_features_and_rate_0_does_not(voice: RvcVoice, speech: np.ndarray) -> None:
     part = speech[:RATE]
     plain = convert(voice, part)
-    indexed = make_voice()
+    indexed = made_up_voice.voice()
     indexed.index = FeatureIndex(torch.randn(50, 768, generator=torch.Generator().manual_seed(5)))
     np.testing.assert_allclose(convert(indexed, part, replace(PARAMS, index_rate=0.0)), plain, atol=1e-5)
     assert not np.allclose(convert(indexed, part, replace(PARAMS, index_rate=1.0)), plain, atol=1e-2)
 
 
 def test_a_voice_without_pitch_needs_no_f0(speech: np.ndarray) -> None:
-    out = convert(make_voice(has_f0=False), speech[:RATE], replace(PARAMS, f0_method="rmvpe"))
+    out = convert(made_up_voice.voice(has_f0=False), speech[:RATE], replace(PARAMS, f0_method="rmvpe"))
     assert len(out) == 40000
 
 

@@ -7,20 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import made_up_voice
 import numpy as np
 import pytest
 import soundfile
 import torch
-import weights
 from altervox.kernels.errors import ParameterError
 from altervox.kernels.f0_world import world_f0
 from altervox.models.base_models import small_pitch_network
-from altervox.models.checkpoint import VoiceCheckpoint
 from altervox.models.pitch.rmvpe import RMVPE
 from altervox.models.rvc.content import Hubert
-from altervox.models.rvc.decoder import DecoderShape
 from altervox.models.rvc.render import drawn_prior, latent, render
-from altervox.models.rvc.synthesizer import Synthesizer
 from altervox.models.rvc.voice import RvcVoice
 from altervox.models.voice import VoiceParams
 from altervox.realtime.config import StreamConfig
@@ -34,38 +31,19 @@ RATE, PER_FRAME = 16000, 400
 PARAMS = VoiceParams(rms_mix=1.0)
 
 
-def filled(net: torch.nn.Module) -> torch.nn.Module:
-    """Weights of a sane scale, so that what goes in makes a difference to what comes out."""
-    net.load_state_dict(weights.fill_network(net))
-    return net
-
-
 @pytest.fixture(scope="module")
 def content() -> Hubert:
-    net = filled(Hubert())
-    assert isinstance(net, Hubert)
-    return net
+    return made_up_voice.content()
 
 
 @pytest.fixture(scope="module")
 def rmvpe() -> RMVPE:
-    net = filled(RMVPE(4, 1, 1, 32))
-    assert isinstance(net, RMVPE)
-    return net
-
-
-def voice_on(device: torch.device) -> RvcVoice:
-    shape = DecoderShape(40000, (10, 10, 2, 2), (16, 16, 4, 4), initial_channels=64)
-    net = filled(Synthesizer(shape, 768, 3, has_f0=True))
-    config = [1025, 32, 192, 192, 768, 2, 6, 3, 0, "1", [3, 7, 11], [[1, 3, 5]] * 3]
-    config += [[10, 10, 2, 2], 64, [16, 16, 4, 4], 109, 256, 40000]
-    checkpoint = VoiceCheckpoint(net.state_dict(), config, "v2", True, 40000, 3, "")
-    return RvcVoice("made up", checkpoint, None, device, Path("made up.pth"))
+    return made_up_voice.rmvpe()
 
 
 @pytest.fixture(scope="module")
 def voice() -> RvcVoice:
-    return voice_on(torch.device("cpu"))
+    return made_up_voice.voice()
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +195,7 @@ def test_a_stage_on_a_gpu_renders_what_it_renders_on_a_cpu(
     outputs = []
     for device in (torch.device("cpu"), torch.device("cuda")):
         chosen = replace(config, backend=backend if device.type == "cuda" else "eager")
-        stage = RvcStage(voice_on(device), copy.deepcopy(content).to(device), None, chosen)
+        stage = RvcStage(made_up_voice.voice(device=device.type), copy.deepcopy(content).to(device), None, chosen)
         assert stage.tracker is not None
         known = KnownPitch(small_pitch_network(torch.device("cpu")), stage.block, stage.tracker.right_frames)
         stage.tracker, stage.state.pitch = known, known.state
