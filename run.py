@@ -21,11 +21,18 @@ import platform
 import shutil
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent
 RECORDING = ROOT / "tests" / "data" / "librivox_male.wav"
 # What the tests use beyond Python packages, as Debian and Ubuntu call it.
-SYSTEM_PACKAGES = ["libasound2-plugins", "libportaudio2", "pulseaudio", "pulseaudio-utils", "xvfb"]
+SYSTEM_PACKAGES = [
+    *("libasound2-plugins", "libportaudio2", "pulseaudio", "pulseaudio-utils"),
+    *("dbus", "pipewire", "pipewire-pulse", "wireplumber"),  # never pipewire-alsa: it removes pulseaudio
+    *("chromium", "chromium-driver", "xvfb"),
+]
+MAX_WORKERS = 4  # test processes, of which each may take 2 GB
+SLOWEST = 15
 
 TORCH_CPU = "https://download.pytorch.org/whl/cpu"
 TORCH_CUDA = "https://download.pytorch.org/whl/cu130"
@@ -208,10 +215,30 @@ def check(environment: Environment) -> None:
 
 
 def test(environment: Environment) -> None:
-    """Run the checks and the tests."""
+    """Run the checks and the tests: first those that share the processors, then those that work in real time."""
     install_system_packages()
     check(environment)
-    call(environment.program("pytest"))
+    workers = str(min(os.cpu_count() or 1, MAX_WORKERS))
+    phases = [["-m", "not alone", "-n", workers, "--dist", "worksteal"], ["-m", "alone"]]
+    failed, reports = False, []
+    for number, phase in enumerate(phases, 1):
+        report = environment.folder / f"tests-{number}.xml"
+        report.unlink(missing_ok=True)
+        command = [str(environment.program("pytest")), *phase, f"--junitxml={report}"]
+        failed |= subprocess.run(command, cwd=ROOT, check=False).returncode != 0
+        reports += [report] if report.exists() else []
+    say(summary(reports))
+    if failed:
+        raise RunError("Tests failed: see above.")
+
+
+def summary(reports: list[Path]) -> str:
+    """What the JUnit reports of both phases say together: how many tests ran, were skipped, and took longest."""
+    cases = [case for report in reports for case in ElementTree.parse(report).iter("testcase")]
+    skipped = sum(case.find("skipped") is not None for case in cases)
+    slowest = sorted(cases, key=lambda case: float(case.get("time", 0)), reverse=True)[:SLOWEST]
+    lines = [f"{float(case.get('time', 0)):6.1f} s  {case.get('classname')}::{case.get('name')}" for case in slowest]
+    return "\n".join([f"\n{len(cases)} tests, {skipped} of them skipped. The slowest:", *lines])
 
 
 def setup(environment: Environment) -> None:

@@ -1,7 +1,10 @@
-"""Which tests may be skipped, and that no other is.
+"""Which tests may be skipped, and that no other is; which run alone; the sound servers that tests use.
 
 Tests marked `gpu`, `windows`, `macos` or `linux` are skipped where there is no such thing. Under CI any other skip is
 a failure: a test that quietly does not run protects nothing.
+
+Tests marked `alone` work in real time, on the rig of sound servers or on an X server: `python run.py test` runs them
+one after the other when all other tests, which share the processors, are over.
 """
 
 from __future__ import annotations
@@ -19,12 +22,17 @@ if TYPE_CHECKING:
     from pulse import PulseServer
 
 EXCUSES = ("gpu", "windows", "macos", "linux")
+REAL_TIME_FIXTURES = {"pulse_rig", "rig", "desk", "sound_server", "display"}
+
+# Before any test imports torch or NumPy: threads that wait for one another are many times slower than one, as soon as
+# another test or another program has a processor.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
 
 
 @pytest.fixture(scope="session")
 def pulse_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulseServer]:
-    """A private PulseAudio server with a virtual microphone and a virtual cable: see rig/pulse.py."""
-    sys.path.insert(0, str(Path(__file__).with_name("rig")))
+    """A private PulseAudio server with a virtual microphone and a virtual cable: see support/pulse.py."""
     from pulse import PACKAGES, RIG, missing, pulse_server
 
     absent = missing()
@@ -73,6 +81,11 @@ def _refuse(report: pytest.TestReport | pytest.CollectReport) -> None:
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
     report.outcome = "failed"
     report.longrepr = f"{report.nodeid} was skipped without a marker out of {', '.join(EXCUSES)}: {reason}"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if REAL_TIME_FIXTURES & set(getattr(item, "fixturenames", ())):
+        item.add_marker("alone")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -146,3 +146,18 @@ def test_the_link_for_type_checkers_leads_to_the_clone(clone: Path) -> None:
     environment.link_for_type_checkers()
     environment.link_for_type_checkers()
     assert (environment.folder / "typing" / "altervox" / "run.py").samefile(clone / "run.py")
+
+
+def test_the_summary_of_both_phases_names_the_slowest(tmp_path: Path) -> None:
+    reports = []
+    for name, seconds in (("first", 2.5), ("second", 61.25)):
+        cases = f'<testcase classname="tests.{name}" name="test_it" time="{seconds}"/>'
+        cases += '<testcase classname="tests" name="test_skipped" time="0"><skipped type="pytest.skip"/></testcase>'
+        reports.append(tmp_path / f"{name}.xml")
+        reports[-1].write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>", encoding="utf-8")
+    lines = run.summary(reports).strip().splitlines()
+    assert lines[0] == "4 tests, 2 of them skipped. The slowest:"
+    assert [line.split() for line in lines[1:3]] == [
+        ["61.2", "s", "tests.second::test_it"],
+        ["2.5", "s", "tests.first::test_it"],
+    ]

@@ -28,19 +28,22 @@ def test_plain():
 ELSEWHERE = "windows" if sys.platform != "win32" else "macos"
 
 
-def run(folder: Path, tests: str, ci: bool) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, tests: str, ci: bool, *options: str) -> subprocess.CompletedProcess[str]:
     shutil.copy(Path(__file__).with_name("conftest.py"), folder / "conftest.py")
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n gpu: g\n windows: w\n macos: m\n", encoding="utf-8")
+    (folder / "pytest.ini").write_text(
+        "[pytest]\nmarkers =\n gpu: g\n windows: w\n macos: m\n alone: a\n", encoding="utf-8"
+    )
     (folder / "test_sample.py").write_text(tests, encoding="utf-8")
     environment = {key: value for key, value in os.environ.items() if key not in ("CI", "PYTEST_ADDOPTS")}
     if ci:
         environment["CI"] = "true"
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--strict-markers"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--strict-markers", *options]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_marked_skips_pass_and_are_counted(tmp_path: Path) -> None:
-    result = run(tmp_path, SKIPS.format(marker=ELSEWHERE), ci=True)
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["one process", "two processes"])
+def test_marked_skips_pass_and_are_counted(tmp_path: Path, options: list[str]) -> None:
+    result = run(tmp_path, SKIPS.format(marker=ELSEWHERE), True, *options)
     assert result.returncode == 0, result.stdout
     assert f"{ELSEWHERE} 1" in result.stdout
     assert "skipped: 1 (" in result.stdout
@@ -72,6 +75,36 @@ def test_other_skips_fail_under_ci_only(tmp_path: Path, tests: str) -> None:
     assert "without a marker out of gpu, windows, macos" in result.stdout
     assert "test_sample.py" in result.stdout
     assert "no network" in result.stdout or "no_network" in result.stdout
+    parallel = run(tmp_path, tests, True, "-n", "1")
+    assert parallel.returncode not in (0, 5), parallel.stdout
+    assert "without a marker out of gpu, windows, macos" in parallel.stdout
     alone = run(tmp_path, tests, ci=False)
     assert alone.returncode in (0, 5), alone.stdout
     assert "other 1" in alone.stdout
+
+
+RIG_TESTS = """
+import pytest
+
+@pytest.fixture
+def rig():
+    return 1
+
+@pytest.fixture
+def session(rig):
+    return rig
+
+def test_in_real_time(session):
+    pass
+
+def test_of_arithmetic():
+    pass
+"""
+
+
+@pytest.mark.parametrize(("phase", "name"), [("alone", "test_in_real_time"), ("not alone", "test_of_arithmetic")])
+def test_what_uses_the_rig_runs_alone(phase: str, name: str, tmp_path: Path) -> None:
+    result = run(tmp_path, RIG_TESTS, True, "-v", "-m", phase)
+    assert result.returncode == 0, result.stdout
+    assert f"::{name} PASSED" in result.stdout
+    assert "1 passed, 1 deselected" in result.stdout
