@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..kernels.fades import fade_in_curve
 from ..kernels.finite import silence_nonfinite
 from ..kernels.polyphase import ResamplerState, resample_block
+from ..kernels.speaker import SpeakerState
 from ..models.voice import Voice, VoiceParams
 from .config import StreamConfig
 from .stages import make_stage
@@ -129,8 +130,7 @@ class Engine:
             if state.nonfinite_blocks == 1:
                 log.warning("the voice produced NaN or infinite samples; such blocks are silent")
             self._out_scratch[:] = 0.0
-            self._reset_parts()
-            state.is_cut = True
+            self.recover()
         elif state.is_cut:
             state.is_cut = False
             self._out_scratch[: len(self._fade_in)] *= self._fade_in
@@ -160,6 +160,19 @@ class Engine:
             self._stage_out[:] = 0.0
             resample_block(self._stage_out, state.from_stage, self._out_scratch)
         state.is_cut = True
+
+    def recover(self) -> None:
+        """Start anew after a block that failed: what is known of the speaker stays, and the next block fades in."""
+        speaker = snapshot(self.stage.speaker) if self.stage is not None else None
+        self._reset_parts()
+        self.adopt_speaker(speaker)
+        self._state.is_cut = True
+
+    def adopt_speaker(self, speaker: SpeakerState | None) -> None:
+        """Go on from what another engine knows of the speaker, where both depend on it."""
+        own = self.stage.speaker if self.stage is not None else None
+        if own is not None and speaker is not None:
+            own.adopt(speaker)
 
     def reset(self) -> None:
         """Return to the start of a stream, in place."""

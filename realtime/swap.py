@@ -158,6 +158,8 @@ class SwappableEngine:
         block, out = np.zeros((2, self.block_size), dtype=np.float32)
         engine.process(block, out)
         engine.reset()
+        stage = self._current.engine.stage
+        engine.adopt_speaker(stage.speaker if stage is not None else None)
         latency = max(self._target_latency, engine.latency_samples)
         reader = _Reader(engine, latency, self._where_to_start(engine, latency))
         self._catch_up(reader, block, out)
@@ -242,9 +244,10 @@ class SwappableEngine:
             raise ParameterError(f"a latency of {latency} samples is too long; {most} at most at {self.sample_rate} Hz")
 
     def _where_to_start(self, engine: Engine, latency: int) -> int:
-        """Position, whole blocks before what the engine will take next, as far back as there is past."""
+        """Position, whole blocks before what the engine will take next, as far back as it makes use of the past."""
         delay = latency - engine.latency_samples
-        past = min(self._taken, self.sample_rate * PAST_MS // 1000) - delay
+        useful = self.sample_rate * (engine.config.context_ms + RENDERED_MS) // 1000
+        past = min(self._taken - delay, useful, self.sample_rate * PAST_MS // 1000 - delay)
         return self._taken - delay - max(past, 0) // self.block_size * self.block_size
 
     def _catch_up(self, reader: _Reader, block: FloatArray, out: FloatArray) -> None:
@@ -259,7 +262,7 @@ class SwappableEngine:
         while (behind := self._behind(reader)) > 0:
             if time.monotonic() > end_s or reader.position < self._taken + self.block_size - len(self._past):
                 # Busy processes leave this thread too little time: the stream feeds the engine from now on.
-                engine.reset()
+                engine.recover()
                 reader.position += behind * self.block_size
                 reader.unprimed = -(-engine.latency_samples // self.block_size) + 1
                 return
@@ -328,10 +331,7 @@ class SwappableEngine:
                 engine.skip(self._in_scratch)
             else:
                 engine.process(self._in_scratch, out)
-            if reader.failures:
-                reader.failures = 0
-                if out is not None:
-                    out[: len(self._cut_fade)] *= self._cut_fade
+            reader.failures = 0
             if reader is self._current:
                 self.cause = ""
         except Exception as error:
@@ -343,7 +343,7 @@ class SwappableEngine:
             if out is not None:
                 out[:] = 0.0
             try:
-                engine.reset()
+                engine.recover()
             except Exception as reset_error:
                 log.warning("the voice could not be reset: %s", reset_error)
 

@@ -14,6 +14,7 @@ from multiprocessing import connection
 from multiprocessing.connection import Connection
 from types import FrameType
 
+from ...kernels.denormals import flush_denormals
 from ...kernels.errors import AltervoxError
 from ..session.status import Status
 from .settings import LiveSettings
@@ -51,7 +52,7 @@ def run_audio_process(commands: Connection, statuses: Connection) -> None:
         from .session import LiveSession
 
         torch.set_num_threads(1)
-        torch.set_flush_denormal(True)
+        flush_denormals()
         settings = commands.recv()
         if not isinstance(settings, LiveSettings):  # it is to end before it has begun
             raise EOFError

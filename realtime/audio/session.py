@@ -9,6 +9,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
+from ...kernels.denormals import flush_denormals
 from ...kernels.errors import AltervoxError, AudioDeviceError
 from ...kernels.gain import linear
 from ..session.status import SILENCE_DB, Latency, State, Status
@@ -186,7 +187,7 @@ class LiveSession:
         )
 
     def _warmed_up(self, block_ms: int | None) -> tuple[Processor, WarmUp]:
-        processor, warm_up = warmed_up(self.settings.session, block_ms, lambda: raise_thread_priority(HELPING))
+        processor, warm_up = warmed_up(self.settings.session, block_ms, _prepare_building)
         self._block_cause = warm_up.warning
         return processor, warm_up
 
@@ -386,3 +387,9 @@ class LiveSession:
         source = self._loop.source
         missing = source.device_block - source.capture.ring.available
         return min(max(0.5 * missing / source.clock.nominal_rate, _SHORTEST_SLEEP_S), _LONGEST_SLEEP_S)
+
+
+def _prepare_building() -> None:
+    """Set up a thread that builds voices."""
+    raise_thread_priority(HELPING)
+    flush_denormals()

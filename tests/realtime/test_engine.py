@@ -183,6 +183,17 @@ def test_a_voice_that_produces_nan_is_muted_counted_and_recovers(monkeypatch: py
     assert np.sqrt(np.mean(after[24000:] ** 2)) > 0.01
 
 
+def test_a_failed_block_does_not_forget_the_speaker() -> None:
+    engine = Engine(load_voice("woman"), StreamConfig(block_ms=20))
+    run(engine, speech(48000)[:96000])
+    assert engine.stage is not None
+    assert engine.stage.speaker is not None
+    known = engine.stage.speaker.median_hz
+    assert known > 50.0
+    engine.recover()
+    assert engine.stage.speaker.median_hz == known
+
+
 @pytest.mark.parametrize("name", CHANGING)
 def test_silence_stays_silence(name: str) -> None:
     out = run(Engine(load_voice(name), StreamConfig(block_ms=20)), np.zeros(48000, dtype=np.float32))
@@ -284,7 +295,7 @@ class Identity:
 
     input_rate = output_rate = 16000
     latency_samples = 0
-    state = None
+    state = speaker = None
 
     def process(self, block: np.ndarray, params: VoiceParams, out: np.ndarray) -> None:
         out[:] = block

@@ -32,6 +32,7 @@ class Stage:
     input_rate = output_rate = RATE
     latency_samples = LATENCY
     f0_hz = 0.0
+    speaker = None
     error: Exception | None = None
     cost_s = 0.0
 
