@@ -8,7 +8,9 @@ is told to let go of the device; and when it is back, to open it again.
 from __future__ import annotations
 
 import logging
+import os
 import re
+import select
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -24,7 +26,7 @@ from .pulse import awake, default_devices, device_numbers, prepare_linux_environ
 
 log = logging.getLogger(__name__)
 
-_MATTERS = re.compile(r"Event '(?:new|remove)' on (?:sink|source) #|Event 'change' on server")
+_MATTERS = re.compile(rb"Event '(?:new|remove)' on (?:sink|source) #|Event 'change' on server")
 _AGAIN_S = 1.0
 
 Send = Callable[[Command], None]
@@ -64,6 +66,7 @@ class DeviceWatch:
         self._allow_loop = allow_loop
         self._defaults = ("", source.system_name if replacement is not None else "")  # sink, source
         self._default_is_new = False  # and not followed yet
+        self._is_late = False  # in following it, which was told
         self._numbers: dict[str, str] = {}
         self._absent: frozenset[str] = frozenset()
         self._stopping = threading.Event()
@@ -116,20 +119,31 @@ class DeviceWatch:
         with subscribe() as self._subscription:
             if self._stopping.is_set():  # too late for `__exit__` to have seen this subscription
                 return
-            self._look(send)
             assert self._subscription.stdout is not None
-            for number, line in enumerate(self._subscription.stdout):
-                # The first line, whatever it is, tells that from now on nothing is missed.
-                if number == 0 or _MATTERS.match(line):
-                    self._look(send)
+            descriptor = self._subscription.stdout.fileno()
+            due, listening, rest = True, False, b""
+            while True:
+                if due:
+                    due = not self._look(send)
+                # Looking is itself an event, so a first line comes soon; from then on nothing is missed.
+                wait_s = _AGAIN_S if due or not listening else None
+                if not select.select([descriptor], [], [], wait_s)[0]:
+                    due = True
+                    continue
+                told = os.read(descriptor, 65536)
+                if not told:
+                    return
+                *lines, rest = (rest + told).split(b"\n")
+                due |= not listening or any(map(_MATTERS.match, lines))
+                listening = True
 
-    def _look(self, send: Send) -> None:
-        """Compare what is there with what was, and tell the session."""
+    def _look(self, send: Send) -> bool:
+        """Compare what is there with what was, and tell the session. Whether all of it could be done."""
         try:
             numbers, defaults = device_numbers(), default_devices()
         except AudioDeviceError as error:
             log.debug("%s", error)
-            return
+            return False
         before, self._numbers = self._numbers, numbers
         # One that is back already has lost its stream all the same.
         gone = self._names(lambda name: name not in numbers or before.get(name, numbers[name]) != numbers[name])
@@ -145,6 +159,7 @@ class DeviceWatch:
         if self._absent - absent:
             self._make_ready()
         self._tell(send, absent)
+        return self._replacement is None or not self._default_is_new
 
     def _tell(self, send: Send, absent: frozenset[str]) -> None:
         if absent != self._absent:
@@ -171,9 +186,11 @@ class DeviceWatch:
         try:
             devices = list_devices(again=True)
         except AudioDeviceError as error:
-            log.warning("the system's default microphone has changed, and is followed later: %s", error)
-            return  # and try again when something has changed once more
-        self._default_is_new = False
+            if not self._is_late:
+                log.warning("the system's default microphone has changed, and is followed later: %s", error)
+            self._is_late = True
+            return
+        self._default_is_new = self._is_late = False
         try:
             source = choose_input(devices)
             ours = [] if self._allow_loop else [output.stable_name for output in self._outputs]
