@@ -145,3 +145,21 @@ def test_while_devices_are_away_requests_are_shown_and_losses_stay_counted(
     assert after.session == status.session
     assert after.underruns >= status.underruns > 0  # the microphone fell silent under a running output
     assert after.interrupted_ms > 0.0
+
+
+def test_blocks_of_another_length_are_gone_over_to_while_it_runs(pulse_rig: PulseServer, control: LiveControl) -> None:
+    from altervox.realtime.audio.commands import SetBlock
+    from altervox.realtime.session.commands import Set
+
+    until(lambda: control.status().latency.prefill > 0.0)
+    control.send(Set({"pitch_semitones": 2.0}))
+    control.send(SetBlock(30))  # off the grid: refused, and the session goes on
+    until(lambda: any("block_ms is 30" in cause for cause in control.status().causes))
+    until(lambda: control.status().state == "running")
+    control.send(SetBlock(40))
+    until(lambda: control.status().block_ms == 40.0)
+    until(lambda: control.status().state == "running" and control.status().latency.prefill > 0.0)
+    status = control.status()
+    assert status.latency.block == 40.0
+    assert status.session.params.pitch_semitones == 2.0
+    assert status.causes == ()
