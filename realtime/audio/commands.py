@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..session import commands
-from .streams import StreamSpec
+from .settings import StreamSpec
 
 
 @dataclass(frozen=True, slots=True)

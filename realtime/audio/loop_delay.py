@@ -19,7 +19,8 @@ from ...kernels.errors import AudioDeviceError
 from ...kernels.ring import RingBuffer
 from .paths import InputPath, OutputPath
 from .probe import EVERY_S, TRIES, agreed_ms, find_probe, probe, sweeps
-from .streams import OpenStream, StreamSpec
+from .settings import StreamSpec
+from .streams import OpenStream
 
 _SETTLE_S = 1.5  # streams begin with bursts and pauses
 _SPARE_S = 2.0

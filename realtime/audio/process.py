@@ -14,7 +14,6 @@ from multiprocessing import connection
 from multiprocessing.connection import Connection
 from types import FrameType
 
-from ...kernels.denormals import flush_denormals
 from ...kernels.errors import AltervoxError
 from ..session.status import Status
 from .settings import LiveSettings
@@ -48,6 +47,7 @@ def run_audio_process(commands: Connection, statuses: Connection) -> None:
     try:
         import torch
 
+        from ...kernels.denormals import flush_denormals
         from ..stages import dsp  # noqa: F401  # loads what most voices need, while the owner finds the devices
         from .session import LiveSession
 

@@ -20,8 +20,8 @@ from .loop import LiveLoop
 from .paths import InputPath, OutputPath
 from .priority import CALLBACKS, HELPING, RENDERING, raise_priority, raise_thread_priority, settle_memory
 from .report import Losses, Readings, Reporter, latency_of, peaks_db
-from .settings import LiveSettings
-from .streams import OpenStream, StreamSpec, clock_through_sleep_s
+from .settings import LiveSettings, StreamSpec
+from .streams import OpenStream, clock_through_sleep_s
 
 if TYPE_CHECKING:
     from ..session.processor import Processor

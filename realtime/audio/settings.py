@@ -7,7 +7,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..session.settings import SessionSettings
-from .streams import StreamSpec
+from .devices import AudioDevice, Direction
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """How to open a device.
+
+    Attributes:
+        device: Which.
+        direction: "input" or "output".
+        rate: Hz.
+        buffer_ms: How much sound the device is asked to hold; None for what the host API calls low. How much it gives
+            or takes at a time is left to it: another number would leave a remainder waiting in front of each callback.
+        channel: Of an input, from 0.
+        exclusive: Keep other programs off, where the host API can.
+        channel_selectors: Of an ASIO or Core Audio device.
+    """
+
+    device: AudioDevice
+    direction: Direction
+    rate: int
+    buffer_ms: float | None
+    channel: int = 0
+    exclusive: bool = False
+    channel_selectors: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

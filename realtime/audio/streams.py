@@ -6,15 +6,15 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...kernels.callbacks import capture_from, play_into
 from ...kernels.errors import AudioDeviceError
-from .devices import PULSE, AudioDevice, Direction, extra_settings, index_here, load_sounddevice, supported_rates
+from .devices import PULSE, extra_settings, index_here, load_sounddevice, supported_rates
 from .paths import InputPath, OutputPath
+from .settings import StreamSpec
 
 log = logging.getLogger(__name__)
 
@@ -29,30 +29,6 @@ def clock_through_sleep_s() -> float:
     if sys.platform == "darwin":
         return time.clock_gettime(time.CLOCK_MONOTONIC)
     return time.perf_counter()
-
-
-@dataclass(frozen=True, slots=True)
-class StreamSpec:
-    """How to open a device.
-
-    Attributes:
-        device: Which.
-        direction: "input" or "output".
-        rate: Hz.
-        buffer_ms: How much sound the device is asked to hold; None for what the host API calls low. How much it gives
-            or takes at a time is left to it: another number would leave a remainder waiting in front of each callback.
-        channel: Of an input, from 0.
-        exclusive: Keep other programs off, where the host API can.
-        channel_selectors: Of an ASIO or Core Audio device.
-    """
-
-    device: AudioDevice
-    direction: Direction
-    rate: int
-    buffer_ms: float | None
-    channel: int = 0
-    exclusive: bool = False
-    channel_selectors: tuple[int, ...] = ()
 
 
 class OpenStream:

@@ -17,12 +17,10 @@ from types import FrameType
 import click
 
 from ...kernels.errors import AudioDeviceError, OutputError
-from ...models.library import list_voices
 from ...realtime.audio.commands import SetSource
 from ...realtime.audio.control import LiveControl
 from ...realtime.audio.devices import PULSE, AudioDevice, Direction, supported_rates
-from ...realtime.audio.settings import LiveSettings
-from ...realtime.audio.streams import StreamSpec
+from ...realtime.audio.settings import LiveSettings, StreamSpec
 from ...realtime.session.settings import SessionSettings
 from ...realtime.session.status import Status
 from ..devices.choose import (
@@ -38,7 +36,7 @@ from ..devices.watch import DeviceWatch, kept_awake
 from .actions import QUIT, command_for
 from .hotkeys import global_hot_keys
 from .keys import key_actions
-from .measure import measure_devices, measured_delay_ms
+from .measured import measured_delay_ms
 
 PREFERRED_RATE = 48000
 RATE_GRID = 50  # Hz; of such rates blocks of multiples of 20 ms are whole samples
@@ -84,6 +82,8 @@ def measure(options: LiveOptions, as_json: bool) -> int:
     Raises:
         AltervoxError: a device is not there or does not work, or the input does not hear the output.
     """
+    from .measure import measure_devices
+
     devices = list_devices()
     source = choose_input(devices, wanted_name("input", options.source, devices))
     output = choose_output(devices, wanted_name("output", options.output, devices))
@@ -218,6 +218,8 @@ def live_settings(
     began_s: float = 0.0,
 ) -> LiveSettings:
     """What a session between these devices starts with."""
+    from ...models.library import list_voices  # late, for it takes a while: the audio process loads meanwhile
+
     spec_in = _stream_spec(options, source, "input")
     specs_out = [_stream_spec(options, device, "output") for device in (output, monitor) if device is not None]
     level = logging.getLogger().level

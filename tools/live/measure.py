@@ -1,24 +1,17 @@
-"""`altervox live --measure`: the delay of two devices, by sweeps that the one plays and the other hears.
-
-What was found is kept in the settings folder for this pair of devices, at these rates, buffer sizes and this mode.
-"""
+"""`altervox live --measure`: the delay of two devices, by sweeps that the one plays and the other hears."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import time
-from pathlib import Path
-from typing import Any
 
 import click
 
-from ...kernels.errors import AudioDeviceError, OutputError
+from ...kernels.errors import AudioDeviceError
 from ...realtime.audio.loop_delay import LoopDelay, measure_loop
 from ...realtime.audio.probe import LONGEST_S, TRIES
-from ...realtime.audio.streams import StreamSpec
-from ..devices.choose import settings_folder
+from ...realtime.audio.settings import StreamSpec
+from .measured import conditions, remember
 
 _RUNS = 3  # of all sweeps, for the system may pause in one
 _STEADY_MS = 2.0
@@ -37,9 +30,9 @@ def measure_devices(source: StreamSpec, output: StreamSpec, as_json: bool) -> in
     measured = _steadiest(source, output)
     if measured.delay_ms is None:
         raise AudioDeviceError(_why_not(source, output, measured))
-    _remember(source, output, measured.delay_ms)
+    remember(source, output, measured.delay_ms)
     if as_json:
-        click.echo(json.dumps({**_key(source, output), **_told(measured)}, ensure_ascii=False))
+        click.echo(json.dumps({**conditions(source, output), **_told(measured)}, ensure_ascii=False))
         return 0
     estimated = measured.estimated_in_ms + measured.estimated_out_ms
     click.echo(
@@ -81,34 +74,6 @@ def _why_not(source: StreamSpec, output: StreamSpec, measured: LoopDelay) -> str
     )
 
 
-def measured_delay_ms(source: StreamSpec, output: StreamSpec) -> float | None:
-    """What was measured for these two before; None if nothing was."""
-    key = _key(source, output)
-    for entry in _entries():
-        delay = entry.get("delay_ms")
-        if isinstance(delay, int | float) and _is_for(entry, key):
-            return float(delay)
-    return None
-
-
-def _key(source: StreamSpec, output: StreamSpec) -> dict[str, str | float | bool | None]:
-    """What the delay depends on."""
-    return {
-        "input": source.device.stable_name,
-        "output": output.device.stable_name,
-        "input_rate": source.rate,
-        "output_rate": output.rate,
-        "input_buffer_ms": source.buffer_ms,
-        "output_buffer_ms": output.buffer_ms,
-        "exclusive": source.exclusive,
-    }
-
-
-def _is_for(entry: dict[str, Any], key: dict[str, str | float | bool | None]) -> bool:
-    """Whether it was noted for this; a key that is missing is not None."""
-    return all(name in entry and entry[name] == value for name, value in key.items())
-
-
 def _told(measured: LoopDelay) -> dict[str, float | int | None]:
     return {
         "delay_ms": measured.delay_ms,
@@ -119,31 +84,3 @@ def _told(measured: LoopDelay) -> dict[str, float | int | None]:
         "estimated_in_ms": measured.estimated_in_ms,
         "estimated_out_ms": measured.estimated_out_ms,
     }
-
-
-def _path() -> Path:
-    return settings_folder() / "delays.json"
-
-
-def _entries() -> list[dict[str, Any]]:
-    """What is noted; a damaged note counts as none, since measuring again mends it."""
-    try:
-        noted = json.loads(_path().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return [entry for entry in noted if isinstance(entry, dict)] if isinstance(noted, list) else []
-
-
-def _remember(source: StreamSpec, output: StreamSpec, delay_ms: float) -> None:
-    key, path = _key(source, output), _path()
-    others = [entry for entry in _entries() if not _is_for(entry, key)]
-    entry = {**key, "delay_ms": round(delay_ms, 2), "measured": time.strftime("%Y-%m-%d")}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"delays.json.{os.getpid()}.part")
-        part.write_text(json.dumps([*others, entry], ensure_ascii=False, indent=1), encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror}): set ALTERVOX_HOME to a folder of yours"
-        ) from None

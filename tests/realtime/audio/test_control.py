@@ -7,8 +7,7 @@ import time
 import pytest
 from altervox.kernels.errors import AudioDeviceError
 from altervox.realtime.audio.control import LiveControl
-from altervox.realtime.audio.settings import LiveSettings
-from altervox.realtime.audio.streams import StreamSpec
+from altervox.realtime.audio.settings import LiveSettings, StreamSpec
 from altervox.realtime.session.commands import Set
 from altervox.realtime.session.settings import SessionSettings
 from made_up_device import made_up_device

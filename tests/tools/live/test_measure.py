@@ -10,9 +10,10 @@ import pytest
 from altervox.kernels.errors import AudioDeviceError, OutputError
 from altervox.realtime.audio.devices import Direction
 from altervox.realtime.audio.loop_delay import LoopDelay
-from altervox.realtime.audio.streams import StreamSpec
+from altervox.realtime.audio.settings import StreamSpec
 from altervox.tools.live import measure as live_measure
-from altervox.tools.live.measure import measure_devices, measured_delay_ms
+from altervox.tools.live.measure import measure_devices
+from altervox.tools.live.measured import measured_delay_ms
 from made_up_device import made_up_device
 
 
