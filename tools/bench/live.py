@@ -30,9 +30,10 @@ from ...realtime.session.settings import SessionSettings
 from ...realtime.session.state import SessionState
 from ...realtime.synthetic import speech_like
 from ..devices.choose import choose_input, choose_output, list_devices
+from ..devices.programs import started
 from ..live.command import LiveOptions, live_settings
 from ..machine import machine
-from .sinks import RATE, BenchSinks, bench_sinks, started
+from .sinks import RATE, BenchSinks, bench_sinks
 from .stalls import Stalls, stall_watch
 
 BLOCKS_MS = (20, 40, 100)
@@ -179,10 +180,10 @@ def _has_silent_run(frames: FloatArray) -> NDArray[np.bool_]:
 
 def lost_by_rig(said: FloatArray) -> int:
     """Frames of 10 ms that are missing in what was said itself: the sound server's loss, not altervox's."""
-    sounding = np.flatnonzero(said)
-    if not len(sounding):
+    sounding = said != 0.0
+    if not sounding.any():
         return 0
-    inside = said[sounding[0] : sounding[-1]]
+    inside = said[int(sounding.argmax()) : len(said) - 1 - int(sounding[::-1].argmax())]
     frames = len(inside) // _FRAME
     return int(np.sum(_has_silent_run(inside[: frames * _FRAME].reshape(frames, _FRAME))))
 

@@ -14,17 +14,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from ...kernels.errors import AudioDeviceError
 from ...kernels.types import FloatArray
-from ..devices.pulse import awake, pactl
+from ..devices.programs import end, start, started
+from ..devices.pulse import awake, modules, pactl
 
 RATE = 48_000
 _PROGRAMS = ("pactl", "parec", "pacat")
@@ -34,20 +34,17 @@ _LEFT, _RIGHT = "front-left", "front-right"
 
 
 class Recording:
-    """Both channels as they come; `samples` once it has ended."""
+    """Mouth and cable as they come, in a file that has no name and goes with this process; `samples` at the end.
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        self._parts: list[bytes] = []
+    Args:
+        source: The source to record.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 it is open as long as its samples are used
+        command = ["parec", *_RAW, "--channels=2", "--latency-msec=10", "--device", source]
+        self._process = start(command, stdout=self._file.fileno())
         self.began_s = 0.0  # on the clock `time.monotonic`
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        while part := os.read(self._process.stdout.fileno(), 1 << 16):
-            self.began_s = self.began_s or time.monotonic()
-            self._parts.append(part)
 
     def wait_for_start(self) -> None:
         """Until the first samples are there.
@@ -55,24 +52,25 @@ class Recording:
         Raises:
             AudioDeviceError: none come.
         """
-        end = time.monotonic() + _START_S
-        while not self._parts:
-            if time.monotonic() > end or self._process.poll() is not None:
+        latest_s = time.monotonic() + _START_S
+        while not os.fstat(self._file.fileno()).st_size:
+            if time.monotonic() > latest_s or self._process.poll() is not None:
                 raise AudioDeviceError("the sound server gives no sound of the bench's own sink: restart the server")
-            time.sleep(0.01)
+            time.sleep(0.001)
+        self.began_s = time.monotonic()
 
     def stop(self) -> None:
         """End it."""
-        self._process.terminate()
-        self._process.wait()
-        self._thread.join()
+        end(self._process)
 
     @property
     def samples(self) -> tuple[FloatArray, FloatArray]:
-        """What was said, and what came out of the cable."""
-        data = b"".join(self._parts)
-        both = np.frombuffer(data[: len(data) // 8 * 8], np.float32).reshape(-1, 2)
-        return both[:, 0].copy(), both[:, 1].copy()
+        """What was said, and what came out of the cable; read from the file as they are used."""
+        frames = os.fstat(self._file.fileno()).st_size // 8
+        if not frames:
+            return np.zeros(0, np.float32), np.zeros(0, np.float32)
+        both = np.memmap(self._file, np.float32, "r", shape=(frames, 2))
+        return both[:, 0], both[:, 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +92,17 @@ class BenchSinks:
     @contextmanager
     def record(self) -> Iterator[Recording]:
         """Record mouth and cable; it has begun when this gives it."""
-        command = ["parec", *_RAW, "--channels=2", "--latency-msec=10", "--device", f"{self.both}.monitor"]
-        with started(command, stdout=subprocess.PIPE) as process:
-            recording = Recording(process)
-            try:
-                recording.wait_for_start()
-                yield recording
-            finally:
-                recording.stop()
+        recording = Recording(f"{self.both}.monitor")
+        try:
+            recording.wait_for_start()
+            yield recording
+        finally:
+            recording.stop()
 
     def say(self, samples: FloatArray, seconds: float | None = None) -> subprocess.Popen[bytes]:
         """Begin to play into the microphone, once or again and again so long; who calls it waits for the process."""
         command = ["pacat", *_RAW, "--channels=1", "--latency-msec=50", "--device", self.mouth]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        process = start(command, stdin=subprocess.PIPE)
         length = samples.nbytes if seconds is None else round(seconds * RATE) * samples.itemsize
         threading.Thread(target=_feed, args=(process, samples.tobytes(), length), daemon=True).start()
         return process
@@ -130,33 +126,6 @@ def _feed(process: subprocess.Popen[bytes], data: bytes, length: int) -> None:
 
 
 @contextmanager
-def started(
-    command: Sequence[str],
-    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
-    stdout: int = subprocess.DEVNULL,
-    environment: Mapping[str, str] | None = None,
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A background process that Ctrl-C does not reach, ended at the end."""
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-@contextmanager
 def bench_sinks() -> Iterator[BenchSinks]:
     """Make them, and remove them at the end, whatever that is.
 
@@ -176,9 +145,9 @@ def bench_sinks() -> Iterator[BenchSinks]:
     sinks = BenchSinks(name, f"{name}_mouth", f"{name}_microphone", f"{name}_cable")
     with ExitStack() as stack:
         stack.enter_context(_server())
+        stack.enter_context(_removed_at_the_end(name))
         for module in _modules(sinks):
-            number = pactl("load-module", *module).strip()
-            stack.callback(_unload, number)
+            pactl("load-module", *module)
         stack.enter_context(awake(sinks.both))
         yield sinks
 
@@ -223,9 +192,25 @@ def _modules(sinks: BenchSinks) -> list[tuple[str, ...]]:
     ]
 
 
-def _unload(number: str) -> None:
+@contextmanager
+def _removed_at_the_end(name: str) -> Iterator[None]:
+    """Whatever bears the name is removed by a process that waits for our end: it comes after kill -9, too."""
+    command = [sys.executable, "-m", __name__, name]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdin is not None
+        try:
+            yield
+        finally:
+            process.stdin.close()
+            process.wait()
+
+
+def _remove(name: str) -> None:
+    """Remove the modules whose arguments hold the name, the newest first."""
     with suppress(AudioDeviceError):  # the server has ended, and they with it
-        pactl("unload-module", number)
+        for module in reversed(modules()):
+            if any(name in value for value in module.arguments.values()):
+                pactl("unload-module", str(module.number))
 
 
 @contextmanager
@@ -257,13 +242,18 @@ def _server() -> Iterator[None]:
 
 
 def _wait_for_answer() -> None:
-    end = time.monotonic() + _START_S
+    latest_s = time.monotonic() + _START_S
     while True:
         try:
             pactl("info")
         except AudioDeviceError:
-            if time.monotonic() > end:
+            if time.monotonic() > latest_s:
                 raise
             time.sleep(0.1)
         else:
             return
+
+
+if __name__ == "__main__":
+    sys.stdin.read()  # until the process that has the other end is over
+    _remove(sys.argv[1])

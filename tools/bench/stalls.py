@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from .sinks import started
+from ..devices.programs import started
 
 _SLEEP_S = 0.001
 _STALL_S = 0.003  # later than that

@@ -18,14 +18,15 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ...kernels.errors import AudioDeviceError
 from ...kernels.printable import printable
 from .packages import how_to_install_packages
+from .programs import started
 
 SYSTEM_CONFIGURATION = Path("/usr/share/alsa/alsa.conf")
 _HEADER = "# Written by altervox: a PCM for each device of the sound server, for PortAudio to list."
@@ -143,25 +144,10 @@ def default_devices() -> tuple[str, str]:
     return told.get("Default Sink", ""), told.get("Default Source", "")
 
 
-@contextmanager
-def subscribe() -> Iterator[subprocess.Popen[str]]:
-    """A process that prints a line for every event of the server, and ends with it."""
+def subscribe() -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """A program that prints a line for every event of the server, and ends with it."""
     command = [shutil.which("pactl") or "pactl", "subscribe"]
-    nowhere = subprocess.DEVNULL
-    environment = {**os.environ, "LC_ALL": "C"}
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=nowhere,
-        stdout=subprocess.PIPE,
-        stderr=nowhere,
-        encoding="utf-8",
-        start_new_session=True,  # Ctrl-C is not the server's end
-    )
-    try:
-        yield process
-    finally:
-        _end(process)
+    return started(command, stdout=subprocess.PIPE, environment={**os.environ, "LC_ALL": "C"})
 
 
 def pulse_devices() -> list[PulseDevice]:
@@ -382,24 +368,11 @@ def awake(sink: str) -> Iterator[None]:
             f"parec, which keeps a virtual cable running evenly, is not installed: {how_to_install_packages()}"
         )
     command = [program, "--raw", f"--latency-msec={_CLOCK_MS}", "--client-name=altervox", "--device", f"{sink}.monitor"]
-    nowhere = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere)
-    try:
+    with started(command):
         end = time.monotonic() + 3
         while _works_ahead_s(sink) > _SMALL_STEP_S and time.monotonic() < end:
             time.sleep(0.05)
         yield
-    finally:
-        _end(process)
-
-
-def _end(process: subprocess.Popen[Any]) -> None:
-    process.terminate()
-    try:
-        process.wait(2)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _works_ahead_s(sink: str) -> float:

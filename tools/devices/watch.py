@@ -71,7 +71,7 @@ class DeviceWatch:
         self._absent: frozenset[str] = frozenset()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._subscription: subprocess.Popen[str] | None = None
+        self._subscription: subprocess.Popen[bytes] | None = None
         self._awake = ExitStack()
 
     def __enter__(self) -> Self:

@@ -11,7 +11,7 @@ from altervox.tools.bench.stalls import Stalls, stall_watch
 
 def watchers() -> list[int]:
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="utf-8").split()
-    return [int(pid) for pid in children if b"bench_stalls" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in children if b"bench.stalls" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 @pytest.mark.linux

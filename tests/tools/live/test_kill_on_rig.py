@@ -1,0 +1,143 @@
+"""What is left of a session, or of a bench, 2 s after kill -9; a session beside it goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pulse import PulseServer
+
+pytestmark = pytest.mark.linux
+
+LEFT_S = 2.0
+SECOND_CABLE = "module-null-sink sink_name=second_cable rate=48000"
+
+
+def until(holds: Callable[[], bool], seconds: float, what: str = "it has not come to that") -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def parents() -> dict[int, int]:
+    """Of each process that lives (a zombie does not), its parent's number."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = path.read_text(errors="replace").rpartition(")")[2].split()[:2]
+        except OSError:  # it has ended meanwhile
+            continue
+        if state != "Z":
+            found[int(path.parent.name)] = int(parent)
+    return found
+
+
+def family(pid: int) -> set[int]:
+    """A process and all that descend from it."""
+    known, found = parents(), {pid}
+    while more := {child for child, parent in known.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def names(pids: set[int]) -> list[str]:
+    return [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()[-200:] for pid in pids]
+
+
+@contextmanager
+def altervox(server: PulseServer, home: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The command line, working; killed at the end."""
+    home.mkdir(exist_ok=True)
+    environment = {**os.environ, **server.variables, "ALTERVOX_HOME": str(home), "ALSA_CONFIG_PATH": ""}
+    command = [sys.executable, "-m", "altervox.tools", *arguments]
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def session(server: PulseServer, home: Path, sink: str) -> Iterator[subprocess.Popen[bytes]]:
+    arguments = ["live", "--voice", "off", "--input", "vmic_source", "--output", sink]
+    with altervox(server, home, *arguments) as process:
+        until(lambda: b"running; " in (home / "log").read_bytes(), 60.0, (home / "log").read_text())
+        yield process
+
+
+def audio_process(pid: int) -> int:
+    (found,) = (child for child in family(pid) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes())
+    return found
+
+
+@pytest.fixture
+def server(pulse_rig: PulseServer) -> Iterator[PulseServer]:
+    module = pulse_rig.pactl("load-module", *SECOND_CABLE.split()).strip()
+    yield pulse_rig
+    pulse_rig.pactl("unload-module", module)
+
+
+@pytest.mark.parametrize("killed", ["control process", "audio process", "both"])
+def test_nothing_outlives_a_session(server: PulseServer, tmp_path: Path, killed: str) -> None:
+    clients = server.pactl("list", "short", "clients").splitlines()
+    with session(server, tmp_path / "beside", "second_cable") as beside:
+        clients_beside = len(server.pactl("list", "short", "clients").splitlines())
+        with session(server, tmp_path / "killed", "vcable") as process:
+            owned, others = family(process.pid), family(beside.pid)
+            assert any("parec" in name for name in names(owned)), "it keeps the cable awake"
+            assert len(server.pactl("list", "short", "clients").splitlines()) > clients_beside
+            audio = audio_process(process.pid)
+            for pid in {"control process": [process.pid], "audio process": [audio]}.get(killed, [audio, process.pid]):
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(LEFT_S)
+            left = (owned - {process.pid} if process.poll() is not None else owned) & set(parents())
+            assert not left, names(left)
+        assert len(server.pactl("list", "short", "clients").splitlines()) == clients_beside
+        assert others <= set(parents()), "the session beside it goes on"
+        assert beside.poll() is None
+    until(lambda: len(server.pactl("list", "short", "clients").splitlines()) == len(clients), LEFT_S + 1.0)
+
+
+@pytest.mark.parametrize("seconds", [0.7, 1.5, 2.5])
+def test_nothing_outlives_a_session_that_is_killed_as_it_starts(
+    server: PulseServer, tmp_path: Path, seconds: float
+) -> None:
+    arguments = ["live", "--voice", "woman", "--input", "vmic_source", "--output", "vcable"]
+    with altervox(server, tmp_path / "home", *arguments) as process:
+        time.sleep(seconds)
+        owned = family(process.pid)
+        process.kill()
+        process.wait()
+        time.sleep(LEFT_S)
+        left = owned & set(parents())
+        assert not left, names(left)
+
+
+def test_nothing_outlives_a_bench(server: PulseServer, tmp_path: Path) -> None:
+    before = server.pactl("list", "short", "modules")
+    arguments = ["bench", "live", "--seconds", "30", "--voice", "off", "--block-ms", "40", "--load", "1"]
+    with altervox(server, tmp_path / "home", *arguments) as process:
+        until(lambda: "altervox_bench_" in server.pactl("list", "short", "sources"), 30.0)
+        until(lambda: "block 40 ms" in (tmp_path / "home" / "log").read_text(), 60.0)
+        time.sleep(1.0)
+        owned = family(process.pid)
+        assert len(owned) > 3
+        process.kill()
+        process.wait()
+        time.sleep(LEFT_S)
+        left = owned & set(parents())
+        assert not left, names(left)
+    assert server.pactl("list", "short", "modules") == before

@@ -1,0 +1,65 @@
+"""Programs of the sound server that work beside us, and that end when we do, whatever our end is."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO
+
+_END_S = 2.0
+
+
+def start(
+    command: Sequence[str],
+    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+    stdout: int = subprocess.DEVNULL,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a program that Ctrl-C does not reach, and that the kernel ends with the thread that starts it.
+
+    That holds after kill -9, too. It takes setpriv, which util-linux brings to every usual Linux; without it the
+    program is left over by a kill -9, and by nothing else.
+
+    Args:
+        command: The program, and its arguments.
+        stdin: As for `Popen`.
+        stdout: As for `Popen`.
+        environment: None for this process's.
+    """
+    setpriv = shutil.which("setpriv")
+    with_us = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+    return subprocess.Popen(
+        [*with_us, *command],
+        env=environment,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End it, by force if it does not listen, and wait for that."""
+    process.terminate()
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def started(
+    command: Sequence[str],
+    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+    stdout: int = subprocess.DEVNULL,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program as `start` gives it, as long as the context lasts."""
+    process = start(command, stdin, stdout, environment)
+    try:
+        yield process
+    finally:
+        end(process)
