@@ -85,6 +85,7 @@ class _BlockMs(click.ParamType[int | None]):
     "fan noise do not open it; whispering may not either.",
 )
 @click.option("--allow-loop", is_flag=True, help="Accept a microphone that hears the output.")
+@click.option("--share-output", is_flag=True, help="Accept an output that another altervox plays into.")
 @click.option(
     "--record", type=click.Path(path_type=Path, file_okay=False), help="Record input and output to WAV files here."
 )

@@ -32,6 +32,7 @@ from ..devices.choose import (
     remember,
     wanted_name,
 )
+from ..devices.claim import claimed
 from ..devices.watch import DeviceWatch, kept_awake
 from .actions import QUIT, command_for
 from .hotkeys import global_hot_keys
@@ -62,6 +63,7 @@ class LiveOptions:
         exclusive: Keep other programs off the devices.
         channel: Channel of the microphone, from 0.
         allow_loop: Take devices although the microphone hears the output.
+        share_output: Take an output although another session plays into it.
     """
 
     session: SessionSettings = field(default_factory=SessionSettings)
@@ -74,6 +76,7 @@ class LiveOptions:
     exclusive: bool = False
     channel: int = 0
     allow_loop: bool = False
+    share_output: bool = False
 
 
 def measure(options: LiveOptions, as_json: bool) -> int:
@@ -129,6 +132,8 @@ def live(
                 raise AudioDeviceError(
                     f"--monitor is the output {output.name!r} itself: name headphones to hear yourself on"
                 )
+            if not options.share_output:
+                stack.enter_context(claimed(output))
             settings = live_settings(options, source, output, monitor, began_s)
             if not as_json:
                 click.echo(f"microphone: {source.name}\noutput:     {output.name}", err=True)

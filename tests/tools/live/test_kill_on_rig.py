@@ -141,3 +141,22 @@ def test_nothing_outlives_a_bench(server: PulseServer, tmp_path: Path) -> None:
         left = owned & set(parents())
         assert not left, names(left)
     assert server.pactl("list", "short", "modules") == before
+
+
+def test_a_second_session_on_one_cable_is_refused_until_the_first_is_dead(server: PulseServer, tmp_path: Path) -> None:
+    arguments = ["live", "--voice", "off", "--input", "vmic_source", "--output", "vcable", "--seconds", "1"]
+    log = tmp_path / "second" / "log"
+    with session(server, tmp_path / "first", "vcable") as first:
+        with altervox(server, tmp_path / "second", *arguments) as second:
+            assert second.wait(30) == 1
+        (sentence,) = log.read_text().splitlines()
+        assert sentence == (
+            f"altervox: another altervox (process {first.pid}) already plays into 'Virtual Cable': stop it, choose "
+            "another output with --output, or let both be heard with --share-output"
+        )
+        with altervox(server, tmp_path / "second", *arguments, "--share-output") as second:
+            assert second.wait(60) == 0, log.read_text()
+        first.kill()
+        first.wait()
+        with altervox(server, tmp_path / "second", *arguments) as second:
+            assert second.wait(60) == 0, log.read_text()
