@@ -36,6 +36,8 @@ SLOWEST = 15
 
 TORCH_CPU = "https://download.pytorch.org/whl/cpu"
 TORCH_CUDA = "https://download.pytorch.org/whl/cu130"
+# By extra. They write the same files: only one may be installed.
+ONNX_RUNTIMES = {"cpu": "onnxruntime", "gpu": "onnxruntime-gpu"}
 
 
 def say(text: str) -> None:
@@ -73,7 +75,7 @@ class Environment:
         for part in (
             (self.root / "pyproject.toml").read_bytes(),
             (self.root / "constraints.txt").read_bytes(),
-            f"{self.root} {sys.version_info[:2]} {os.environ.get('ALTERVOX_TORCH_INDEX', '')}".encode(),
+            f"{self.root} {sys.version_info[:2]} {os.environ.get('ALTERVOX_TORCH_INDEX', '')} {onnx_extra()}".encode(),
         ):
             digest.update(hashlib.sha256(part).digest())
         return digest.hexdigest()
@@ -127,6 +129,21 @@ class Environment:
         if not self.pip("install", "--constraint", str(constraints), *what):
             raise RunError("pip could not install altervox; its last lines above say why. Then run this again.")
 
+    def remove_other_onnx_runtime(self) -> None:
+        """Make room for the ONNX Runtime that fits: both packages write the same files, so that neither may stay."""
+        other = ONNX_RUNTIMES["gpu" if onnx_extra() == "cpu" else "cpu"]
+        ask = "from importlib.metadata import distributions; print(*(d.metadata['Name'] for d in distributions()))"
+        answer = subprocess.run([str(self.program("python")), "-c", ask], capture_output=True, text=True, check=False)
+        if other in answer.stdout.split():
+            self.pip("uninstall", "--yes", *ONNX_RUNTIMES.values())
+
+    def compile_kernels(self) -> None:
+        """Compile what a session compiles as it starts, so that the first one starts as fast as any other."""
+        say("Compiling for this processor, so that sessions start fast")
+        command = [str(self.program("python")), "-m", "altervox.realtime.session.warm_up"]
+        if subprocess.run(command, cwd=self.root, check=False).returncode != 0:
+            say("That failed, so the first session takes some seconds longer to start.")
+
     def link_for_type_checkers(self) -> None:
         """Let `.venv/typing/altervox` be this clone: type checkers do not follow the mapping in pyproject.toml."""
         link = self.folder / "typing" / "altervox"
@@ -145,9 +162,12 @@ class Environment:
         if not self.is_usable():
             self.create()
         self.stamp.write_text(self.UNFINISHED, encoding="utf-8")
-        self.install("--editable", f"{self.root}[{extra}]" if extra else str(self.root))
+        self.remove_other_onnx_runtime()
+        extras = ",".join(name for name in (onnx_extra(), extra) if name)
+        self.install("--editable", f"{self.root}[{extras}]")
         self.link_for_type_checkers()
         self.stamp.write_text(f"{self.fingerprint()} {extra}".strip(), encoding="utf-8")
+        self.compile_kernels()
 
 
 def torch_index() -> str:
@@ -163,6 +183,18 @@ def torch_index() -> str:
     if platform.system() == "Linux":
         return "" if nvidia else TORCH_CPU
     return TORCH_CUDA if nvidia else ""
+
+
+def onnx_extra() -> str:
+    """The extra with the ONNX Runtime that fits this machine, "gpu" or "cpu", by what `torch_index` goes by.
+
+    There is one for NVIDIA's GPUs for Linux and Windows on x86-64. Who names an index of PyTorch without CUDA wants
+    none.
+    """
+    has_build = platform.system() in ("Linux", "Windows") and platform.machine().lower() in ("x86_64", "amd64")
+    nvidia = shutil.which("nvidia-smi") is not None
+    named = os.environ.get("ALTERVOX_TORCH_INDEX", "")
+    return "gpu" if has_build and nvidia and not named.rstrip("/").endswith("/cpu") else "cpu"
 
 
 def install_system_packages() -> None:

@@ -109,6 +109,22 @@ def test_installed_wheel_converts_outside_the_repository(clean: Path, tmp_path: 
     assert heard.shape != original.shape or abs(heard - original).max() > 0.01, "it is the same voice as before"
 
 
+def brought(extra: str) -> set[str]:
+    """All packages that an extra asks for itself or through other extras."""
+    names = set()
+    for requirement in map(Requirement, EXTRAS[extra]):
+        names.add(requirement.name)
+        for other in requirement.extras if requirement.name == "altervox" else ():
+            names |= brought(other)
+    return names
+
+
+@pytest.mark.parametrize("extra", sorted(EXTRAS))
+def test_an_onnx_runtime_comes_with_its_own_extra_only(extra: str) -> None:
+    runtimes = {name for name in brought(extra) if name.startswith("onnxruntime")}
+    assert runtimes == {"cpu": {"onnxruntime"}, "gpu": {"onnxruntime-gpu"}}.get(extra, set())
+
+
 def pins() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pairs = [line.split("==") for line in lines if line and not line.startswith("#")]

@@ -119,6 +119,84 @@ def test_another_torch_index_is_installed_from(clone: Path, monkeypatch: pytest.
     assert run.torch_index() == "https://download.pytorch.org/whl/cu126"
 
 
+def machine(monkeypatch: pytest.MonkeyPatch, system: str, processor: str, has_nvidia: bool) -> None:
+    monkeypatch.setattr("platform.system", lambda: system)
+    monkeypatch.setattr("platform.machine", lambda: processor)
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/nvidia-smi" if has_nvidia else None)
+
+
+@pytest.mark.parametrize(
+    ("system", "processor", "has_nvidia", "index", "extra"),
+    [
+        ("Linux", "x86_64", False, "", "cpu"),
+        ("Linux", "x86_64", True, "", "gpu"),
+        ("Windows", "AMD64", True, "", "gpu"),
+        ("Windows", "AMD64", False, "", "cpu"),
+        ("Linux", "aarch64", True, "", "cpu"),
+        ("Darwin", "arm64", False, "", "cpu"),
+        ("Linux", "x86_64", True, "https://download.pytorch.org/whl/cpu", "cpu"),
+        ("Linux", "x86_64", True, "https://download.pytorch.org/whl/cu126", "gpu"),
+    ],
+)
+def test_the_onnx_runtime_fits_the_machine(
+    monkeypatch: pytest.MonkeyPatch, system: str, processor: str, has_nvidia: bool, index: str, extra: str
+) -> None:
+    machine(monkeypatch, system, processor, has_nvidia)
+    monkeypatch.setenv("ALTERVOX_TORCH_INDEX", index)
+    assert run.onnx_extra() == extra
+
+
+class Recorded(run.Environment):  # type: ignore[misc,name-defined]
+    """An environment that notes what it would have pip do."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.calls: list[tuple[str, ...]] = []
+        self.compiled = 0
+
+    def is_usable(self) -> bool:
+        return True
+
+    def pip(self, *arguments: str) -> bool:
+        self.calls.append(arguments)
+        return True
+
+    def compile_kernels(self) -> None:
+        self.compiled += 1
+
+
+@pytest.mark.parametrize("wanted", ["", "test"])
+def test_setting_up_installs_the_one_runtime_and_switching_replaces_it(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, wanted: str
+) -> None:
+    make(clone)
+    environment = Recorded(clone)
+    machine(monkeypatch, "Linux", "x86_64", has_nvidia=False)
+    environment.stamp.unlink()
+    environment.ensure(wanted)
+    extras = ",test]" if wanted else "]"
+    assert environment.calls[-1][-1] == f"{clone}[cpu{extras}"
+    assert not [call for call in environment.calls if call[0] == "uninstall"]
+    assert environment.is_ready(wanted)
+
+    installed = next(environment.folder.rglob("site-packages"))
+    (installed / "onnxruntime-1.dist-info").mkdir()
+    (installed / "onnxruntime-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime\n")
+    environment.calls.clear()
+    machine(monkeypatch, "Linux", "x86_64", has_nvidia=True)
+    assert not environment.is_ready(wanted), "a GPU has come"
+    environment.ensure(wanted)
+    assert environment.calls[0] == ("uninstall", "--yes", "onnxruntime", "onnxruntime-gpu")
+    assert environment.calls[-1][-1] == f"{clone}[gpu{extras}"
+    assert environment.is_ready(wanted)
+    assert environment.compiled == 2
+
+
+def test_kernels_that_do_not_compile_are_no_failure(clone: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    make(clone).compile_kernels()  # altervox is not even installed there
+    assert "takes some seconds longer to start" in capfd.readouterr().out
+
+
 def test_moved_clone_is_installed_again(clone: Path) -> None:
     make(clone)
     moved = clone.with_name("moved")
