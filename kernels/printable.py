@@ -10,7 +10,9 @@ _ESCAPE_SEQUENCES = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x80-\x9f\r\n]*(?:\x07|\x9c|\x1b\\)"
     r"|\x1b[ -/]*[0-~]"
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHORTENED = "..."
+MESSAGE_LIMIT = 10_000  # characters of a whole message, which may name long paths
 
 
 def printable(text: object, limit: int = 200) -> str:
@@ -30,6 +32,12 @@ def printable(text: object, limit: int = 200) -> str:
     if len(shown) <= limit and len(cut) == len(raw):
         return shown
     return shown[: limit - len(_SHORTENED)] + _SHORTENED
+
+
+def encodable(text: object) -> str:
+    """The text itself if it can be encoded, else its printable form: for JSON, which has escapes for all the rest."""
+    raw = str(text)
+    return raw if raw.isascii() or not _SURROGATE.search(raw) else printable(raw, MESSAGE_LIMIT)
 
 
 def _shown(character: str) -> str:

@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from ...kernels.errors import AltervoxError
+from ...kernels.printable import MESSAGE_LIMIT, printable
 from ...models.voice import F0_METHODS
 from .live import live
 from .options import voice_options, voice_params
@@ -36,6 +37,8 @@ class _StderrHandler(logging.Handler):
     """Writes to what stderr is at the time: a progress bar puts itself in between, to stay below what is said."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info is None:  # names and texts from outside are in it
+            record.msg, record.args = printable(record.getMessage(), MESSAGE_LIMIT), ()
         print(self.format(record), file=sys.stderr, flush=True)  # click.echo would go past the bar
 
 
@@ -92,6 +95,11 @@ cli.add_command(live)
 )
 @click.option("--lookahead-ms", type=int, help="Of --quality live: how long an RVC voice waits for what follows.")
 @click.option("--context-ms", type=int, help="Of --quality live: the past that an RVC voice looks at.")
+@click.option(
+    "--track",
+    type=click.IntRange(min=1),
+    help="Audio track to convert, from 1, of files with several; by default the one that the file prefers.",
+)
 @click.option("--repair", is_flag=True, help="Put silence where samples are no number.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
 @click.pass_context
@@ -126,6 +134,7 @@ def convert(
         options["repair"],
         as_json,
         given,
+        options["track"],
     )
 
 
@@ -305,19 +314,20 @@ def run(command: click.Command, program: str) -> NoReturn:
         code = INTERRUPTED
     except AltervoxError as error:
         log.debug("traceback", exc_info=error)
-        click.echo(f"altervox: {error}", err=True)
+        click.echo(f"altervox: {printable(error, MESSAGE_LIMIT)}", err=True)
         code = error.exit_code
     except BrokenPipeError:  # the reader of a pipe has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except OSError as error:  # such as a full disk behind stdout
         log.debug("traceback", exc_info=error)
-        click.echo(f"altervox: {error}", err=True)
+        click.echo(f"altervox: {printable(error, MESSAGE_LIMIT)}", err=True)
         code = 1
     except Exception as error:
         log.debug("traceback", exc_info=error)
         click.echo(
-            f"altervox: internal error, please report it: {type(error).__name__}: {error} (altervox -v shows where)",
+            f"altervox: internal error, please report it: {type(error).__name__}: {printable(error)} "
+            "(altervox -v shows where)",
             err=True,
         )
         code = 1

@@ -1,14 +1,12 @@
-"""Convert files: which input goes where, and one file from end to end."""
+"""Convert files one after the other, each from end to end."""
 
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +14,9 @@ import numpy as np
 from ...kernels.errors import AltervoxError, AudioFileError, ParameterError, VoiceError
 from ...kernels.level import soft_limit
 from ..machine import peak_mib
-from .reader import EXTENSIONS, open_audio
-from .writer import CONTAINERS, accepted_rate, container_of, kept_subtype, open_writer
+from .plan import Job
+from .reader import open_audio
+from .writer import accepted_rate, container_of, kept_subtype, open_writer
 
 if TYPE_CHECKING:
     from ...kernels.types import AnyFloatArray, Float64Array
@@ -25,16 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_MEASURABLE_S = 1.0  # of sound: a speed measured over less says little
 Progress = Callable[[float, float | None], None]
 """Called with seconds of audio done and in total (None if unknown)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One file to convert."""
-
-    source: Path
-    target: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,103 +36,38 @@ class Conversion:
     Attributes:
         job: The file.
         seconds: Its length.
-        rtf: Processing time over length; below 1 is faster than real time.
+        rtf: Processing time over length, the time to prepare included; below 1 is faster than real time.
+        speed: Times real time, once the first sound was out; None if it was too short to tell.
         peak_mib: Peak resident memory of the process so far, None where the system does not tell.
     """
 
     job: Job
     seconds: float
     rtf: float
+    speed: float | None
     peak_mib: float | None
 
 
-def plan(inputs: list[Path], output: Path | None, voice_name: str, to_folder: bool = False) -> list[Job]:
-    """Which file goes where.
-
-    Args:
-        inputs: Files, and folders of which every audio file is taken.
-        output: A file for one input, else a folder; None puts each result beside its input.
-        voice_name: Part of the names that are made up.
-        to_folder: Whether the output is a folder even if there is none of that name yet.
-
-    Raises:
-        AudioFileError: a folder holds no audio.
-        ParameterError: outputs would collide, would replace an input, or have an unknown format.
-    """
-    found: list[tuple[Path, Path]] = []  # the file, and its name within the folder that was given
-    for path in inputs:
-        if path.is_dir():
-            inside = _audio_files(path, output)
-            if not inside:
-                raise AudioFileError(f"{path} holds no audio files; they are known by endings such as .wav and .mp3")
-            found += [(p, p.relative_to(path)) for p in inside]
-        else:
-            found.append((path, Path(path.name)))
-    if output is None:
-        jobs = [Job(p, p.with_name(f"{p.stem}.{voice_name}.wav")) for p, _ in found]
-    elif to_folder or output.is_dir() or len(inputs) > 1 or inputs[0].is_dir():
-        if not output.is_dir() and (output.exists() or (not to_folder and output.suffix.lower() in CONTAINERS)):
-            raise ParameterError(f"output {output} names a file, where a folder is needed; name a folder, ending in /")
-        jobs = [Job(p, output / name.with_suffix(".wav")) for p, name in found]
-    else:
-        jobs = [Job(found[0][0], output)]
-    _refuse_collisions(jobs)
-    return jobs
-
-
-def _audio_files(folder: Path, output: Path | None) -> list[Path]:
-    """Every audio file in a folder and below, but for hidden ones and those in an output folder inside of it."""
-    results = output.resolve() if output is not None else None
-    skip_results = results is not None and results != folder.resolve()
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in EXTENSIONS
-        and not path.name.startswith(".")
-        and path.is_file()
-        and not (skip_results and results in path.resolve().parents)
-    ]
-
-
-def _refuse_collisions(jobs: list[Job]) -> None:
-    sources = {_identity(job.source): job.source for job in jobs}
-    taken: dict[object, Path] = {}
-    for job in jobs:
-        container_of(job.target)
-        identity = _identity(job.target)
-        if identity in sources:
-            raise ParameterError(f"output {job.target} is the input {sources[identity]} too; name another by -o")
-        if identity in taken:
-            raise ParameterError(
-                f"{taken[identity]} and {job.source} would both be written to {job.target}; convert them one by one"
-            )
-        taken[identity] = job.source
-
-
-def _identity(path: Path) -> object:
-    """Equal for two names of one file, by links or by case where the system ignores it."""
-    full = path.resolve()  # ".." leads back from a folder too that is yet to be made
-    try:
-        status = full.stat()
-    except OSError:  # there is none yet, or it cannot be looked at
-        status = None
-    if status is not None and status.st_ino:  # some file systems on Windows have no such number
-        return status.st_dev, status.st_ino
-    return str(full) if sys.platform == "linux" else str(full).casefold()
-
-
 def convert_file(
-    job: Job, voice: Voice, params: VoiceParams, repair: bool = False, progress: Progress | None = None
+    job: Job,
+    voice: Voice,
+    params: VoiceParams,
+    repair: bool = False,
+    progress: Progress | None = None,
+    track: int | None = None,
 ) -> Conversion:
     """Convert one file.
 
     Raises:
         AltervoxError: it cannot be read, converted or written; the output is as it was before.
     """
+    if job.refused:
+        raise AudioFileError(job.refused)
     started = time.perf_counter()
-    container = container_of(job.target)
+    first_out: tuple[float, int] | None = None  # when the first sound was written, and how many samples
     read = 0
-    with open_audio(job.source) as source:
+    with open_audio(job.source, track) as source:
+        container = container_of(job.target)
 
         def counted() -> Iterator[Float64Array]:
             nonlocal read
@@ -165,9 +92,14 @@ def convert_file(
         with open_writer(job.target, container, subtype, written_rate, expected_frames) as writer:
             for block in stream:
                 writer.write(block)
+                first_out = first_out or (time.perf_counter(), writer.frames)
             _check_length(writer.frames, read, source.sample_rate, rate, written_rate)
         seconds = read / source.sample_rate
-    return Conversion(job, seconds, (time.perf_counter() - started) / seconds, peak_mib())
+        ended = time.perf_counter()
+        speed = None
+        if first_out is not None and (after_s := (writer.frames - first_out[1]) / written_rate) >= _MEASURABLE_S:
+            speed = after_s / (ended - first_out[0])
+    return Conversion(job, seconds, (ended - started) / seconds, speed, peak_mib())
 
 
 def _is_copy(voice: Voice) -> bool:
@@ -199,6 +131,7 @@ def convert_all(
     repair: bool,
     report: Callable[[Job, Conversion | AltervoxError], None],
     progress: Callable[[Job], AbstractContextManager[Progress | None]],
+    track: int | None = None,
 ) -> int:
     """Convert files one after the other; one that fails does not stop the rest. Returns the number of failures.
 
@@ -210,11 +143,14 @@ def convert_all(
         result: Conversion | AltervoxError
         try:
             with progress(job) as advance:
-                result = convert_file(job, voice, params, repair, advance)
+                result = convert_file(job, voice, params, repair, advance, track)
         except ParameterError:
             raise
         except AltervoxError as error:
             failures += 1
             result = error
+        except OSError as error:  # such as a disk that has gone
+            failures += 1
+            result = AudioFileError(f"{job.source} could not be converted: {error.strerror or error}")
         report(job, result)
     return failures

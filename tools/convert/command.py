@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...kernels.errors import AltervoxError, BaseModelError, ParameterError
+from ...kernels.printable import MESSAGE_LIMIT, encodable, printable
 from ...models.parameters import VOICE_PARAMETERS
 from ...models.voice import STREAMING_F0_METHODS
-from .batch import Conversion, Job, Progress, convert_all, plan
+from .batch import Conversion, Progress, convert_all
+from .plan import Job, plan
 
 if TYPE_CHECKING:
     from ...models.voice import Voice, VoiceParams
@@ -66,6 +68,7 @@ def convert(
     repair: bool,
     as_json: bool,
     given: set[str],
+    track: int | None = None,
 ) -> int:
     """Run the command.
 
@@ -80,6 +83,7 @@ def convert(
         repair: Put silence in the place of samples that are no number.
         as_json: Print JSON instead of lines.
         given: Names of the options that the user typed.
+        track: Which audio track of each file, from 1; None for the one that the file prefers.
 
     Returns:
         The exit code.
@@ -101,8 +105,9 @@ def convert(
     def report(job: Job, result: Conversion | AltervoxError) -> None:
         if isinstance(result, AltervoxError):
             log.debug("traceback", exc_info=result)
-            rows.append({"input": str(job.source), "error": str(result)})
-            click.echo(f"altervox: {result}", err=True)
+            message = printable(result, MESSAGE_LIMIT)
+            rows.append({"input": encodable(job.source), "error": message})
+            click.echo(f"altervox: {message}", err=True)
             return
         rows.append(
             {
@@ -114,7 +119,8 @@ def convert(
             }
         )
         if not as_json:
-            click.echo(f"{job.target}  {result.seconds:.1f} s, {1.0 / result.rtf:.1f}x real time")
+            speed = f", {result.speed:.1f}x real time" if result.speed else ""
+            click.echo(f"{printable(job.target, MESSAGE_LIMIT)}  {result.seconds:.1f} s{speed}")
 
     with _terminable() as check_stopped:
 
@@ -129,7 +135,7 @@ def convert(
 
                 yield advance
 
-        failures = convert_all(jobs, rendered, params, repair, report, watched)
+        failures = convert_all(jobs, rendered, params, repair, report, watched, track)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     elif failures and len(jobs) > 1:
@@ -272,7 +278,7 @@ def _progress_bar(job: Job) -> Iterator[Progress | None]:
         console=Console(stderr=True),
         transient=True,
     )
-    task = bar.add_task(escape(job.source.name), total=None, speed=0.0)
+    task = bar.add_task(escape(printable(job.source.name)), total=None, speed=0.0)
     started = time.monotonic()
 
     def advance(done_s: float, total_s: float | None) -> None:

@@ -67,15 +67,20 @@ def container_of(path: Path) -> Container:
     Raises:
         ParameterError: there is none, or the path is no valid Unicode.
     """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise ParameterError(f"output {str(path)!r} is no valid Unicode; give another name") from error
+    check_name(path)
     container = CONTAINERS.get(path.suffix.lower())
     if container is None:
         what = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
         raise ParameterError(f"output {path} {what}; use one of {' '.join(CONTAINERS)}")
     return container
+
+
+def check_name(path: Path) -> None:
+    """Raises ParameterError for a path that is no valid Unicode: libraries and JSON could not name it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ParameterError(f"output {path} is no valid Unicode; give another name") from error
 
 
 def accepted_rate(container: Container, rate: int) -> int:
@@ -176,7 +181,7 @@ def _part_beside(path: Path) -> Iterator[Path]:
             part.touch()
         yield part
     finally:
-        with suppress(FileNotFoundError, NotADirectoryError):
+        with suppress(OSError):  # it was moved, or could not be made
             part.unlink()
         for folder in new_folders:
             with suppress(OSError):  # it holds the result
