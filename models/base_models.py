@@ -9,19 +9,26 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
+import threading
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from ..kernels.errors import BaseModelError
 from .checkpoint import read_state
+from .exclusive import alone
 from .paths import base_folder
 from .pitch.rmvpe import RMVPE
 from .rvc.content import Hubert
 
 log = logging.getLogger(__name__)
+
+_UNFINISHED = "unfinished"  # folder of what is being fetched
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +82,33 @@ class BaseModel:
 
         hub_logging.set_verbosity(logging.ERROR)  # it would tell of each try
 
-        unfinished = target.parent / "unfinished"
+        waiting = f"another altervox is fetching {self.filename}; waiting for it"
         try:
-            unfinished.mkdir(parents=True, exist_ok=True)
-            fetched = Path(hf_hub_download(self.repository, self.filename, local_dir=unfinished))
+            # Both would write into one folder, and the first to finish would take it from the other.
+            with alone(target.parent / _UNFINISHED, waiting):
+                if not target.is_file():
+                    fetched = Path(
+                        hf_hub_download(self.repository, self.filename, local_dir=target.parent / _UNFINISHED)
+                    )
+                    self._check(fetched, by_hand)
+                    fetched.replace(target)
+                shutil.rmtree(target.parent / _UNFINISHED, ignore_errors=True)
         except LocalEntryNotFoundError as error:
             raise BaseModelError(
                 f"{self.title} could not be fetched, for huggingface.co does not answer: {by_hand}"
             ) from error
         except (HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
             raise BaseModelError(f"{self.title} could not be fetched ({type(error).__name__}): {by_hand}") from error
+        return target
+
+    def _check(self, fetched: Path, by_hand: str) -> None:
+        """Refuse, and delete, what is not the published file."""
         size = fetched.stat().st_size
         if size != self.size_bytes or _sha256(fetched) != self.sha256:
             fetched.unlink()
             raise BaseModelError(
                 f"{self.title}: what came has {size:,} bytes and is not the published {self.filename}: {by_hand}"
             )
-        fetched.replace(target)
-        shutil.rmtree(unfinished, ignore_errors=True)
-        return target
 
 
 CONTENT_ENCODER = BaseModel(
@@ -123,24 +138,44 @@ PITCH_NETWORK = BaseModel(
 )
 
 
-@cache
+_Network = TypeVar("_Network", bound=nn.Module)
+_in_use: weakref.WeakValueDictionary[tuple[Any, ...], nn.Module] = weakref.WeakValueDictionary()
+_loading = threading.Lock()
+
+
 def content_encoder(path: Path, device: torch.device) -> Hubert:
-    """The content encoder of a file, loaded once.
+    """The content encoder of a file, the same one for as long as somebody holds it and the file stays as it is.
 
     Raises:
         CheckpointError: the file is not one.
     """
-    return Hubert.from_state(read_state(path, CONTENT_ENCODER.marker, "HuBERT or ContentVec")).to(device)
+
+    def load() -> Hubert:
+        return Hubert.from_state(read_state(path, CONTENT_ENCODER.marker, "HuBERT or ContentVec"))
+
+    return _shared(load, path, device)
 
 
-@cache
 def pitch_network(path: Path, device: torch.device) -> RMVPE:
-    """The pitch network of a file, loaded once.
+    """The pitch network of a file, the same one for as long as somebody holds it and the file stays as it is.
 
     Raises:
         CheckpointError: the file is not one.
     """
-    return RMVPE.from_state(read_state(path, PITCH_NETWORK.marker, "RMVPE")).to(device)
+    return _shared(lambda: RMVPE.from_state(read_state(path, PITCH_NETWORK.marker, "RMVPE")), path, device)
+
+
+def _shared(load: Callable[[], _Network], path: Path, device: torch.device) -> _Network:
+    """The network of a file on a device: the one in use if there is one, else loaded."""
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
+    with _loading:
+        stat = path.stat() if path.is_file() else None  # without one, loading says what is wrong
+        key = (path, stat and (stat.st_size, stat.st_mtime_ns), device)
+        network = _in_use.get(key)
+        if network is None:
+            network = _in_use[key] = load().to(device)
+        return network  # type: ignore[return-value]  # a file is of one kind
 
 
 def small_pitch_network_path() -> Path:
@@ -154,7 +189,7 @@ def small_pitch_network_onnx_path() -> Path:
 
 
 def small_pitch_network(device: torch.device) -> RMVPE:
-    """The pitch network that ships with altervox, loaded once."""
+    """The pitch network that ships with altervox, shared as `pitch_network` is."""
     return pitch_network(small_pitch_network_path(), device)
 
 

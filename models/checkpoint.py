@@ -1,41 +1,35 @@
-"""Read model files without running what is in them, and say what a file is when it is not what it should be.
+"""Model files: read voices and base models, and say what a file is when it is not what it should be.
 
-A `.pth` or `.pt` file is a pickle, and a pickle can run any program. Voices are read with `weights_only`, which knows
-tensors and plain data only. The published `hubert_base.pt` also pickles classes of fairseq; it is read by an unpickler
-that puts inert stand-ins in their place and refuses everything else.
+What is read cannot run anything and costs no more than `altervox.models.limits` says.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
 import re
-import types
-import zipfile
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..kernels.errors import CheckpointError
+from ..kernels.printable import printable
+from .limits import MAX_INFO_CHARACTERS, MAX_MODEL_BYTES
 from .rvc.synthesizer import Synthesizer, sample_rate_of
+from .torch_file import Opaque, described, read_torch_file
 
-MAX_BYTES = 4 << 30  # of a model file, unpacked
-
-# Packages whose classes the fairseq checkpoint refers to; none of them is imported.
-_INERT_PACKAGES = {"fairseq", "omegaconf", "argparse", "numpy", "enum", "typing", "hydra"}
-_PLAIN = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-    ("torch", "Size"): torch.Size,
+# What a voice file may say about itself, and what it must not: one sentence's end for each key.
+_DECODERS = {"", "hifi-gan", "hifigan", "nsf-hifi-gan", "default"}
+_ENCODERS = {"", "contentvec", "contentvec768", "content-vec-best", "content_vec_best"}
+_ENCODERS |= {"hubert", "hubert_base", "hubert-base", "hubert_base768", "hubert768", "hubert_base.pt"}
+_KNOWN_TEXTS: dict[str, tuple[set[str], str, str]] = {
+    "vocoder": (_DECODERS, "vocoder", "HiFi-GAN"),
+    "embedder_model": (_ENCODERS, "content encoder", "ContentVec and HuBERT base"),
+    "embedder_name": (_ENCODERS, "content encoder", "ContentVec and HuBERT base"),
+    "architecture": ({"", "rvc"}, "architecture", "RVC"),
+    "version": ({"", "v1", "v2"}, "version", "RVC v1 and v2"),
 }
-_DECODERS = {None, "", "hifi-gan", "hifigan", "default"}
-_ENCODERS = {None, "", "contentvec", "hubert", "hubert_base", "content-vec-best"}
 _HEADS = [
     (
         rb"\s*<(!doctype|html|\?xml)",
@@ -71,6 +65,11 @@ class VoiceCheckpoint:
     speakers: int
     info: str
 
+    @property
+    def feature_width(self) -> int:
+        """Values of a content feature: 256 or 768."""
+        return self.weight["enc_p.emb_phone.weight"].shape[1]
+
     def synthesizer(self) -> Synthesizer:
         """The network."""
         return Synthesizer.from_state(self.weight, self.config, self.has_f0)
@@ -82,24 +81,23 @@ def read_voice(path: Path) -> VoiceCheckpoint:
     Raises:
         CheckpointError: the file is missing, damaged, unsafe, of another kind, or of an unsupported architecture.
     """
-    payload = _read_plain(path)
+    _check_file(path)
+    payload = read_torch_file(path)
     _refuse_other_kinds(path, payload)
     weight, config = payload["weight"], payload["config"]
-    if not isinstance(weight, Mapping) or not all(isinstance(v, Tensor) for v in weight.values()):
-        raise CheckpointError(f"{path} is damaged: its `weight` holds more than tensors")
-    if not isinstance(config, list | tuple) or len(config) < 18:
+    tensors = isinstance(weight, Mapping) and all(isinstance(k, str) for k in weight)
+    odd = next((v for v in weight.values() if not isinstance(v, Tensor)), None) if tensors else weight
+    if odd is not None:
+        raise CheckpointError(f"{path} is no usable voice: its `weight` holds {described(odd)}, not only plain tensors")
+    if not isinstance(config, list | tuple) or len(config) not in (18, 19):
         raise CheckpointError(f"{path} is damaged: its `config` is not the list of 18 values of an RVC voice")
-    for key, known, what in (("vocoder", _DECODERS, "vocoder"), ("embedder_model", _ENCODERS, "content encoder")):
-        name = payload.get(key)
-        if (name.lower() if isinstance(name, str) else name) not in known:
-            accepted = "HiFi-GAN" if key == "vocoder" else "ContentVec"
-            raise CheckpointError(f"{path} was trained with the {what} {name!r}; altervox knows {accepted} voices")
     for needed in ("emb_g.weight", "enc_p.emb_phone.weight"):
-        if needed not in weight:
+        if needed not in weight or weight[needed].ndim != 2:
             raise CheckpointError(f"{path} is damaged: it has no tensor {needed}")
-    width = weight["enc_p.emb_phone.weight"].shape[-1]
+    width = weight["enc_p.emb_phone.weight"].shape[1]
     if width not in (256, 768):
         raise CheckpointError(f"{path} takes features of {width} values; RVC voices take 256 (v1) or 768 (v2)")
+    _refuse_other_networks(path, payload, width)
     try:
         rate = sample_rate_of(config[-1])
     except CheckpointError as error:
@@ -111,7 +109,7 @@ def read_voice(path: Path) -> VoiceCheckpoint:
         has_f0="enc_p.emb_pitch.weight" in weight,
         sample_rate=rate,
         speakers=weight["emb_g.weight"].shape[0],
-        info=str(payload.get("info") or (f"{payload['epoch']}epoch" if "epoch" in payload else "")),
+        info=_info(payload),
     )
 
 
@@ -126,47 +124,56 @@ def read_state(path: Path, marker: str, what: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is missing, damaged, unsafe or another model.
     """
-    payload = _read_safetensors(path) if path.suffix == ".safetensors" else _read_plain(path, inert=True)
+    _check_file(path)
+    payload = _read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
     state = payload.get("model", payload) if isinstance(payload, Mapping) else None
-    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
+    named = state.items() if isinstance(state, Mapping) else ()
+    tensors = {k: v for k, v in named if isinstance(v, Tensor) and isinstance(k, str)}
     if not any(name.removeprefix("hubert.").startswith(marker) for name in tensors):
         raise CheckpointError(f"{path} is not {what}: it has no tensor named {marker}*")
     return tensors
+
+
+def _refuse_other_networks(path: Path, payload: Mapping[str, Any], width: int) -> None:
+    """Refuse voices whose tensors fit and whose networks around them are others: they would babble."""
+    for key, (known, what, taken) in _KNOWN_TEXTS.items():
+        value = payload.get(key)
+        text = value.strip().lower() if isinstance(value, str) else "" if value is None else "?"
+        if text not in known:
+            raise CheckpointError(
+                f"{path} was trained with the {what} {described(value)} ({key}); altervox knows {taken} voices"
+            )
+    layer = 9 if width == 256 else 12
+    config, expected = payload["config"], f"voices with {width} feature values take"
+    for key, value, accepted in (
+        ("embedder_output_layer", payload.get("embedder_output_layer"), f"{expected} layer {layer}"),
+        ("embedder_feature_scale", payload.get("embedder_feature_scale"), f"{expected} a scale of 1"),
+        ("text_enc_hidden_dim", payload.get("text_enc_hidden_dim"), f"{expected} {width}"),
+        ("embedder_dim", payload.get("embedder_dim"), f"{expected} {width}"),
+        ("value 18 of config", config[17] if len(config) == 19 else None, f"{expected} {width}"),
+        ("energy", payload.get("energy") or None, "altervox knows no voices that take the energy of the speech"),
+    ):
+        wanted = {"embedder_output_layer": layer, "embedder_feature_scale": 1, "energy": None}.get(key, width)
+        if value is not None and value != wanted and not (isinstance(value, str) and value.strip() == str(wanted)):
+            raise CheckpointError(f"{path} was trained with {key} = {described(value)}; {accepted}")
+
+
+def _info(payload: Mapping[str, Any]) -> str:
+    """What the trainer wrote about a voice."""
+    info, epoch = payload.get("info"), payload.get("epoch")
+    if isinstance(info, str) and info.strip():
+        return printable(info, MAX_INFO_CHARACTERS)
+    return printable(f"{epoch}epoch", MAX_INFO_CHARACTERS) if isinstance(epoch, int | str) else ""
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    _check_file(path)
     try:
         return dict(load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}; download it again") from error
-
-
-def _read_plain(path: Path, inert: bool = False) -> Any:
-    """Unpickle tensors and plain data. With `inert`, classes of known packages become stand-ins."""
-    _check_file(path)
-    try:
-        if inert:
-            # Not weights_only, but narrower: the unpickler given resolves no global beyond `_PLAIN` and stand-ins.
-            return torch.load(path, map_location="cpu", pickle_module=_inert_pickle(), weights_only=False)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        name = found[1] if found else ""
-        if name.split(".")[0] in _INERT_PACKAGES:
-            _refuse_other_kinds(path, _read_plain(path, inert=True))
-        if name:
-            raise CheckpointError(
-                f"{path} wants to run {name} when it is opened; a model has no need to, so it is not opened: "
-                "get it from a source that you trust"
-            ) from error
-        raise CheckpointError(f"{path} is no model file of PyTorch; download it again") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is damaged ({reason}); download it again") from error
+    except (SafetensorError, OSError, ValueError, KeyError, MemoryError) as error:
+        raise CheckpointError(f"{path} is damaged: {printable(error, 120)}; download it again") from error
 
 
 def _check_file(path: Path) -> None:
@@ -178,10 +185,13 @@ def _check_file(path: Path) -> None:
     size = path.stat().st_size
     if size == 0:
         raise CheckpointError(f"{path} is empty; download it again")
-    if size > MAX_BYTES:
-        raise CheckpointError(f"{path} has {size / 1e9:.1f} GB; no model of these kinds has more than 4 GB")
-    with path.open("rb") as file:
-        head = file.read(64)
+    if size > MAX_MODEL_BYTES:
+        raise CheckpointError(f"{path} has {size / 1e9:.1f} GB; no model of these kinds has more than 1 GB")
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     if path.suffix == ".safetensors":
         return
     for pattern, what in _HEADS:
@@ -189,80 +199,31 @@ def _check_file(path: Path) -> None:
             raise CheckpointError(f"{path} {what}")
     if path.suffix.lower() == ".onnx":
         raise CheckpointError(f"{path} is an ONNX file; give the .pth that it was exported from")
-    if head.startswith(b"PK"):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = archive.infolist()
-        except zipfile.BadZipFile as error:
-            raise CheckpointError(f"{path} is cut short: the download is incomplete; download it again") from error
-        if not any(m.filename.endswith("data.pkl") for m in members):
-            raise CheckpointError(f"{path} is a zip archive; add it with `altervox voices add`, named .zip")
-        if sum(m.file_size for m in members) > MAX_BYTES:
-            raise CheckpointError(f"{path} unpacks to more than 4 GB; no model of these kinds does")
-    elif not head.startswith(b"\x80"):  # what every older torch file starts with
+    if not head.startswith((b"PK", b"\x80")):  # new files are zip archives, older ones are pickles
         raise CheckpointError(f"{path} is not a model file: it starts with {head[:8]!r}; download it again")
 
 
 def _refuse_other_kinds(path: Path, payload: Any) -> None:
     """Name a file for what it is when it is not a voice."""
     if not isinstance(payload, Mapping):
-        raise CheckpointError(f"{path} is not an RVC voice: it holds a {type(payload).__name__}")
+        kind = payload.name if isinstance(payload, Opaque) else type(payload).__name__
+        raise CheckpointError(f"{path} is not an RVC voice: it holds a {kind}")
     if "weight" in payload and "config" in payload:
         return
-    names = [str(name) for name in payload]
+    names = [str(name) if isinstance(name, str | int) else "?" for name in payload]
     if {"optimizer", "learning_rate"} & set(names) or ("model" in names and "iteration" in names):
         raise CheckpointError(
             f"{path} is a training file (G_*.pth or D_*.pth), not a voice; take the smaller .pth that the trainer "
             "writes to its `weights` folder, or extract one there"
         )
     inner = payload.get("model")
-    tensors = [str(name) for name in inner] if isinstance(inner, Mapping) else names
+    tensors = [name for name in inner if isinstance(name, str)] if isinstance(inner, Mapping) else names
     if any(name.startswith("unet.") for name in tensors):
         raise CheckpointError(f"{path} is RMVPE, the pitch model, not a voice")
     if any("feature_extractor.conv_layers" in name for name in tensors):
         raise CheckpointError(f"{path} is HuBERT or ContentVec, a base model, not a voice")
     if any(name.startswith(("enc_p.", "dec.")) for name in tensors):
         raise CheckpointError(f"{path} holds a generator's weights without the `config` that a voice file has")
-    raise CheckpointError(f"{path} is not an RVC voice: it has no `weight` and `config`, but {', '.join(names[:5])}")
-
-
-class _Inert:
-    """Stands where a class of another package was pickled, and does nothing."""
-
-    def __new__(cls, *_: object, **__: object) -> _Inert:
-        return object.__new__(cls)
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-    def __setitem__(self, key: object, value: object) -> None:
-        pass
-
-    def append(self, item: object) -> None:
-        """Ignored."""
-
-    def extend(self, items: object) -> None:
-        """Ignored."""
-
-
-class _InertUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _PLAIN:
-            return _PLAIN[module, name]
-        if module == "torch" and (name.endswith("Storage") or isinstance(getattr(torch, name, None), torch.dtype)):
-            return getattr(torch, name)
-        if module.split(".")[0] in _INERT_PACKAGES:
-            return type(name, (_Inert,), {})
-        raise pickle.UnpicklingError(f"GLOBAL {module}.{name} is not allowed")
-
-
-def _inert_pickle() -> Any:
-    """What `torch.load` takes for a pickle module."""
-
-    def load(file: BinaryIO, **options: Any) -> Any:
-        return _InertUnpickler(file, **options).load()
-
-    def loads(data: bytes, **options: Any) -> Any:
-        return load(io.BytesIO(data), **options)
-
-    return types.SimpleNamespace(Unpickler=_InertUnpickler, load=load, loads=loads, __name__="inert_pickle")
+    raise CheckpointError(
+        f"{path} is not an RVC voice: it has no `weight` and `config`, but {printable(', '.join(names[:5]), 100)}"
+    )

@@ -9,29 +9,32 @@ from __future__ import annotations
 import difflib
 import json
 import logging
+import re
 import shutil
-import stat
 import tempfile
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..kernels.errors import AltervoxError, OutputError, UnknownVoiceError, VoiceError
+from ..kernels.errors import CheckpointError, OutputError, UnknownVoiceError, VoiceError
+from ..kernels.printable import printable
 from .dsp.presets import DSP_VOICES
-from .paths import voices_folder
+from .exclusive import alone
+from .limits import MAX_DESCRIPTION_CHARACTERS
+from .paths import library_folder, voices_folder
 from .voice import Voice, VoiceKind
 
 if TYPE_CHECKING:
     from .retrieval import FeatureIndex
+    from .voice_source import VoiceFiles
 
 log = logging.getLogger(__name__)
 
-MAX_ZIP_BYTES = 4 << 30  # unpacked
-MAX_ZIP_MEMBERS = 1000
 _FORBIDDEN = set('/\\:*?"<>|')  # in a file name, on one system or another
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])(\..*)?", re.IGNORECASE)
+_LONGEST_NAME = 200  # bytes
+_MOST_DESCRIBED = 1 << 16  # bytes of a voice.json
+_ADDING = ".adding-"  # start of the names of folders that are not voices yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +84,10 @@ def load_voice(name_or_path: str | Path, device: str = "auto") -> Voice:
         return _load_rvc(name, stored / "voice.pth", device)
     path = Path(name_or_path).expanduser()
     if path.is_dir():
-        return _load_rvc(path.name, _only_voice_file(path), device)
+        return _load_rvc(path.name, path, device)
     if path.is_file() or path.suffix.lower() in (".pth", ".pt") or len(path.parts) > 1:
         return _load_rvc(path.stem, path, device)
-    raise UnknownVoiceError(f"there is no voice {name!r}{_nearest(name)}; `altervox voices` lists them")
+    raise UnknownVoiceError(f"there is no voice {printable(name, 60)!r}{_nearest(name)}; `altervox voices` lists them")
 
 
 def add_voice(source: Path, name: str | None = None) -> VoiceInfo:
@@ -100,44 +103,64 @@ def add_voice(source: Path, name: str | None = None) -> VoiceInfo:
         OutputError: the library cannot be written.
     """
     from .checkpoint import read_voice
+    from .voice_source import voice_files
 
     source = source.expanduser()
     if not source.exists():
         raise VoiceError(f"{source} does not exist; give a .pth, a folder or a .zip")
-    with _unpacked(source) as place:
-        weights = _only_voice_file(place) if place.is_dir() else place
-        title = name or (source.stem if source.suffix.lower() == ".zip" else weights.stem)
-        if not _is_plain_name(title):
-            raise VoiceError(
-                f"{title!r} cannot be a voice's name; give one without {' '.join(sorted(_FORBIDDEN))} by --name"
-            )
-        if title in DSP_VOICES:
-            raise VoiceError(f"{title!r} is an embedded voice; give another name by --name")
-        target = voices_folder() / title
-        if target.exists():
-            raise VoiceError(f"there is a voice {title!r} already; remove it first or give another name by --name")
-        checkpoint = read_voice(weights)
+    with voice_files(source) as files:
+        title = name or (source.stem if source.suffix.lower() == ".zip" else files.weights.stem)
+        target = _free_place(title)
+        checkpoint = read_voice(files.weights)
         checkpoint.synthesizer()  # refuses weights that do not fit their config
-        index = _index_beside(weights) if place.is_dir() else None
+        has_index = _usable_index(files, checkpoint.feature_width) is not None
         parts = [f"RVC {checkpoint.version}", "with pitch" if checkpoint.has_f0 else "without pitch"]
         parts += [f"{checkpoint.speakers} speakers"] if checkpoint.speakers > 1 else []
-        parts += ["index"] if index else []
+        parts += ["index"] if has_index else []
         parts += [checkpoint.info] if checkpoint.info else []
         info = VoiceInfo(title, "rvc", checkpoint.sample_rate, ", ".join(parts), target)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".adding-", dir=target.parent) as scratch:
-                half_made = Path(scratch) / "voice"
-                half_made.mkdir()
-                shutil.copyfile(weights, half_made / "voice.pth")
-                if index:
-                    shutil.copyfile(index, half_made / "voice.index")
-                described = {k: v for k, v in asdict(info).items() if k != "path"}
-                (half_made / "voice.json").write_text(json.dumps(described, ensure_ascii=False, indent=1), "utf-8")
-                half_made.rename(target)
+            with alone(library_folder(), "another altervox is adding a voice; waiting for it"):
+                _free_place(title)
+                _copy(files.weights, files.index if has_index else None, info, target)
         except OSError as error:
             raise OutputError(f"{target} cannot be written: {error.strerror}") from error
     return info
+
+
+def _free_place(title: str) -> Path:
+    """The folder for a voice of that name.
+
+    Raises:
+        VoiceError: the name is taken or unusable.
+    """
+    if not _is_plain_name(title):
+        raise VoiceError(
+            f"{printable(title, 60)!r} cannot be a voice's name; give one without {' '.join(sorted(_FORBIDDEN))} by "
+            "--name, of no more than 100 characters, and none that Windows reserves, such as con or nul"
+        )
+    if title in DSP_VOICES:
+        raise VoiceError(f"{title!r} is an embedded voice; give another name by --name")
+    target = voices_folder() / title
+    if target.exists():
+        raise VoiceError(f"there is a voice {title!r} already; remove it first or give another name by --name")
+    return target
+
+
+def _copy(weights: Path, index: Path | None, info: VoiceInfo, target: Path) -> None:
+    """Put a voice into the library, whole or not at all. Only one process does so at a time."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left_over in target.parent.glob(f"{_ADDING}*"):  # by a process that was killed
+        shutil.rmtree(left_over, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_ADDING, dir=target.parent) as scratch:
+        half_made = Path(scratch) / "voice"
+        half_made.mkdir()
+        shutil.copyfile(weights, half_made / "voice.pth")
+        if index:
+            shutil.copyfile(index, half_made / "voice.index")
+        described = {k: v for k, v in asdict(info).items() if k != "path"}
+        (half_made / "voice.json").write_text(json.dumps(described, ensure_ascii=False, indent=1), "utf-8")
+        half_made.rename(target)
 
 
 def remove_voice(name: str) -> None:
@@ -151,7 +174,9 @@ def remove_voice(name: str) -> None:
         raise VoiceError(f"{name!r} is an embedded voice and stays")
     path = voices_folder() / name
     if not _is_plain_name(name) or not path.is_dir():
-        raise UnknownVoiceError(f"there is no voice {name!r}{_nearest(name)}; `altervox voices` lists them")
+        raise UnknownVoiceError(
+            f"there is no voice {printable(name, 60)!r}{_nearest(name)}; `altervox voices` lists them"
+        )
     try:
         shutil.rmtree(path)
     except OSError as error:
@@ -159,98 +184,50 @@ def remove_voice(name: str) -> None:
 
 
 def _info(path: Path) -> VoiceInfo:
+    name = printable(path.name, 100)
     try:
-        described = json.loads((path / "voice.json").read_text("utf-8"))
-        return VoiceInfo(path.name, "rvc", int(described["sample_rate"]), str(described["description"]), path)
-    except (OSError, ValueError, KeyError, TypeError):
-        return VoiceInfo(path.name, "rvc", None, "damaged: remove it and add it again", path)
+        with (path / "voice.json").open("rb") as file:
+            described = json.loads(file.read(_MOST_DESCRIBED))
+        rate, description = int(described["sample_rate"]), described["description"]
+        if not 0 < rate < 1_000_000 or not isinstance(description, str):
+            raise ValueError("not what altervox writes")
+        return VoiceInfo(name, "rvc", rate, printable(description, MAX_DESCRIPTION_CHARACTERS), path)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return VoiceInfo(name, "rvc", None, "damaged: remove it and add it again", path)
 
 
 def _load_rvc(name: str, path: Path, device: str) -> Voice:
+    """The voice of a `.pth`, or of a folder with one."""
     from .checkpoint import read_voice
     from .compute_device import choose_device
     from .rvc.voice import RvcVoice
+    from .voice_source import files_beside, files_in
 
     where = choose_device(device)
-    checkpoint = read_voice(path)
-    index = _index_beside(path)
-    features = _read_index(index, checkpoint.weight["enc_p.emb_phone.weight"].shape[1]) if index else None
-    return RvcVoice(name, checkpoint, features, where, path)
+    files = files_in(path) if path.is_dir() else files_beside(path)
+    checkpoint = read_voice(files.weights)
+    return RvcVoice(name, checkpoint, _usable_index(files, checkpoint.feature_width), where, files.weights)
 
 
-def _read_index(path: Path, width: int) -> FeatureIndex | None:
-    """The vectors of a faiss index, None (and one warning) where they cannot be used."""
-    try:
-        from .index_file import read_index
+def _usable_index(files: VoiceFiles, width: int) -> FeatureIndex | None:
+    """The vectors that go with a voice; None, and one warning, where they cannot be used."""
+    from .index_file import read_index
 
-        return read_index(path, width)
-    except AltervoxError as error:
-        log.warning("%s; the voice goes on without its index", error)
+    if files.remark:
+        log.warning(files.told(files.remark))
+    if files.index is None:
         return None
-
-
-def _index_beside(weights: Path) -> Path | None:
-    """The retrieval index in the same folder: of the same name, or the only one, `added_*` before `trained_*`."""
-    found = sorted(weights.parent.glob("*.index"))
-    same = [p for p in found if weights.stem in p.stem]
-    added = [p for p in (same or found) if p.name.startswith("added_")]
-    chosen = same if len(same) == 1 else added or same or found
-    return chosen[0] if len(chosen) == 1 else None
-
-
-def _only_voice_file(folder: Path) -> Path:
-    """The one `.pth` in a folder or below it that is not a training file by its name."""
-    found = [
-        p
-        for p in sorted(folder.rglob("*"))
-        if p.suffix.lower() == ".pth" and p.is_file() and not p.name.startswith(("G_", "D_", "._"))
-    ]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise VoiceError(f"{folder} holds no .pth of a voice")
-    names = ", ".join(str(p.relative_to(folder)) for p in found[:5])
-    raise VoiceError(f"{folder} holds {len(found)} voices ({names}); give the path of one")
-
-
-@contextmanager
-def _unpacked(source: Path) -> Iterator[Path]:
-    """The folder that a `.zip` unpacks to, for as long as it is needed; any other source as it is."""
-    if source.is_dir() or source.suffix.lower() != ".zip":
-        yield source
-        return
-    with tempfile.TemporaryDirectory(prefix="altervox-") as scratch:
-        try:
-            with zipfile.ZipFile(source) as archive:
-                _refuse_unsafe(source, archive)
-                archive.extractall(scratch)
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-            raise VoiceError(f"{source} is no complete zip archive ({error}); download it again") from error
-        except OSError as error:
-            raise OutputError(f"{source} cannot be unpacked: {error.strerror}") from error
-        yield Path(scratch)
-
-
-def _refuse_unsafe(source: Path, archive: zipfile.ZipFile) -> None:
-    members = archive.infolist()
-    if len(members) > MAX_ZIP_MEMBERS:
-        raise VoiceError(f"{source} holds {len(members)} files; a voice has a handful")
-    size = sum(m.file_size for m in members)
-    if size > MAX_ZIP_BYTES:
-        raise VoiceError(f"{source} unpacks to {size / 1e9:.1f} GB; a voice has less than 4")
-    for member in members:
-        path = PurePosixPath(member.filename.replace("\\", "/"))
-        is_link = stat.S_ISLNK(member.external_attr >> 16)
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or is_link:
-            raise VoiceError(f"{source} is unsafe: {member.filename!r} would be written outside of its folder")
-        if member.flag_bits & 1:
-            raise VoiceError(f"{source} is encrypted; unpack it and add the folder")
+    try:
+        return read_index(files.index, width)
+    except CheckpointError as error:
+        log.warning("%s; the voice goes on without its index", files.told(error))
+        return None
 
 
 def _is_plain_name(name: str) -> bool:
     """Whether a name can be a folder's on every system."""
-    printable = bool(name) and all(c.isprintable() and c not in _FORBIDDEN for c in name)
-    return printable and len(name) <= 100 and name == name.strip(" .")
+    plain = bool(name) and all(c.isprintable() and c not in _FORBIDDEN for c in name) and name == name.strip(" .")
+    return plain and len(name) <= 100 and len(name.encode()) <= _LONGEST_NAME and not _RESERVED.fullmatch(name)
 
 
 def _nearest(name: str) -> str:

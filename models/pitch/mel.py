@@ -46,8 +46,9 @@ class LogMel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        # On the CPU even while a network is built without memory, for no file holds them.
         self.register_buffer("basis", mel_filterbank(), persistent=False)
-        self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
+        self.register_buffer("window", torch.hann_window(N_FFT, device="cpu"), persistent=False)
         self._bands = MelBands.of(self.basis.numpy())
         self._window = self.window.numpy().copy()
 

@@ -17,10 +17,15 @@ from torch import Tensor, nn
 from ...kernels.errors import CheckpointError
 from ...kernels.salience import N_BINS
 from ..graph import GraphSpec, TensorSpec
+from ..weights import load_weights, on_meta
 from .gru import BoundedGRU
 from .mel import N_MELS, LogMel
 
 FRAME_MULTIPLE = 32
+_MOST_LEVELS, _MOST_IN_A_ROW = (
+    5,
+    16,
+)  # levels that halve time to whole frames; blocks and layers of a network that loads
 
 
 class ConvBlock(nn.Module):
@@ -159,9 +164,12 @@ class RMVPE(nn.Module):
         self.unet = UNet(base_channels, levels, blocks, intermediate_layers)
         self.cnn = nn.Conv2d(base_channels, 3, 3, padding=1)
         self.fc = nn.Sequential(BoundedGRU(3 * N_MELS, gru_size), nn.Linear(2 * gru_size, N_BINS))
-        # On a CPU a short window runs faster with the channels innermost; the results are the same.
-        nn.utils.convert_conv2d_weight_memory_format(self, torch.channels_last)
+        self._put_channels_innermost()
         self.eval()
+
+    def _put_channels_innermost(self) -> None:
+        """On a CPU a short window runs faster that way; the results are the same."""
+        nn.utils.convert_conv2d_weight_memory_format(self, torch.channels_last)
 
     @property
     def gru(self) -> BoundedGRU:
@@ -181,17 +189,18 @@ class RMVPE(nn.Module):
         def count(prefix: str) -> int:
             return len({k[len(prefix) :].split(".")[0] for k in state if k.startswith(prefix)})
 
+        blocks, layers = count("unet.encoder.layers.0.conv."), count("unet.intermediate.layers.")
+        levels = count("unet.encoder.layers.")
         try:
-            model = cls(
-                base_channels=state["unet.encoder.layers.0.conv.0.conv.0.weight"].shape[0],
-                blocks=count("unet.encoder.layers.0.conv."),
-                intermediate_layers=count("unet.intermediate.layers."),
-                gru_size=state["fc.0.gru.weight_hh_l0"].shape[1],
-                levels=count("unet.encoder.layers."),
-            )
-            model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-        except (KeyError, RuntimeError) as error:
-            raise CheckpointError(f"these weights are not RMVPE's: {str(error).splitlines()[0]}") from error
+            if levels > _MOST_LEVELS or max(blocks, layers) > _MOST_IN_A_ROW:
+                raise CheckpointError(f"{levels} levels, {blocks} blocks and {layers} layers are more than it has")
+            first, recurrent = state["unet.encoder.layers.0.conv.0.conv.0.weight"], state["fc.0.gru.weight_hh_l0"]
+            channels, gru_size = first.shape[0], recurrent.shape[-1]
+            model = on_meta(lambda: cls(channels, blocks, layers, gru_size, levels))
+            load_weights(model, state)
+        except (KeyError, IndexError, CheckpointError) as error:
+            raise CheckpointError(f"these weights are not RMVPE's: {error}") from error
+        model._put_channels_innermost()
         return model
 
     def features(self, mel: Tensor) -> Tensor:

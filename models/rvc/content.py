@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...kernels.errors import CheckpointError
 from ..graph import GraphSpec, TensorSpec
-from .weight_norm import fold_weight_norm
+from ..weights import load_weights, on_meta
 
 SAMPLE_RATE = 16000
 HOP = 320
@@ -165,17 +165,17 @@ class Hubert(nn.Module):
                 continue
             for pattern, replacement in _TRANSFORMERS_NAMES:
                 name = re.sub(pattern, replacement, name)  # noqa: PLW2901
-            renamed[name] = tensor.float()
-        model = cls(*_size(renamed))
+            renamed[name] = tensor
+        size = _size(renamed)
+        model = on_meta(lambda: cls(*size))
         if "final_proj.weight" not in renamed:  # a bare HubertModel: enough for v2 voices
             renamed |= {
-                f"final_proj.{k}": torch.full_like(v, torch.nan) for k, v in model.final_proj.state_dict().items()
+                f"final_proj.{k}": torch.full(v.shape, torch.nan) for k, v in model.final_proj.state_dict().items()
             }
         try:
-            model.load_state_dict(fold_weight_norm(renamed))
-        except RuntimeError as error:
-            reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-            raise CheckpointError(f"these weights are not HuBERT base's: {reason[:200]}") from error
+            load_weights(model, renamed)
+        except CheckpointError as error:
+            raise CheckpointError(f"these weights are not HuBERT base's: {error}") from error
         return model
 
     @property

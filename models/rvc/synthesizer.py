@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.errors import CheckpointError
+from ..torch_file import described
+from ..weights import load_weights, on_meta
 from .decoder import Decoder, DecoderShape
 from .prior import FLOW_REACH, SPEAKER_WIDTH, Flow, PriorEncoder
-from .weight_norm import fold_weight_norm
 
+MAX_CHANNELS = 2048  # at the start of a decoder; published ones have 512
 LATENT_NOISE = 0.66666  # five sixes, as the voices were tuned with
 
 
@@ -83,27 +85,13 @@ class Synthesizer(nn.Module):
             CheckpointError: config, names or shapes are not an RVC generator's.
         """
         try:
-            rates, channels, kernels = config[12], config[13], config[14]
-            shape = DecoderShape(
-                sample_rate=sample_rate_of(config[-1]),
-                upsample_rates=tuple(rates),  # type: ignore[arg-type]
-                upsample_kernel_sizes=tuple(kernels),  # type: ignore[arg-type]
-                initial_channels=int(channels),  # type: ignore[call-overload]
-                resblock_kernel_sizes=tuple(config[10]),  # type: ignore[arg-type]
-                resblock_dilation_sizes=tuple(tuple(d) for d in config[11]),  # type: ignore[attr-defined]
-            )
-            if shape.samples_per_frame * 100 != shape.sample_rate:
-                raise CheckpointError(
-                    f"the upsample rates {list(shape.upsample_rates)} make {shape.samples_per_frame} samples per 10 ms "
-                    f"frame, which does not fit {shape.sample_rate} Hz"
-                )
-            speakers = state["emb_g.weight"].shape[0]  # config[-3] is often wrong
-            model = cls(shape, state["enc_p.emb_phone.weight"].shape[1], speakers, has_f0)
-            needed = {k: v.float() for k, v in state.items() if not k.startswith("enc_q.")}
-            model.load_state_dict(fold_weight_norm(needed))
-        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            raise CheckpointError(f"the weights do not fit an RVC generator: {lines[-1][:200]}") from error
+            shape = _decoder_shape(config)
+            speakers, _ = state["emb_g.weight"].shape  # config[-3] is often wrong
+            _, feature_width = state["enc_p.emb_phone.weight"].shape
+            model = on_meta(lambda: cls(shape, feature_width, speakers, has_f0))
+            load_weights(model, {k: v for k, v in state.items() if not k.startswith("enc_q.")})
+        except (KeyError, ValueError, CheckpointError) as error:
+            raise CheckpointError(f"the weights do not fit an RVC generator: {error}") from error
         return model
 
     @torch.inference_mode()
@@ -154,17 +142,69 @@ class Synthesizer(nn.Module):
         return Rendering(self.dec(decoder_z, g, decoder_source), m, logs, z, source, phase)
 
 
+def _decoder_shape(config: Sequence[object]) -> DecoderShape:
+    """The decoder that a checkpoint's config describes.
+
+    Raises:
+        CheckpointError: it is not one of RVC's. What no weight's shape shows (dilations, strides) is compared, for it
+            decides how many frames a block needs around it and what a block costs.
+    """
+    if len(config) < 18:
+        raise CheckpointError("the config has fewer than 18 values")
+    kernels, dilations = (_whole_numbers(value) for value in (config[10], _flat(config[11])))
+    if kernels != (3, 7, 11) or dilations != (1, 3, 5) * 3:
+        raise CheckpointError(
+            f"the residual blocks have kernels {described(config[10])} and dilations {described(_flat(config[11]))}; "
+            "those of RVC voices have kernels 3, 7 and 11, each with dilations 1, 3 and 5"
+        )
+    rates, channels, upsample_kernels = (_whole_numbers(value) for value in (config[12], [config[13]], config[14]))
+    fitting = len(rates) == len(upsample_kernels) and all(
+        0 < rate <= kernel <= 64 and (kernel - rate) % 2 == 0
+        for rate, kernel in zip(rates, upsample_kernels, strict=False)
+    )
+    if not rates or len(rates) > 8 or not fitting:
+        raise CheckpointError(
+            f"the upsample rates {described(config[12])} do not fit the kernel sizes {described(config[14])}"
+        )
+    if not channels or not 2 ** len(rates) <= channels[0] <= MAX_CHANNELS or channels[0] % 2 ** len(rates):
+        raise CheckpointError(
+            f"the decoder starts with {described(config[13])} channels; RVC voices have 512, "
+            f"and at most {MAX_CHANNELS} are taken"
+        )
+    shape = DecoderShape(sample_rate_of(config[-1]), rates, upsample_kernels, channels[0])
+    if shape.samples_per_frame * 100 != shape.sample_rate:
+        raise CheckpointError(
+            f"the upsample rates {described(config[12])} make {shape.samples_per_frame} samples per 10 ms frame, which "
+            f"does not fit {shape.sample_rate} Hz"
+        )
+    return shape
+
+
+def _flat(value: object) -> object:
+    """The numbers of a short list of short lists."""
+    if not isinstance(value, list | tuple) or not all(isinstance(v, list | tuple) for v in value[:4]):
+        return value
+    return [number for part in value[:4] for number in part[:4]]
+
+
+def _whole_numbers(value: object) -> tuple[int, ...]:
+    """A list of whole numbers; empty if it is none."""
+    if not isinstance(value, list | tuple) or not all(type(v) is int for v in value):
+        return ()
+    return tuple(value)
+
+
 def sample_rate_of(value: object) -> int:
     """A checkpoint's sampling rate in Hz, written as 40000, "40000" or "40k".
 
     Raises:
         CheckpointError: it is none of the rates that such voices have.
     """
-    text = str(value).strip().lower()
-    rate = int(text[:-1]) * 1000 if text.endswith("k") and text[:-1].isdigit() else int(text) if text.isdigit() else 0
-    if rate not in (32000, 40000, 48000):
-        raise CheckpointError(f"the sampling rate is {value!r}; RVC voices have 32000, 40000 or 48000 Hz")
-    return rate
+    text = str(value).strip().lower() if isinstance(value, str | int | float) else ""
+    rates = {form: rate for rate in (32000, 40000, 48000) for form in (f"{rate}", f"{rate}.0", f"{rate // 1000}k")}
+    if text not in rates:
+        raise CheckpointError(f"the sampling rate is {described(value)}; RVC voices have 32000, 40000 or 48000 Hz")
+    return rates[text]
 
 
 def latent_frames(window_frames: int, skip_head: int) -> int:

@@ -76,6 +76,7 @@ class RvcVoice:
         self.version = checkpoint.version
         self.index = index.to(device) if index is not None else None
         self.synthesizer = checkpoint.synthesizer().to(device)
+        self._content: Hubert | None = None
 
     @property
     def name(self) -> str:
@@ -117,11 +118,14 @@ class RvcVoice:
             BaseModelError: it cannot be had.
             VoiceError: it is not the one that the voice needs.
         """
+        if self._content is not None:
+            return self._content
         content = base_models.content_encoder(base_models.CONTENT_ENCODER.fetch(), self.device)
         if self.version == "v1" and not content.has_projection:
             raise VoiceError(
                 f"{self.name} is a v1 voice and needs a content encoder with final_proj; use hubert_base.pt"
             )
+        self._content = content
         return content
 
     @torch.inference_mode()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from altervox.kernels.errors import CheckpointError, UnknownVoiceError, VoiceError
-from altervox.models import library
+from altervox.models import library, voice_source
 from altervox.models.index_file import read_index
 from altervox.models.rvc.voice import RvcVoice
 
@@ -148,7 +148,7 @@ def test_an_archive_with_a_link_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_archive_that_grows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "MAX_ZIP_BYTES", 1 << 20)
+    monkeypatch.setattr(voice_source, "MAX_MODEL_BYTES", 1 << 20)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("voice.pth", bytes(2 << 20))
     with pytest.raises(VoiceError, match="unpacks to"):

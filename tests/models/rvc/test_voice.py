@@ -35,8 +35,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALTERVOX_HOME", str(folder))
         yield
-    base_models.content_encoder.cache_clear()
-    base_models.pitch_network.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import made_up_voice
@@ -12,7 +11,6 @@ import pytest
 import soundfile
 import torch
 from altervox.kernels.level import soft_limit
-from altervox.models import base_models
 from altervox.models.library import load_voice
 from altervox.models.voice import F0_METHODS, STREAMING_F0_METHODS, VoiceParams
 from altervox.realtime import StreamConfig
@@ -23,13 +21,11 @@ RATE = 16000
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("library")
     made_up_voice.write_base_models(home / "base")
     torch.save(made_up_voice.payload(), home / "alice.pth")
-    yield home
-    base_models.content_encoder.cache_clear()
-    base_models.pitch_network.cache_clear()
+    return home
 
 
 @pytest.fixture
