@@ -6,8 +6,11 @@ be pickled: another process finds the device again by its name.
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +19,14 @@ from typing import Any, Literal
 from ...kernels.errors import AudioDeviceError
 from ...kernels.printable import printable
 
+log = logging.getLogger(__name__)
+
 Direction = Literal["input", "output"]
+
+_redirecting = threading.RLock()
+_LIBRARY_LINE = re.compile(
+    rb"ALSA |Expression '|PaAlsa|Cannot connect to server|jack server|JackShm|connect\(2\)|attempt to"
+)
 
 RATES = (16_000, 32_000, 44_100, 48_000, 96_000)
 WASAPI, ASIO, CORE_AUDIO = "Windows WASAPI", "ASIO", "Core Audio"
@@ -130,33 +140,66 @@ def rescan() -> None:
     """
     sounddevice = load_sounddevice()
     try:
-        if sounddevice._initialized:  # it is not where the last attempt has failed
-            sounddevice._terminate()
-        sounddevice._initialize()
+        with quiet():
+            if sounddevice._initialized:  # it is not where the last attempt has failed
+                sounddevice._terminate()
+            sounddevice._initialize()
     except sounddevice.PortAudioError as error:
         raise _does_not_start(error) from None
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep off stderr what ALSA and PortAudio write there for each device that they cannot open (Linux)."""
+    """Log for `-v` only what ALSA and PortAudio write to stderr meanwhile (Linux); all else comes out at the end."""
     if not sys.platform.startswith("linux"):
         yield
         return
+    with _redirecting:
+        try:
+            before = os.dup(2)
+        except OSError:  # there is no stderr
+            yield
+            return
+        collected = os.memfd_create("altervox-stderr")
+        os.dup2(collected, 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+            with os.fdopen(collected, "rb") as file:
+                file.seek(0)
+                _pass_on(file.read())
+
+
+def _pass_on(written: bytes) -> None:
+    ours = []
+    for line in written.splitlines(keepends=True):
+        if _LIBRARY_LINE.match(line):
+            log.debug("%s", printable(line.decode(errors="replace")))
+        else:
+            ours.append(line)
+    if ours:
+        os.write(2, b"".join(ours))
+
+
+def part_from_libraries() -> None:
+    """From now on keep off stderr what C libraries write there at any time, such as a lost device (Linux).
+
+    PortAudio's threads write whenever a sound server ends. Python's own stderr goes on. For a process that has nothing
+    but sound to do: the last words of a library that crashes are lost, too.
+    """
+    if not sys.platform.startswith("linux") or sys.stderr is None:
+        return
     sys.stderr.flush()
     try:
-        before = os.dup(2)
+        own = os.dup(2)
     except OSError:  # there is no stderr
-        yield
         return
+    sys.stderr = os.fdopen(own, "w", buffering=1, errors="backslashreplace")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
-    try:
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
 
 
 def portaudio_devices() -> list[AudioDevice]:

@@ -16,6 +16,7 @@ from types import FrameType
 
 from ...kernels.errors import AltervoxError
 from ..session.status import Status
+from .devices import part_from_libraries
 from .settings import LiveSettings
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ def run_audio_process(commands: Connection, statuses: Connection) -> None:
         if not isinstance(settings, LiveSettings):  # it is to end before it has begun
             raise EOFError
         os.environ.update(settings.environment)
+        if settings.log_level >= logging.WARNING:
+            part_from_libraries()
         logging.basicConfig(level=max(settings.log_level, logging.WARNING), format="altervox: audio: %(message)s")
         logging.getLogger("altervox").setLevel(settings.log_level)
         session = LiveSession(settings, commands, statuses, stopping)

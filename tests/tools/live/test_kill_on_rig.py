@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,8 +51,15 @@ def family(pid: int) -> set[int]:
     return found
 
 
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+    except OSError:  # it has ended meanwhile
+        return b""
+
+
 def names(pids: set[int]) -> list[str]:
-    return [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()[-200:] for pid in pids]
+    return [command_line(pid).decode()[-200:] for pid in pids]
 
 
 @contextmanager
@@ -79,7 +86,7 @@ def session(server: PulseServer, home: Path, sink: str) -> Iterator[subprocess.P
 
 
 def audio_process(pid: int) -> int:
-    (found,) = (child for child in family(pid) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes())
+    (found,) = (child for child in family(pid) if b"spawn_main" in command_line(child))
     return found
 
 
@@ -160,3 +167,29 @@ def test_a_second_session_on_one_cable_is_refused_until_the_first_is_dead(server
         first.wait()
         with altervox(server, tmp_path / "second", *arguments) as second:
             assert second.wait(60) == 0, log.read_text()
+
+
+def test_a_server_that_is_killed_and_comes_back_leaves_no_lines_of_libraries(pulse_rig: object, tmp_path: Path) -> None:
+    from pulse import RIG, pulse_server
+
+    home, folder = tmp_path / "home", tmp_path / "server"
+    with ExitStack() as stack:
+        first = stack.enter_context(ExitStack())
+        server = first.enter_context(pulse_server(folder, RIG))
+        process = stack.enter_context(session(server, home, "vcable"))
+        (pid,) = (pid for pid in parents() if f"{folder}/server.pa".encode() in command_line(pid))
+        os.kill(pid, signal.SIGKILL)
+        first.close()
+        time.sleep(2.0)
+        with pulse_server(folder, RIG) as again:
+            until(
+                lambda: (
+                    "altervox" in again.pactl("list", "sink-inputs") or "ALSA" in again.pactl("list", "sink-inputs")
+                ),
+                30.0,
+            )
+            time.sleep(1.0)
+            process.terminate()
+            assert process.wait(10) == 0
+    log = (home / "log").read_text().splitlines()
+    assert not [line for line in log if "ALSA" in line or "Expression" in line or "pa_" in line], log
