@@ -107,7 +107,7 @@ def test_keys_typed_at_once_are_all_taken(monkeypatch: pytest.MonkeyPatch) -> No
 class Terminal:
     """A session in a terminal of its own."""
 
-    def __init__(self, rig: PulseServer, home: Path, *options: str) -> None:
+    def __init__(self, rig: PulseServer, home: Path, *options: str, kind: str = "xterm") -> None:
         import pty
 
         self.keyboard, terminal = pty.openpty()
@@ -116,7 +116,7 @@ class Terminal:
             **rig.environment,
             "ALTERVOX_HOME": str(home),
             "COLUMNS": "120",
-            "TERM": "xterm",
+            "TERM": kind,
             "NO_COLOR": "1",
         }
         command = [sys.executable, "-m", "altervox.tools", "live", *options]
@@ -199,3 +199,13 @@ def test_keys_change_what_is_shown_and_heard(pulse_rig: PulseServer, tmp_path: P
         finally:
             terminal.close()
     pulse_rig.pactl("unload-module", module)
+
+
+@pytest.mark.linux
+def test_a_terminal_that_cannot_move_its_cursor_is_told_that_it_runs(pulse_rig: PulseServer, tmp_path: Path) -> None:
+    terminal = Terminal(pulse_rig, tmp_path, *DEVICES[:4], "--voice=off", "--seconds=1", kind="dumb")
+    try:
+        terminal.type("", until="running; Ctrl-C ends it")
+        assert terminal.process.wait(60) == 0
+    finally:
+        terminal.close()
