@@ -43,6 +43,22 @@ def pulse_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulseServer]
         yield server
 
 
+@pytest.fixture(params=["pulse", "pipewire"])
+def sound_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PulseServer]:
+    """The same rig on either sound server."""
+    if request.param == "pulse":
+        yield request.getfixturevalue("pulse_rig")
+        return
+    from pipewire import PACKAGES, missing, pipewire_server
+    from pulse import RIG
+
+    absent = missing()
+    if absent:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {absent}: sudo apt install {PACKAGES}")
+    with pipewire_server(tmp_path / "pipewire", RIG) as server:
+        yield server
+
+
 @pytest.fixture
 def rig(pulse_rig: PulseServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PulseServer:
     """The server, used by the test's own process."""

@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from importlib import metadata
 from pathlib import Path
 
@@ -49,40 +50,79 @@ def test_imports_are_seen() -> None:
     assert "torch" in found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_layers_import_only_downwards(path: Path) -> None:
-    layer = path.relative_to(ROOT).parts[0]
-    allowed = LAYERS[: LAYERS.index(layer) + 1]
-    names = [name.split(".") for name, _ in imports(path)]
-    own = {name[1] for name in names if name[0] == "altervox"}
-    assert own <= set(allowed), f"{layer} may import only {allowed}"
-    assert layer != "kernels" or "torch" not in {name[0] for name in names}, "kernels know no torch"
+def test_layers_import_only_downwards() -> None:
+    wrong = []
+    for path in MODULES:
+        layer = path.relative_to(ROOT).parts[0]
+        allowed = LAYERS[: LAYERS.index(layer) + 1]
+        for name, _ in imports(path):
+            top, _, rest = name.partition(".")
+            if top == "altervox" and rest.split(".")[0] not in allowed:
+                wrong.append(f"{where(path)} imports {name}; {layer} may import only {allowed}")
+            if layer == "kernels" and top == "torch":
+                wrong.append(f"{where(path)} imports {name}; kernels know no torch")
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_altervox_is_imported_relatively(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    absolute = [
-        name
-        for node in ast.walk(tree)
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom) and node.level == 0
-            else []
-        )
+def test_a_session_knows_no_devices() -> None:
+    """What a session is made of works on a file or a socket, too: devices know sessions, never the other way."""
+    wrong = [
+        f"{where(path)} imports {name}"
+        for path in MODULES
+        if path.is_relative_to(ROOT / "realtime" / "session")
+        for name, _ in imports(path)
+        if name.startswith("altervox.realtime.audio.")
     ]
-    assert not [name for name in absolute if name.split(".")[0] in ("altervox", *LAYERS)]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_confined_packages_stay_confined(path: Path) -> None:
-    for name, at_load in imports(path):
-        package = name.split(".")[0]
-        if package in CONFINED:
-            assert path.relative_to(ROOT).as_posix() == CONFINED[package]
-            assert not at_load, f"{package} must be imported inside the function that needs it"
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    modules = {dotted(path): path for path in MODULES}
+    graph = {
+        module: {known for name, at_load in imports(path) if at_load and (known := module_of(name, modules))} - {module}
+        for module, path in modules.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def where(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def dotted(path: Path) -> str:
+    """`altervox.kernels.ring`; of an `__init__.py` its folder's name."""
+    return ".".join(["altervox", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
+
+
+def module_of(name: str, modules: Mapping[str, Path]) -> str | None:
+    """The module that a name is or lies in; None if it is none of altervox's."""
+    return next((known for known in (name, name.rpartition(".")[0]) if known in modules), None)
+
+
+def test_altervox_is_imported_relatively() -> None:
+    wrong = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module or ""]
+            wrong += [f"{where(path)} imports {n}" for n in names if n.split(".")[0] in ("altervox", *LAYERS)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_confined_packages_stay_confined() -> None:
+    wrong = []
+    for path in MODULES:
+        for name, at_load in imports(path):
+            package = name.split(".")[0]
+            if package in CONFINED and where(path) != CONFINED[package]:
+                wrong.append(f"{where(path)} imports {package}, which only {CONFINED[package]} may")
+            if package in CONFINED and at_load:
+                wrong.append(f"{where(path)} must import {package} inside the function that needs it")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_third_party_imports_are_declared() -> None:

@@ -7,18 +7,25 @@ The server has its own folder, socket, home and runtime folder: it neither sees 
             rig.play(samples, "vmic")
         mistakes = compare(samples, heard.samples)
 
+    .venv/bin/python tests/support/pulse.py
+
+runs one by hand and prints what leads a terminal to it.
+
 Needs Debian's pulseaudio, pulseaudio-utils, libasound2-plugins and libportaudio2. Runs as root, too, and without D-Bus.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import signal
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -205,7 +212,7 @@ def pulse_server(folder: Path, modules: Sequence[str] = ()) -> Iterator[PulseSer
     with ExitStack() as stack:
         process = stack.enter_context(running(daemon, environment, log))
         server = PulseServer(folder, environment)
-        _wait_until_it_answers(server, process, log)
+        wait_until_it_answers(server, process, log)
         for sink in server.names("sinks"):
             clock = ["parec", "--raw", f"--latency-msec={CLOCK_MS}", "--device", f"{sink}.monitor"]
             stack.enter_context(running(clock, environment, log))
@@ -213,13 +220,13 @@ def pulse_server(folder: Path, modules: Sequence[str] = ()) -> Iterator[PulseSer
         yield server
 
 
-def _wait_until_it_answers(server: PulseServer, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_it_answers(server: PulseServer, process: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + 20
     ask = ["pactl", "info"]
     while subprocess.run(ask, env=server.environment, capture_output=True, check=False).returncode != 0:
         said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-        assert process.poll() is None, f"PulseAudio has ended: {said}"
-        assert time.monotonic() < end, f"PulseAudio does not answer: {said}"
+        assert process.poll() is None, f"the sound server has ended: {said}"
+        assert time.monotonic() < end, f"the sound server does not answer: {said}"
         time.sleep(0.05)
 
 
@@ -299,14 +306,14 @@ def track(played: NDArray[Any], heard: NDArray[Any], reach: int = 960) -> Tracki
     """Follow what was played through a recording whose delay changes slowly, as under a drifting clock.
 
     Each stretch of 50 ms is looked for within `reach` samples of where the last one was, to a fraction of a sample.
-    What is lost, repeated, faded or replaced by silence does not match anywhere there.
+    What is lost, repeated, faded or replaced by silence does not match anywhere there. A constant gain does not count.
     """
     lowpass = scipy.signal.butter(6, TRACKED_HZ, fs=RATE, output="sos")
     reference, found = (scipy.signal.sosfiltfilt(lowpass, np.asarray(x, np.float64)) for x in (played, heard))
     found = np.pad(found, (reach, reach + len(reference)))
     stretch = 5 * FRAME
     lag = float(compare(played[: 40 * stretch], heard[: 40 * stretch + round(START_S * RATE)]).lag)
-    lags, bad_at, frames = [], [], 0
+    lags, stretches, aligned, gains = [], [], [], []
     for at in range(0, len(reference) - stretch + 1, stretch):
         x = reference[at : at + stretch]
         if np.sum(x * x) < stretch * 1e-6:
@@ -327,13 +334,16 @@ def track(played: NDArray[Any], heard: NDArray[Any], reach: int = 960) -> Tracki
         if np.dot(x, y) > 0.7 * np.sqrt(np.dot(x, x) * np.dot(y, y)):
             lag = lag + best - reach + fraction
         lags.append(lag)
-        a = x.reshape(-1, FRAME)
-        b = y.reshape(-1, FRAME)
+        stretches.append(at // FRAME)
+        aligned.append((x.reshape(-1, FRAME), y.reshape(-1, FRAME)))
+        gains.append(np.dot(x, y) / np.dot(x, x))
+    gain, bad_at, frames = float(np.median(gains)), [], 0
+    for first_frame, (a, b) in zip(stretches, aligned, strict=True):
         power = np.sum(a * a, axis=1)
         loud = power > FRAME * 1e-4
-        bad = loud & (np.sum((a - b) ** 2, axis=1) > 0.1 * power)
+        bad = loud & (np.sum((gain * a - b) ** 2, axis=1) > 0.1 * gain**2 * power)
         frames += int(loud.sum())
-        bad_at += [at // FRAME + int(k) for k in np.flatnonzero(bad)]
+        bad_at += [first_frame + int(k) for k in np.flatnonzero(bad)]
     return Tracking(len(bad_at), frames, np.array(lags), bad_at)
 
 
@@ -348,3 +358,18 @@ def enter(server: PulseServer, monkeypatch: pytest.MonkeyPatch, home: Path) -> N
     """Let this process use the server and a settings folder of the test's own."""
     for name, value in {**server.variables, "ALTERVOX_HOME": str(home), "ALSA_CONFIG_PATH": ""}.items():
         monkeypatch.setenv(name, value)
+
+
+def stand(start: Callable[[Path, Sequence[str]], AbstractContextManager[PulseServer]]) -> None:
+    """Run the rig until Ctrl-C, and print what another terminal has to be told to use it."""
+    with tempfile.TemporaryDirectory() as folder, start(Path(folder), RIG) as server:
+        for name, value in server.variables.items():
+            print(f"export {name}={shlex.quote(value)}")
+        print("# Paste this into another terminal; Ctrl-C here ends the rig.", flush=True)
+        signals = {signal.SIGINT, signal.SIGTERM}
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        signal.sigwait(signals)
+
+
+if __name__ == "__main__":
+    stand(pulse_server)

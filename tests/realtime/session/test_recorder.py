@@ -126,7 +126,10 @@ def test_a_killed_process_leaves_whole_files(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
-    time.sleep(1.0)
+    end = time.monotonic() + 60
+    while len(files := list(tmp_path.iterdir())) < 2 or min(path.stat().st_size for path in files) < 100_000:
+        assert time.monotonic() < end, "nothing is being written"
+        time.sleep(0.01)
     process.send_signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
     process.wait()
     process.stdout.close()
