@@ -62,8 +62,17 @@ def test_off_is_the_input_without_delay(rate: int, block_ms: int) -> None:
     np.testing.assert_array_equal(run(engine, chirp), chirp[: rate // engine.block_size * engine.block_size])
 
 
-@pytest.mark.parametrize(("rate", "block_ms"), [(48000, 20), (44100, 40), (16000, 100), (32000, 240)])
-@pytest.mark.parametrize("name", ["woman", "giant", "robot", "whisper"])
+@pytest.mark.parametrize(
+    ("name", "rate", "block_ms"),
+    [
+        ("woman", 48000, 20),
+        ("giant", 44100, 40),
+        ("robot", 16000, 100),
+        ("whisper", 32000, 240),
+        ("robot", 48000, 20),
+        ("woman", 32000, 240),
+    ],
+)
 def test_the_voice_lags_by_the_stated_delay(name: str, rate: int, block_ms: int) -> None:
     engine = Engine(load_voice(name), StreamConfig(sample_rate=rate, block_ms=block_ms))
     audio = speech(rate)
@@ -96,7 +105,7 @@ def test_streamed_speech_sounds_as_converted_files_do(name: str) -> None:
     """The level follows the file's; F0 of the two is estimated with other context, so they are not equal."""
     rate = 24000
     engine = Engine(load_voice(name), StreamConfig(sample_rate=rate, block_ms=20))
-    audio = speech(rate)
+    audio = speech(rate)[: 3 * rate]
     streamed = run(engine, audio)[engine.latency_samples :]
     converted = np.concatenate(list(load_voice(name).convert([audio], rate, VoiceParams())))[: len(streamed)]
     # 40 ms hold a few periods of the lowest voice: its pulses are no level.

@@ -259,11 +259,11 @@ def test_flow_and_decoder_equal_the_plain_network_given_lookahead(
 
 
 def test_less_lookahead_costs_accuracy_gradually(voice: RvcVoice, content: Hubert, rmvpe: RMVPE) -> None:
-    expected = whole(voice, 240)
+    expected = whole(voice, 160)
     errors = []
-    for lookahead_ms in (40, 60, 100, 200, 400):
+    for lookahead_ms in (40, 100, 400):
         config = StreamConfig(block_ms=20, lookahead_ms=lookahead_ms)
-        got = streamed(voice, content, rmvpe, config, 240, PARAMS)[40 * PER_FRAME : -5 * PER_FRAME]
+        got = streamed(voice, content, rmvpe, config, 160, PARAMS)[40 * PER_FRAME : -5 * PER_FRAME]
         reference = expected[40 * PER_FRAME :][: len(got)]
         errors.append(np.sqrt(np.mean((got - reference) ** 2) / np.mean(reference**2)))
     assert errors == sorted(errors, reverse=True)

@@ -85,11 +85,19 @@ def test_the_sample_format_is_kept(suffix: str, subtype: str, kept: str, tmp_pat
     assert soundfile.info(tmp_path / f"out.{suffix}").subtype == kept
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac"])
 @pytest.mark.parametrize(
-    ("rate", "kept"), [(3000, 16000), (8000, 8000), (11025, 11025), (22050, 22050), (44100, 44100), (384000, 48000)]
+    ("rate", "kept", "surplus", "suffix"),
+    [
+        (3000, 16000, 0, "wav"),
+        (3000, 16000, 1, "flac"),
+        (8000, 8000, 77, "wav"),
+        (11025, 11025, 1, "wav"),
+        (22050, 22050, 0, "flac"),
+        (44100, 44100, 77, "flac"),
+        (384000, 48000, 1, "wav"),
+        (384000, 48000, 77, "flac"),
+    ],
 )
-@pytest.mark.parametrize("surplus", [0, 1, 77])
 def test_the_result_lasts_exactly_as_long(suffix: str, rate: int, kept: int, surplus: int, tmp_path: Path) -> None:
     samples = speech(1.5, rate)[: rate + surplus]
     soundfile.write(tmp_path / "in.wav", samples, rate)
