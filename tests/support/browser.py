@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RATE = 48_000
-PROGRAMS = ("chromium", "chromedriver")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PACKAGES = "chromium chromium-driver"
 SWITCHES = ["headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking"]
 SWITCHES += ["disable-component-update", "disable-sync", "disable-dev-shm-usage", "use-fake-ui-for-media-stream"]
@@ -55,7 +55,8 @@ return btoa(text);
 
 def missing() -> str:
     """What is not installed, empty if nothing."""
-    return ", ".join(name for name in PROGRAMS if shutil.which(name) is None)
+    there = {"chromium": CHROMIUM, "chromedriver": shutil.which("chromedriver")}
+    return ", ".join(name for name, path in there.items() if path is None)
 
 
 class Browser:
@@ -108,7 +109,7 @@ def chromium(environment: dict[str, str], folder: Path) -> Iterator[Browser]:
             assert driver.stdout is not None
             started = (re.search(r"started successfully on port (\d+)", line) for line in driver.stdout)
             port = next(int(match[1]) for match in started if match)
-            options = {"binary": shutil.which("chromium"), "args": [*SWITCHES, f"user-data-dir={folder / 'profile'}"]}
+            options = {"binary": CHROMIUM, "args": [*SWITCHES, f"user-data-dir={folder / 'profile'}"]}
             wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
             address = f"http://127.0.0.1:{port}/session"
             session = f"{address}/{_post(address, wanted)['sessionId']}"
