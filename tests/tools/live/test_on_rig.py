@@ -162,10 +162,10 @@ def test_a_browser_hears_the_cable_as_a_microphone(pulse_rig: PulseServer, tmp_p
         listener.wait_for(1.0)
         heard = listener.heard()
         ended(process)
-    found = track(through_highpass(said), heard)
+    found = track(through_highpass(said), heard, reach=RATE // 4)
     assert found.frames > 100
     # A browser beside a busy program drops some; of another sound or of silence, next to no frame would be found.
-    assert found.bad_frames < found.frames / 3, found.bad_at
+    assert found.bad_frames < found.frames / 2, found.bad_at
 
 
 def test_soft_speech_is_raised_and_noise_stays_behind_the_gate(pulse_rig: PulseServer, tmp_path: Path) -> None:
