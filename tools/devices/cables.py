@@ -1,7 +1,7 @@
 """Virtual cables of Windows and macOS, recognised by name, and where to get one.
 
 A cable has two ends: altervox plays into the one, and Discord or OBS listens to the other. Some have one name for both.
-Cables of PulseAudio and PipeWire are recognised by how they are made: `devices_pulse.py`.
+Cables of PulseAudio and PipeWire are recognised by how they are made: `pulse.py`.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def list_devices(again: bool = False) -> list[AudioDevice]:
     """Every device, by PortAudio's numbers; those with `is_primary` are what to show.
 
     On Linux this sets ALSA_CONFIG_PATH in the environment of this process, and of those that it starts, to a file in
-    the settings folder (see `devices_pulse`).
+    the settings folder (see `pulse.py`).
 
     Args:
         again: List anew what came since the first time; ends every open stream of this process.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 _END_S = 2.0
+# Whoever starts it may have ended before setpriv asked for the signal.
+_UNLESS_ORPHANED = ("/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
 
 
 def start(
@@ -29,7 +33,9 @@ def start(
         environment: None for this process's.
     """
     setpriv = shutil.which("setpriv")
-    with_us = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+    # Busybox has one, too, which knows nothing of this.
+    knows = setpriv is not None and Path(setpriv).resolve().name == "setpriv"
+    with_us = [str(setpriv), "--pdeathsig", "KILL", *_UNLESS_ORPHANED, str(os.getpid())] if knows else []
     return subprocess.Popen(
         [*with_us, *command],
         env=environment,
