@@ -154,11 +154,22 @@ class Processor:
             out[:] = 0.0
             self.chain.reset()
         self.output_peak = max(float(out.max()), -float(out.min()))
-        recorder = self._recorder
-        if recorder is not None:
-            recorder.take(block, out)
+        self._note_recording(block, out)
         self.blocks += 1
         self.times.note(time.perf_counter() - started_s)
+
+    def _note_recording(self, block: FloatArray, out: FloatArray) -> None:
+        """Hand a block to the recording, which ends if it fails: the sound goes on."""
+        recorder = self._recorder
+        if recorder is None:
+            return
+        try:
+            recorder.take(block, out)
+        except Exception as error:
+            self._recording_error = f"the recording has ended: {str(error) or type(error).__name__}"
+            log.warning("%s", self._recording_error, exc_info=True)
+            self._recorder = None
+            threading.Thread(target=recorder.close, name="recording", daemon=True).start()
 
     def do(self, command: Command) -> None:
         """Carry out a command.

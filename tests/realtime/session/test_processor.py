@@ -172,7 +172,7 @@ def test_a_cause_does_not_hide_another(tmp_path: Path, monkeypatch: pytest.Monke
     processor.do(Record(tmp_path / "file"))
     until(lambda: len(processor.causes) == 2)
     assert any("nobody" in cause for cause in processor.causes)
-    assert any("cannot be recorded to" in cause for cause in processor.causes)
+    assert any("cannot record to" in cause for cause in processor.causes)
     processor.close()
 
 
@@ -233,9 +233,29 @@ def test_a_recording_begins_and_ends_by_command_and_is_what_was_heard(tmp_path: 
         np.testing.assert_array_equal(soundfile.read(path, dtype="float32")[0], expected)
 
 
+def test_a_recording_that_fails_ends_and_the_sound_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    processor = Processor(settings(record_folder=tmp_path))
+    usual = latency_of(processor)
+    with monkeypatch.context() as patch:
+
+        def take(*blocks: np.ndarray) -> None:
+            raise TypeError("odd")
+
+        patch.setattr("altervox.realtime.session.recorder.Recorder.take", take)
+        assert np.any(run(processor, noise(0.1)))
+    assert processor.recording == ()
+    assert processor.causes == (processor.recording_error,) == ("the recording has ended: odd",)
+    assert latency_of(processor) == usual
+    assert processor.failed_blocks == 0
+    processor.do(Record(tmp_path / "again"))
+    until(lambda: len(processor.recording) == 2)
+    assert not processor.causes
+    processor.close()
+
+
 def test_a_recording_that_cannot_start_is_refused_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="cannot be recorded to"):
+    with pytest.raises(OutputError, match="cannot record to"):
         warmed_up(settings(record_folder=tmp_path / "file"), 20)
 
 
