@@ -41,7 +41,7 @@ def open_audio(path: Path, track: int | None = None) -> Iterator[AudioSource]:
     def chosen_channel() -> int | None:
         with _opened(path, track) as again:
             again.is_quiet = True
-            return louder_than_the_mean(bounded(again))
+            return louder_than_the_mean(bounded(again), again.sample_rate)
 
     with _opened(path, track) as source:
         for what in source.warnings:

@@ -26,8 +26,9 @@ _LONGEST_S = 12 * 3600.0
 _LEAST_BYTES_PER_S = 250.0
 # The mean of N channels that have nothing to do with one another has 1/N of their power; inverted ones leave nothing.
 _CANCELLED = 0.5  # of that power, over the whole file
-_CANCELLED_BLOCK = 0.2  # and in a block of a second
-_CANCELLED_SHARE = 0.2  # of the sound that lies in such blocks
+_CANCELLED_WINDOW = 0.2  # and within a window
+_CANCELLED_SHARE = 0.2  # of the sound that lies in such windows
+_WINDOW_S = 0.25
 
 
 def block_frames(sample_rate: int, channels: int) -> int:
@@ -142,12 +143,13 @@ def _mono(block: Float64Array, chosen: int | None) -> Float64Array:
         return np.asarray(block.mean(axis=1))
 
 
-def louder_than_the_mean(blocks: Iterable[Float64Array]) -> int | None:
+def louder_than_the_mean(blocks: Iterable[Float64Array], sample_rate: int) -> int | None:
     """The loudest channel of a sound [N, channels] whose channels cancel out in their mean, as a whole or for a good
     part of it; None if they do not."""
     power: NDArray[np.float64] = np.zeros(0)
     mean_power = cancelled_power = 0.0
-    for block in blocks:
+    size = max(int(_WINDOW_S * sample_rate), 1)
+    for block in (block[start : start + size] for block in blocks for start in range(0, len(block), size)):
         channels = block.shape[1]
         if channels < 2 or not len(block):
             continue
@@ -160,7 +162,7 @@ def louder_than_the_mean(blocks: Iterable[Float64Array]) -> int | None:
             power = np.pad(power, (0, len(own) - len(power)))
         power[: len(own)] += own
         mean_power += of_mean
-        if of_mean < _CANCELLED_BLOCK * total:
+        if of_mean < _CANCELLED_WINDOW * total:
             cancelled_power += total
     total = float(power.sum())
     if total and (mean_power < _CANCELLED * total or cancelled_power > _CANCELLED_SHARE * total):
