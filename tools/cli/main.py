@@ -100,7 +100,7 @@ cli.add_command(live)
     type=click.IntRange(min=1),
     help="Audio track to convert, from 1, of files with several; by default the one that the file prefers.",
 )
-@click.option("--repair", is_flag=True, help="Put silence where samples are no number.")
+@click.option("--repair", is_flag=True, help="Replace NaN and infinite samples with silence.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
 @click.pass_context
 def convert(

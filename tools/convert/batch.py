@@ -111,7 +111,7 @@ def limited(stream: Iterator[AnyFloatArray], voice_name: str) -> Iterator[AnyFlo
     """Bends what is beyond +-0.9 so that nothing is clipped."""
     for block in stream:
         if not np.isfinite(block).all():
-            raise VoiceError(f"the voice {voice_name} rendered samples that are no number; its file may be damaged")
+            raise VoiceError(f"the voice {voice_name} rendered NaN or infinite samples; its file may be damaged")
         yield soft_limit(np.asarray(block, dtype=np.float32))
 
 

@@ -80,7 +80,7 @@ def convert(
         params: How to render.
         gate_db: Gate threshold of the live path.
         rendering: Block by block or in long windows, and the lengths.
-        repair: Put silence in the place of samples that are no number.
+        repair: Replace NaN and infinite samples with silence.
         as_json: Print JSON instead of lines.
         given: Names of the options that the user typed.
         track: Which audio track of each file, from 1; None for the one that the file prefers.

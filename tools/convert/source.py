@@ -93,8 +93,8 @@ class AudioSource:
                 if not repair:
                     first_s = (read + int(np.argmin(good))) / self.sample_rate
                     raise AudioFileError(
-                        f"{self.path} holds samples that are no number (NaN or infinity), the first at "
-                        f"{first_s:.3f} s; --repair puts silence in their place"
+                        f"{self.path} holds NaN or infinite samples, the first at {first_s:.3f} s; --repair replaces "
+                        "them with silence"
                     )
                 repaired += int((~good).sum())
                 mono = np.where(good, mono, 0.0)
@@ -104,7 +104,7 @@ class AudioSource:
         if read == 0:
             raise AudioFileError(f"{self.path} holds no audio: it has 0 samples")
         if repaired:
-            self.warn(f"{repaired} samples that were no number are silence now")
+            self.warn(f"{repaired} NaN or infinite samples were replaced with silence")
         missing_s = ((self.expected_frames or 0) - read) / self.sample_rate
         if missing_s > _NEGLIGIBLE_S:
             self.warn(f"it is cut short: {missing_s:.1f} s of what its header announces are missing")
@@ -149,7 +149,7 @@ def louder_than_the_mean(blocks: Iterable[Float64Array], sample_rate: int) -> in
     power: NDArray[np.float64] = np.zeros(0)
     mean_power = cancelled_power = 0.0
     size = max(int(_WINDOW_S * sample_rate), 1)
-    for block in (block[start : start + size] for block in blocks for start in range(0, len(block), size)):
+    for block in (part[start : start + size] for part in blocks for start in range(0, len(part), size)):
         channels = block.shape[1]
         if channels < 2 or not len(block):
             continue

@@ -58,6 +58,7 @@ _NEAREST = {  # where a container does not keep a sample format
 _WAV_LIMIT_BYTES = 4_000_000_000
 _WRITE_FRAMES = 16384  # at once: libsndfile's Vorbis encoder keeps them on the stack and crashes on a minute
 
+_SYSTEM_ERROR = 2  # of libsndfile: it cannot tell more
 _INCOMPLETE = "{} could not be written completely; is the disk full?"
 
 
@@ -195,6 +196,8 @@ def _encoder(part: Path, path: Path, name: str, subtype: str, sample_rate: int) 
     try:
         file = soundfile.SoundFile(part, "w", sample_rate, 1, subtype, format=name)
     except soundfile.LibsndfileError as error:
+        if error.code == _SYSTEM_ERROR:
+            raise OutputError(_INCOMPLETE.format(path)) from error
         reason = error.error_string.strip() or "libsndfile does not say why"
         raise OutputError(f"{path} cannot be written as {name} {subtype} at {sample_rate} Hz: {reason}") from error
     try:

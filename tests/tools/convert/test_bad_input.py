@@ -84,8 +84,8 @@ REFUSED: dict[str, tuple[Callable[[Path], None], list[str], int, str]] = {
     "text": (bad("text"), plain(), 1, r"in\.wav is no audio"),
     "html": (bad("html"), plain(), 1, r"in\.wav is no audio"),
     "zero length": (bad("no samples"), plain(), 1, r"in\.wav holds no audio: it has 0 samples"),
-    "NaN": (bad("nan"), plain(), 1, r"in\.wav .*no number.* 0\.500 s; --repair"),
-    "infinity": (bad("inf"), plain("--voice", "woman"), 1, r"in\.wav .*no number.* 0\.500 s; --repair"),
+    "NaN": (bad("nan"), plain(), 1, r"in\.wav .*NaN or infinite samples.* 0\.500 s; --repair"),
+    "infinity": (bad("inf"), plain("--voice", "woman"), 1, r"in\.wav .*NaN or infinite samples.* 0\.500 s; --repair"),
     "M4A without index": (bad("moov"), plain(), 1, r"in\.wav is an MP4 file without its index"),
     "unknown voice": (bad(""), plain("--voice", "womn"), 2, NEAR),
     "missing voice file": (bad(""), plain("--voice", "x/v.pth"), 1, r"x/v\.pth does not exist"),
@@ -225,7 +225,7 @@ def test_repair(kind: str, voice: str, place: Path) -> None:
     done = altervox(*plain("--repair", "--voice", voice))
     assert done.code == 0
     assert len(done.complaints) == 1
-    assert re.search(r"in\.wav: 1 samples? that w\w+ no number", done.complaints[0])
+    assert re.search(r"in\.wav: 1 NaN or infinite samples? w\w+ replaced", done.complaints[0])
     assert np.isfinite(soundfile.read("out.wav")[0]).all()
 
 

@@ -315,7 +315,7 @@ def test_what_is_no_number_is_found_and_repaired(bad: float, channels: int, tmp_
     repaired, source = read(tmp_path / "x.wav", repair=True)
     assert list(np.flatnonzero(repaired != 0.25)) == [3 * RATE + 4, 3 * RATE + 5]
     assert not repaired[3 * RATE + 4 : 3 * RATE + 6].any()
-    assert source.warnings == ["2 samples that were no number are silence now"]
+    assert source.warnings == ["2 NaN or infinite samples were replaced with silence"]
 
 
 @contextmanager

@@ -149,5 +149,5 @@ def test_a_damaged_voice_leaves_no_result(options: str, place: Path) -> None:
     torch.save(damaged, "bad.pth")
     done = altervox("convert", "talk.wav", "-o", "out.wav", "--voice", "bad.pth", *options.split())
     assert done.code == 1
-    assert "the voice bad rendered samples that are no number" in done.complaints[-1]
+    assert "the voice bad rendered NaN or infinite samples" in done.complaints[-1]
     assert not Path("out.wav").exists()

@@ -59,7 +59,7 @@ def write(path: Path, stamp: Stamp, seconds: float = 4.0, video: bool = True, tr
 
 def silent_s(samples: np.ndarray) -> np.ndarray:
     """Where it is silent, in steps of 10 ms."""
-    return np.abs(samples[: len(samples) // 480 * 480]).reshape(-1, 480).max(1) < 0.02
+    return np.asarray(np.abs(samples[: len(samples) // 480 * 480]).reshape(-1, 480).max(1) < 0.02)
 
 
 @pytest.mark.parametrize("suffix", CODECS)
