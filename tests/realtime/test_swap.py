@@ -349,7 +349,7 @@ def test_an_engine_that_the_machine_cannot_afford_is_refused_with_what_it_costs_
     run(running, np.zeros(40 * SIZE, dtype=np.float32))
     monkeypatch.setattr("altervox.realtime.engine.make_stage", lambda *_: costly)
     costly.cost_s = 0.025
-    with pytest.raises(VoiceError, match=r"takes 2\d ms of processor time on this computer and lasts 20 ms: choose"):
+    with pytest.raises(VoiceError, match=r"takes \d\d ms of processor time on this computer and lasts 20 ms: choose"):
         running.swap_to(Engine(load_voice("off"), CONFIG))
     assert not running.is_swapping
     costly.cost_s = 0.002

@@ -124,7 +124,7 @@ class Recording:
         heard = b"".join(self._parts)
         return np.frombuffer(heard, np.float32, len(heard) // 4)[-round(seconds * RATE) :]
 
-    def wait_for(self, seconds: float, timeout: float = 10.0) -> None:
+    def wait_for(self, seconds: float, timeout: float = 60.0) -> None:
         """Until that much more has been recorded."""
         goal, end = self.length + round(seconds * RATE), time.monotonic() + timeout
         while self.length < goal:
@@ -134,7 +134,7 @@ class Recording:
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait()
-        self._thread.join(5)
+        self._thread.join(60)
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class PulseServer:
 
     def pactl(self, *arguments: str) -> str:
         command = ["pactl", *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 
@@ -221,7 +221,7 @@ def pulse_server(folder: Path, modules: Sequence[str] = ()) -> Iterator[PulseSer
 
 
 def wait_until_it_answers(server: PulseServer, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     ask = ["pactl", "info"]
     while subprocess.run(ask, env=server.environment, capture_output=True, check=False).returncode != 0:
         said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
@@ -232,7 +232,7 @@ def wait_until_it_answers(server: PulseServer, process: subprocess.Popen[bytes],
 
 def _wait_for_clocks(server: PulseServer) -> None:
     """Until every null sink has taken over the latency that its reader asks for; losses are frequent before."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while "configured 2000000 usec" in server.pactl("list", "sinks"):
         assert time.monotonic() < end, "the null sinks keep their latency of 2 s"
         time.sleep(0.05)

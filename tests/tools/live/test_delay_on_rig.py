@@ -89,7 +89,7 @@ def difference_ms(rig: PulseServer, sinks: BenchSinks, home: Path, block_ms: str
             assert sinks.say(NOISE).wait(30) == 0
             time.sleep(0.5)
         process.send_signal(signal.SIGTERM)
-        out, errors = process.communicate(timeout=20)
+        out, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
     finally:
         if process.poll() is None:
@@ -214,13 +214,13 @@ def test_the_bench_cleans_up_when_it_is_interrupted(pulse_rig: PulseServer, tmp_
     before = pulse_rig.names("sinks")
     command = [sys.executable, "-m", "altervox.tools", "bench", "live", "--load", "1"]
     process = subprocess.Popen(command, env=environment(pulse_rig, tmp_path), stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not any(name.endswith("_cable") for name in set(pulse_rig.names("sinks")) - set(before)):
         assert time.monotonic() < end
         time.sleep(0.1)
     time.sleep(2.0)  # into the midst of something, whatever it is
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert pulse_rig.names("sinks") == before
 

@@ -73,7 +73,7 @@ def test_headphones_that_go_leave_the_cable_alone_and_are_heard_again_when_back(
         until(lambda: bool(streams(pulse_rig, "headphones")))
         until(lambda: len(streams(pulse_rig, "vcable")) == 1)
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=60)
     pulse_rig.pactl("unload-module", module)
     assert process.returncode == 0, errors
 
@@ -84,7 +84,7 @@ def test_whoever_gives_up_while_the_voice_is_prepared_need_not_wait(pulse_rig: P
         while "preparing" not in process.stderr.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert ", 0 blocks" in errors
     assert "Traceback" not in errors
@@ -96,7 +96,7 @@ def test_a_session_whose_audio_process_is_told_to_stop_ends(pulse_rig: PulseServ
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         (audio,) = (pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
         os.kill(int(audio), signal.SIGTERM)
-        out, errors = process.communicate(timeout=30)
+        out, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert json.loads(out)["state"] == "stopped"
 
