@@ -47,7 +47,8 @@ class _Plan:
         loud_bins: How many bins of the spectrum of a band, the largest ones, are not noise.
         guard: Noise at -120 dB, one row per window. It keeps silence from being divided by silence, and makes noise of
             whatever lies below it [4, fft_size].
-        axis: Share of each level in dB at 0 Hz, in the bands' centres and at Nyquist in each bin [bands + 2, bins].
+        axis: Weight of the levels in dB at 0 Hz, in the bands' centres and at Nyquist in each bin [bands + 2, bins].
+        love_train_bins: Bins of 100 Hz, 4 kHz and 7.9 kHz, between which the love train compares power.
     """
 
     fft_size: int
@@ -56,6 +57,7 @@ class _Plan:
     loud_bins: int
     guard: Float64Array
     axis: Float64Array
+    love_train_bins: tuple[int, int, int]
 
 
 @lru_cache
@@ -68,10 +70,76 @@ def _plan(sample_rate: int, bins: int) -> _Plan:
     bins_hz = np.arange(bins) * (sample_rate / 2.0 / (bins - 1))
     axis = np.stack([np.interp(bins_hz, knots_hz, one) for one in np.eye(bands + 2)])
     guard = _GUARD_RMS * frame_noise(0, _GUARD_STREAM, 0, 4, fft_size).astype(np.float64)
-    return _Plan(fft_size, window, centres, int(8.0 * fft_size / len(window) + 0.5) + 1, guard, axis)
+    low, middle, high = (int(np.ceil(hz * fft_size / sample_rate)) for hz in (100.0, 4000.0, 7900.0))
+    loud_bins = int(8.0 * fft_size / len(window) + 0.5) + 1
+    return _Plan(fft_size, window, centres, loud_bins, guard, axis, (low, middle, high))
+
+
+@dataclass(slots=True)
+class D4CWorkspace:
+    """Buffers of `d4c_into`, for up to so many voiced frames at a time.
+
+    Attributes:
+        plan: What the sample rate and the size of the result decide.
+        voiced: Indices of the frames at work [frames].
+        cosine: Of one window, from its centre on [longest half + 1].
+        rows: Windowed audio [frames, 5, fft_size].
+        spectra: Spectra of `rows` [frames, 5, fft_size / 2 + 1].
+        power: Power of the windows before and after the frames [frames, 2].
+        bands: Group delay by band; zero beyond the band's width [frames, bands, fft_size].
+        band_spectra: Spectra of `bands` [frames, bands, fft_size / 2 + 1].
+        lines: One frame's group delay, its smoothed version, and running sums [5, fft_size / 2 + 1].
+        loudest: The largest bins of a band, in rising order [loud bins].
+        level_db: Noise level at 0 Hz, in the bands and at Nyquist [bands + 2].
+    """
+
+    plan: _Plan
+    voiced: NDArray[np.int64]
+    cosine: Float64Array
+    rows: Float64Array
+    spectra: ComplexArray
+    power: Float64Array
+    bands: Float64Array
+    band_spectra: ComplexArray
+    lines: Float64Array
+    loudest: Float64Array
+    level_db: Float64Array
+
+    @classmethod
+    def allocate(cls, frames: int, sample_rate: int, bins: int) -> D4CWorkspace:
+        """Buffers for audio at `sample_rate` (above 15.8 kHz) and results of `bins` bins."""
+        frames, plan = max(min(frames, _FRAMES_AT_ONCE), 1), _plan(sample_rate, bins)
+        half, bands = plan.fft_size // 2 + 1, len(plan.centres)
+        return cls(
+            plan=plan,
+            voiced=np.zeros(frames, dtype=np.int64),
+            cosine=np.zeros(half),
+            rows=np.zeros((frames, 5, plan.fft_size)),
+            spectra=np.zeros((frames, 5, half), dtype=np.complex128),
+            power=np.zeros((frames, 2)),
+            bands=np.zeros((frames, bands, plan.fft_size)),
+            band_spectra=np.zeros((frames, bands, half), dtype=np.complex128),
+            lines=np.zeros((5, half)),
+            loudest=np.zeros(plan.loud_bins),
+            level_db=np.zeros(bands + 2),
+        )
 
 
 def d4c(audio: Float64Array, f0_hz: Float64Array, times_s: Float64Array, sample_rate: int, bins: int) -> Float64Array:
+    """As `d4c_into`, with buffers of its own: returns the aperiodicity [frames, bins]."""
+    out = np.empty((len(f0_hz), bins))
+    d4c_into(audio, f0_hz, times_s, sample_rate, D4CWorkspace.allocate(len(f0_hz), sample_rate, bins), out)
+    return out
+
+
+def d4c_into(
+    audio: Float64Array,
+    f0_hz: Float64Array,
+    times_s: Float64Array,
+    sample_rate: int,
+    workspace: D4CWorkspace,
+    out: Float64Array,
+) -> None:
     """Aperiodicity of frames whose F0 is known.
 
     A frame reads two and a quarter periods on both sides of its centre; beyond its ends the audio is held.
@@ -80,68 +148,63 @@ def d4c(audio: Float64Array, f0_hz: Float64Array, times_s: Float64Array, sample_
         audio: Mono, contiguous [N].
         f0_hz: [frames], 0 where unvoiced.
         times_s: Where the frames are centred [frames].
-        sample_rate: In Hz, above 15.8 kHz.
-        bins: Of the result, evenly from 0 Hz to half the sample rate.
-
-    Returns:
-        Amplitude share of noise, 0..1 [frames, bins]; 1 throughout in frames that are unvoiced, or turn out to be.
+        sample_rate: In Hz, as the workspace was allocated for.
+        workspace: Buffers.
+        out: Filled with the amplitude ratio of noise, 0..1 [frames, bins], bins evenly from 0 Hz to half the sample
+            rate; 1 throughout in frames that are unvoiced, or turn out to be.
     """
-    plan = _plan(sample_rate, bins)
-    aperiodicity = np.ones((len(f0_hz), bins))
-    for start in range(0, len(f0_hz), _FRAMES_AT_ONCE):
-        frames = start + np.flatnonzero(f0_hz[start : start + _FRAMES_AT_ONCE] > 0)
-        frames = frames[_is_voiced(audio, f0_hz[frames], times_s[frames], sample_rate, plan)]
-        if len(frames):
-            level_db = _levels(audio, f0_hz[frames], times_s[frames], sample_rate, plan)
-            aperiodicity[frames] = np.exp(level_db @ plan.axis * (np.log(10.0) / 20.0))
-    return aperiodicity
+    w, plan = workspace, workspace.plan
+    out[:] = 1.0
+    places = len(w.voiced)
+    for start in range(0, len(f0_hz), places):
+        f0, times = f0_hz[start : start + places], times_s[start : start + places]
+        count = _find_voiced(audio, f0, times, sample_rate, w)
+        if count == 0:
+            continue
+        _group_delay_windows(
+            audio, f0, times, float(sample_rate), w.voiced[:count], w.cosine, plan.guard, w.rows, w.power
+        )
+        np.fft.rfft(w.rows[:count], out=w.spectra[:count])
+        bins_per_hz = plan.fft_size / sample_rate
+        _bands_of_group_delay(
+            w.spectra, w.power, f0, bins_per_hz, w.voiced[:count], plan.centres, plan.band_window, w.lines, w.bands
+        )
+        np.fft.rfft(w.bands[:count], out=w.band_spectra[:count])
+        _aperiodicity(w.band_spectra, f0, w.voiced[:count], plan.axis, w.loudest, w.level_db, out[start:])
 
 
-def _is_voiced(
-    audio: Float64Array, f0_hz: Float64Array, times_s: Float64Array, sample_rate: int, plan: _Plan
-) -> NDArray[np.bool_]:
-    """Whether most of the power of each frame lies where voices have it [frames]."""
-    f0 = np.maximum(f0_hz, _LOVE_TRAIN_LOWEST_HZ)
-    halves = (_LOVE_TRAIN_PERIODS / 2.0 * sample_rate / f0 + 0.5).astype(np.int64)
-    rows = np.zeros((len(f0), plan.fft_size))
-    cosines = _cosines(f0, halves, _LOVE_TRAIN_PERIODS, sample_rate)
-    _love_train_windows(audio, _nearest(times_s * sample_rate), halves, cosines, plan.guard[3], rows)
-    spectra = np.fft.rfft(rows)
-    low, middle, high = (int(np.ceil(hz * plan.fft_size / sample_rate)) for hz in (100.0, 4000.0, 7900.0))
-    power = spectra.real**2 + spectra.imag**2
-    below, above = power[:, low + 1 : middle + 1].sum(axis=1), power[:, middle + 1 : high + 1].sum(axis=1)
-    return np.asarray(below > _VOICED_SHARE * (below + above))
+def voiced_into(
+    audio: Float64Array,
+    f0_hz: Float64Array,
+    times_s: Float64Array,
+    sample_rate: int,
+    workspace: D4CWorkspace,
+    out: Float64Array,
+) -> None:
+    """The decision of `d4c_into` on voicing alone: fill `out` [frames] with F0, 0 where the frame holds no voice."""
+    places = len(workspace.voiced)
+    for start in range(0, len(f0_hz), places):
+        f0, times = f0_hz[start : start + places], times_s[start : start + places]
+        count = _find_voiced(audio, f0, times, sample_rate, workspace)
+        _copy_voiced(f0, workspace.voiced[:count], out[start : start + places])
 
 
-def _levels(
-    audio: Float64Array, f0_hz: Float64Array, times_s: Float64Array, sample_rate: int, plan: _Plan
-) -> Float64Array:
-    """Level of the noise of voiced frames in dB, at 0 Hz, in the bands and at Nyquist [frames, bands + 2]."""
-    f0 = np.maximum(f0_hz, _LOWEST_HZ)
-    halves = (_PERIODS / 2.0 * sample_rate / f0 + 0.5).astype(np.int64)
-    origins = _nearest(np.stack((times_s - 0.25 / f0, times_s + 0.25 / f0, times_s)) * sample_rate)
-    rows = np.zeros((len(f0), 5, plan.fft_size))
-    power = np.empty((len(f0), 2))
-    cosines = _cosines(f0, halves, _PERIODS, sample_rate)
-    _group_delay_windows(audio, origins, halves, cosines, plan.guard, rows, power)
-    bands = np.zeros((len(f0), len(plan.centres), plan.fft_size))
-    _bands_of_group_delay(
-        np.fft.rfft(rows), power, f0 * (plan.fft_size / sample_rate), plan.centres, plan.band_window, bands
-    )
-    level_db = np.zeros((len(f0), len(plan.centres) + 2))
-    _noise_levels(np.fft.rfft(bands), plan.loud_bins, f0, level_db)
-    return level_db
+def _find_voiced(
+    audio: Float64Array, f0_hz: Float64Array, times_s: Float64Array, sample_rate: int, w: D4CWorkspace
+) -> int:
+    """Put the indices of the frames that are voiced by the love train into `w.voiced`; returns how many."""
+    guard = w.plan.guard[3]
+    count = _love_train_windows(audio, f0_hz, times_s, float(sample_rate), w.cosine, guard, w.voiced, w.rows)
+    np.fft.rfft(w.rows[:count, 0], out=w.spectra[:count, 0])
+    low, middle, high = w.plan.love_train_bins
+    return int(_keep_voiced(w.spectra, count, low, middle, high, w.voiced))
 
 
-def _nearest(samples: Float64Array) -> NDArray[np.int64]:
-    """Nearest whole samples; what is half-way but for rounding goes up."""
-    return np.floor(samples + 0.501).astype(np.int64)
-
-
-def _cosines(f0: Float64Array, halves: NDArray[np.int64], periods: float, sample_rate: int) -> Float64Array:
-    """Cosine of which the windows of each frame are made, from their centre on [frames, longest half + 1]."""
-    steps = 2.0 * np.pi / (periods * sample_rate) * f0
-    return np.asarray(np.cos(steps[:, None] * np.arange(int(halves.max(initial=0)) + 1)))
+@njit(nogil=True, cache=True)
+def _copy_voiced(f0_hz: Float64Array, voiced: NDArray[np.int64], out: Float64Array) -> None:
+    out[:] = 0.0
+    for i in voiced:
+        out[i] = f0_hz[i]
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
@@ -171,24 +234,77 @@ def _cut(
 
 
 @njit(nogil=True, cache=True)
+def _nearest(sample: float) -> int:
+    """Nearest whole sample; what is half-way but for rounding goes up."""
+    return int(np.floor(sample + 0.501))
+
+
+@njit(nogil=True, cache=True)
+def _cosine_into(f0: float, half: int, periods: float, sample_rate: float, cosine: Float64Array) -> None:
+    """Cosine of which a frame's windows are made, from their centre on."""
+    step = 2.0 * np.pi / (periods * sample_rate) * f0
+    for i in range(half + 1):
+        cosine[i] = np.cos(step * i)
+
+
+@njit(nogil=True, cache=True)
 def _love_train_windows(
     x: Float64Array,
-    origins: NDArray[np.int64],
-    halves: NDArray[np.int64],
-    cosines: Float64Array,
+    f0_hz: Float64Array,
+    times_s: Float64Array,
+    sample_rate: float,
+    cosine: Float64Array,
     guard: Float64Array,
+    voiced: NDArray[np.int64],
     rows: Float64Array,
-) -> None:
-    for i in range(len(halves)):
-        _cut(x, origins[i], halves[i], cosines[i], _BLACKMAN, guard, rows[i])
+) -> int:
+    """The stretches that decide on voicing, one per frame with an F0, into `rows[:, 0]`.
+
+    Returns:
+        How many; their frames are put into `voiced`.
+    """
+    count = 0
+    for i in range(len(f0_hz)):
+        if f0_hz[i] <= 0.0:
+            continue
+        f0 = max(f0_hz[i], _LOVE_TRAIN_LOWEST_HZ)
+        half = int(_LOVE_TRAIN_PERIODS / 2.0 * sample_rate / f0 + 0.5)
+        _cosine_into(f0, half, _LOVE_TRAIN_PERIODS, sample_rate, cosine)
+        row = rows[count, 0]
+        _cut(x, _nearest(times_s[i] * sample_rate), half, cosine, _BLACKMAN, guard, row)
+        row[2 * half + 1 :] = 0.0
+        voiced[count] = i
+        count += 1
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _keep_voiced(spectra: ComplexArray, count: int, low: int, middle: int, high: int, voiced: NDArray[np.int64]) -> int:
+    """Keep in `voiced` the frames with most of their power where voices have it; returns how many those are."""
+    kept = 0
+    for i in range(count):
+        below = above = 0.0
+        for k in range(low + 1, high + 1):
+            value = spectra[i, 0, k]
+            power = value.real * value.real + value.imag * value.imag
+            if k <= middle:
+                below += power
+            else:
+                above += power
+        if below > _VOICED_SHARE * (below + above):
+            voiced[kept] = voiced[i]
+            kept += 1
+    return kept
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def _group_delay_windows(
     x: Float64Array,
-    origins: NDArray[np.int64],
-    halves: NDArray[np.int64],
-    cosines: Float64Array,
+    f0_hz: Float64Array,
+    times_s: Float64Array,
+    sample_rate: float,
+    voiced: NDArray[np.int64],
+    cosine: Float64Array,
     guard: Float64Array,
     rows: Float64Array,
     power: Float64Array,
@@ -197,32 +313,43 @@ def _group_delay_windows(
 
     Args:
         x: Audio [N].
-        origins: Centres of the three [3, frames].
-        halves: Length of the windows on each side [frames].
-        cosines: See `_cosines`.
+        f0_hz: [all frames].
+        times_s: Where they are centred [all frames].
+        sample_rate: In Hz.
+        voiced: The frames wanted [frames].
+        cosine: Scratch.
         guard: See `_Plan`.
-        rows: Zeros, to be filled [frames, 5, fft_size].
+        rows: Filled [frames, 5, fft_size].
         power: Filled with that of the first two stretches [frames, 2].
     """
-    for i in range(len(halves)):
+    for j in range(len(voiced)):
+        time_s, f0 = times_s[voiced[j]], max(f0_hz[voiced[j]], _LOWEST_HZ)
+        half = int(_PERIODS / 2.0 * sample_rate / f0 + 0.5)
+        _cosine_into(f0, half, _PERIODS, sample_rate, cosine)
         for side in range(2):
-            plain, timed = rows[i, 2 * side], rows[i, 2 * side + 1]
-            _cut(x, origins[side, i], halves[i], cosines[i], _BLACKMAN, guard[side], plain)
+            origin = _nearest((time_s + (side - 0.5) * 0.5 / f0) * sample_rate)
+            plain, timed = rows[j, 2 * side], rows[j, 2 * side + 1]
+            _cut(x, origin, half, cosine, _BLACKMAN, guard[side], plain)
             total = 0.0
-            for n in range(2 * halves[i] + 1):
+            for n in range(2 * half + 1):
                 timed[n] = plain[n] * (n + 1.0)
                 total += plain[n] * plain[n]
-            power[i, side] = total
-        _cut(x, origins[2, i], halves[i], cosines[i], _HANN, guard[2], rows[i, 4])
+            power[j, side] = total
+        _cut(x, _nearest(time_s * sample_rate), half, cosine, _HANN, guard[2], rows[j, 4])
+        for row in range(5):
+            rows[j, row, 2 * half + 1 :] = 0.0
 
 
 @njit(nogil=True, cache=True)
 def _bands_of_group_delay(
     spectra: ComplexArray,
     power: Float64Array,
-    f0_bins: Float64Array,
+    f0_hz: Float64Array,
+    bins_per_hz: float,
+    voiced: NDArray[np.int64],
     centres: NDArray[np.int64],
     band_window: Float64Array,
+    lines: Float64Array,
     bands: Float64Array,
 ) -> None:
     """Stretches of the group delay of each frame, freed of what changes more slowly than from harmonic to harmonic.
@@ -230,29 +357,33 @@ def _bands_of_group_delay(
     Args:
         spectra: Of what `_group_delay_windows` made [frames, 5, bins].
         power: From there [frames, 2].
-        f0_bins: F0 in bins [frames].
+        f0_hz: [all frames].
+        bins_per_hz: Of the spectra.
+        voiced: The frames wanted [frames].
         centres: Of the bands, in bins [bands].
         band_window: Their weights [odd].
-        bands: Zeros, to be filled [frames, bands, fft_size].
+        lines: Scratch [5, bins].
+        bands: Filled up to the length of the weights [frames, bands, fft_size].
     """
     bins = spectra.shape[2]
-    delay, smooth = np.empty(bins), np.empty(bins)
-    sums = np.empty(3 * bins)
+    delay, smooth = lines[0], lines[1]
+    sums = lines[2:].reshape(3 * bins)
     half = len(band_window) // 2
-    for i in range(len(spectra)):
+    for i in range(len(voiced)):
+        f0_bins = max(f0_hz[voiced[i]], _LOWEST_HZ) * bins_per_hz
         before, before_timed, after, after_timed, middle = spectra[i]
         early, late = 1.0 / max(power[i, 0], _TINY), 1.0 / max(power[i, 1], _TINY)
         for k in range(bins):
             delay[k] = early * (before[k].real * before_timed[k].real + before[k].imag * before_timed[k].imag)
             delay[k] += late * (after[k].real * after_timed[k].real + after[k].imag * after_timed[k].imag)
             smooth[k] = middle[k].real * middle[k].real + middle[k].imag * middle[k].imag
-        _mirror_below_f0(delay, f0_bins[i], sums)
-        _mirror_below_f0(smooth, f0_bins[i], sums)
-        _smooth(smooth, f0_bins[i], sums, smooth)
+        _mirror_below_f0(delay, f0_bins, sums)
+        _mirror_below_f0(smooth, f0_bins, sums)
+        _smooth(smooth, f0_bins, sums, smooth)
         for k in range(bins):
             delay[k] /= max(smooth[k], _TINY)
-        _smooth(delay, f0_bins[i] / 2.0, sums, delay)
-        _smooth(delay, f0_bins[i], sums, smooth)
+        _smooth(delay, f0_bins / 2.0, sums, delay)
+        _smooth(delay, f0_bins, sums, smooth)
         for b in range(len(centres)):
             for n in range(len(band_window)):
                 k = centres[b] - half + n
@@ -296,30 +427,48 @@ def _smooth(spectrum: Float64Array, width_bins: float, sums: Float64Array, out: 
 
 
 @njit(nogil=True, cache=True)
-def _noise_levels(spectra: ComplexArray, loud_bins: int, f0: Float64Array, level_db: Float64Array) -> None:
-    """Share of the power of each band that is left without its loudest bins, which are the harmonics.
+def _aperiodicity(
+    spectra: ComplexArray,
+    f0_hz: Float64Array,
+    voiced: NDArray[np.int64],
+    axis: Float64Array,
+    loudest: Float64Array,
+    level_db: Float64Array,
+    out: Float64Array,
+) -> None:
+    """Amplitude ratio of noise: the power of each band that is left without its loudest bins, the harmonics.
 
     Args:
         spectra: Of the bands [frames, bands, bins].
-        loud_bins: How many bins to leave out.
-        f0: In Hz [frames].
-        level_db: Filled [frames, bands + 2], except the last: at Nyquist all is noise.
+        f0_hz: [all frames].
+        voiced: The frames wanted [frames].
+        axis: See `_Plan`.
+        loudest: Scratch [how many bins to leave out].
+        level_db: Scratch [bands + 2].
+        out: Rows of the frames wanted are filled [all frames, result bins].
     """
-    loudest = np.empty(loud_bins)  # in rising order
-    for i in range(len(spectra)):
-        level_db[i, 0] = _LEVEL_AT_0_HZ_DB
-        for b in range(spectra.shape[1]):
-            loudest[:] = 0.0
+    bands = spectra.shape[1]
+    level_db[0] = _LEVEL_AT_0_HZ_DB
+    level_db[bands + 1] = 0.0  # at Nyquist all is noise
+    for i in range(len(voiced)):
+        f0 = max(f0_hz[voiced[i]], _LOWEST_HZ)
+        for b in range(bands):
+            loudest[:] = 0.0  # in rising order
             total = 0.0
             for value in spectra[i, b]:
                 power = value.real * value.real + value.imag * value.imag
                 total += power
                 if power > loudest[0]:
                     k = 1
-                    while k < loud_bins and loudest[k] < power:
+                    while k < len(loudest) and loudest[k] < power:
                         loudest[k - 1] = loudest[k]
                         k += 1
                     loudest[k - 1] = power
-            share = max(total - loudest.sum(), _TINY) / max(total, _TINY)
+            ratio = max(total - loudest.sum(), _TINY) / max(total, _TINY)
             # High voices have few harmonics in a band, which leaves too little of them out.
-            level_db[i, b + 1] = min(10.0 * np.log10(share) + (f0[i] - 100.0) / 50.0, 0.0)
+            level_db[b + 1] = min(10.0 * np.log10(ratio) + (f0 - 100.0) / 50.0, 0.0)
+        for k in range(out.shape[1]):
+            level = 0.0
+            for b in range(bands + 2):
+                level += level_db[b] * axis[b, k]
+            out[voiced[i], k] = np.exp(level * (np.log(10.0) / 20.0))

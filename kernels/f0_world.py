@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ParameterError
+from .types import Float64Array
 
 SHORTEST_S = 0.1  # the estimators need a few periods of their lowest F0
 
@@ -64,26 +65,33 @@ def refined_f0(
     first: int,
     frame_period_ms: float,
 ) -> NDArray[np.float64]:
+    """As `refine_f0_into`, for frames of any precision at a period, from frame `first` on: returns F0 [frames]."""
+    rough = np.ascontiguousarray(f0_hz, dtype=np.float64)
+    times_s = np.asarray((first + np.arange(len(rough))) * (frame_period_ms / 1000.0), dtype=np.float64)
+    out = np.empty_like(rough)
+    refine_f0_into(np.ascontiguousarray(audio, dtype=np.float64), sample_rate, rough, times_s, out)
+    return out
+
+
+def refine_f0_into(
+    audio: Float64Array, sample_rate: int, f0_hz: Float64Array, times_s: Float64Array, out: Float64Array
+) -> None:
     """F0 of some frames made precise by StoneMask, from the instantaneous frequencies of the harmonics around it.
 
-    It reads one and a half periods on both sides of a frame.
+    It reads one and a half periods on both sides of a frame. pyworld makes a new array of its own result.
 
     Args:
-        audio: Mono [N], frame 0 centred on its first sample.
+        audio: Mono, contiguous [N].
         sample_rate: In Hz.
         f0_hz: A rough F0 [frames], 0 where unvoiced.
-        first: Index of the first of these frames.
-        frame_period_ms: From frame to frame.
-
-    Returns:
-        [frames] in Hz; the rough F0 where StoneMask finds none within a fifth of it.
+        times_s: Centres of the frames [frames].
+        out: Filled [frames] in Hz, with the rough F0 where StoneMask finds none within a fifth of it.
     """
     import pyworld
 
-    rough = np.ascontiguousarray(f0_hz, dtype=np.float64)
-    times = (first + np.arange(len(rough))) * (frame_period_ms / 1000.0)
-    refined = pyworld.stonemask(np.ascontiguousarray(audio, dtype=np.float64), rough, times, sample_rate)
-    return np.where(refined > 0, refined, rough)
+    refined = pyworld.stonemask(audio, f0_hz, times_s, sample_rate)
+    for i in range(len(out)):
+        out[i] = refined[i] if refined[i] > 0.0 else f0_hz[i]
 
 
 def hold_f0(f0_hz: NDArray[np.floating[Any]], before: int, after: int) -> NDArray[np.float64]:

@@ -38,7 +38,12 @@ class MelBands:
 
 @njit(nogil=True, cache=True)
 def log_bands(
-    spectra: ComplexArray, first_bins: NDArray[np.int64], weights: FloatArray, floor: float, out: FloatArray
+    spectra: ComplexArray,
+    first_bins: NDArray[np.int64],
+    weights: FloatArray,
+    floor: float,
+    magnitude: FloatArray,
+    out: FloatArray,
 ) -> None:
     """Fill `out` [bands, frames] with natural logarithms of what the bands have, at least `floor`.
 
@@ -47,10 +52,10 @@ def log_bands(
         first_bins: See `MelBands`, as for the next.
         weights: See there.
         floor: Of the magnitudes.
+        magnitude: Scratch [bins].
         out: [bands, frames].
     """
     bins = spectra.shape[1]
-    magnitude = np.empty(bins, dtype=np.float32)
     for i in range(len(spectra)):
         for k in range(bins):
             magnitude[k] = np.abs(spectra[i, k])

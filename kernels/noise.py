@@ -38,3 +38,52 @@ def _chunk(seed: int, stream: int, chunk: int, width: int) -> NDArray[np.float32
     counter = np.array([0, 0, stream, chunk & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64)
     bits = np.random.Philox(key=seed & 0xFFFFFFFFFFFFFFFF, counter=counter)
     return np.random.Generator(bits).standard_normal((_CHUNK_FRAMES, width), dtype=np.float32)
+
+
+class NoiseReader:
+    """Reads `frame_noise` of one stream in order, drawing a frame's numbers when that frame is asked for.
+
+    It holds nothing that matters: the numbers depend on seed and frame index only. Any frame may be asked for, but only
+    the last one read and those after it come without drawing up to 63 frames before them.
+
+    Args:
+        stream: As for `frame_noise`.
+        width: As for `frame_noise`.
+    """
+
+    def __init__(self, stream: int, width: int) -> None:
+        self._stream = stream
+        self._newest = np.zeros(width, dtype=np.float32)
+        self._seed = self._next = 0
+        self._is_placed = False
+
+    def read_into(self, seed: int, first_frame: int, out: NDArray[np.float32]) -> None:
+        """Fill `out` [frames, width], contiguous, with the noise of the absolute frames from `first_frame` on."""
+        known = 0
+        if self._is_placed and seed == self._seed and first_frame == self._next - 1 and len(out):
+            out[0] = self._newest
+            known = 1
+        elif not self._is_placed or seed != self._seed or first_frame != self._next:
+            self._place(seed, first_frame)
+        for i in range(known, len(out)):
+            self._draw(out[i])
+        if len(out):
+            self._newest[:] = out[-1]
+
+    def _place(self, seed: int, frame: int) -> None:
+        if not self._is_placed or seed != self._seed:
+            self._bits = np.random.Philox(key=seed & 0xFFFFFFFFFFFFFFFF, counter=[0, 0, self._stream, 0])
+            self._generator = np.random.Generator(self._bits)
+            self._fresh = self._bits.state
+            self._seed, self._is_placed = seed, True
+        chunk = frame // _CHUNK_FRAMES
+        self._next = chunk * _CHUNK_FRAMES
+        while self._next < frame:
+            self._draw(self._newest)
+
+    def _draw(self, out: NDArray[np.float32]) -> None:
+        if self._next % _CHUNK_FRAMES == 0:
+            self._fresh["state"]["counter"][3] = (self._next // _CHUNK_FRAMES) & 0xFFFFFFFFFFFFFFFF
+            self._bits.state = self._fresh
+        self._generator.standard_normal(dtype=np.float32, out=out)
+        self._next += 1

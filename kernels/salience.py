@@ -6,6 +6,7 @@ Bins are 20 cents apart, as in CREPE (Kim et al. 2018, arXiv:1802.06182) and RMV
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from .types import FloatArray
@@ -31,18 +32,30 @@ def decode_salience(salience: FloatArray, threshold: float = VOICING_THRESHOLD) 
     Returns:
         F0 in Hz [frames], 0 where unvoiced.
     """
-    frames = len(salience)
-    if frames == 0:
-        return np.zeros(0, dtype=np.float32)
-    centre = salience.argmax(axis=1)
-    bins = centre[:, None] + np.arange(-_NEIGHBOURS, _NEIGHBOURS + 1)
-    inside = (bins >= 0) & (bins < N_BINS)
-    rows = np.arange(frames)[:, None]
-    weight = salience[rows, np.minimum(np.maximum(bins, 0), N_BINS - 1)] * inside
-    total = weight.sum(axis=1)  # in float32 like the reference, which moves the result by up to 0.001 cent
-    cents = (weight * (FIRST_BIN_CENTS + CENTS_PER_BIN * bins)).sum(axis=1) / np.where(total > 0, total, 1.0)
-    voiced = salience[rows[:, 0], centre] > threshold
-    return np.where(voiced, 10.0 * 2.0 ** (cents / 1200.0), 0.0).astype(np.float32)
+    out = np.empty(len(salience), dtype=np.float32)
+    decode_salience_into(np.ascontiguousarray(salience, dtype=np.float32), out, threshold)
+    return out
+
+
+def decode_salience_into(salience: FloatArray, out: FloatArray, threshold: float = VOICING_THRESHOLD) -> None:
+    """As `decode_salience`, of a contiguous array, into `out` [frames]."""
+    _decode(salience, threshold, out)
+
+
+@njit(nogil=True, cache=True)
+def _decode(salience: FloatArray, threshold: float, out: FloatArray) -> None:
+    for i in range(len(out)):
+        row = salience[i]
+        centre = row.argmax()
+        if not row[centre] > threshold:
+            out[i] = 0.0
+            continue
+        total = np.float32(0.0)  # in float32 like the reference, which moves the result by up to 0.001 cent
+        cents = 0.0
+        for k in range(max(centre - _NEIGHBOURS, 0), min(centre + _NEIGHBOURS + 1, len(row))):
+            total += row[k]
+            cents += row[k] * (FIRST_BIN_CENTS + CENTS_PER_BIN * k)
+        out[i] = 10.0 * 2.0 ** (cents / np.float64(total if total > 0.0 else 1.0) / 1200.0)
 
 
 def coarse_pitch(f0_hz: FloatArray) -> NDArray[np.int64]:
@@ -70,17 +83,27 @@ def fill_unvoiced(f0_hz: FloatArray) -> FloatArray:
 
 
 def halfway_f0(before_hz: FloatArray, after_hz: FloatArray) -> FloatArray:
+    """As `halfway_f0_into`: returns F0 [frames]."""
+    out = np.empty(len(before_hz), dtype=np.float32)
+    halfway_f0_into(before_hz, after_hz, out)
+    return out
+
+
+@njit(nogil=True, cache=True)
+def halfway_f0_into(before_hz: FloatArray, after_hz: FloatArray, out: FloatArray) -> None:
     """F0 in the middle between frames: the mean pitch, or the F0 of the one that has some.
 
     Args:
         before_hz: [frames] in Hz, 0 where unvoiced.
-        after_hz: Of the frames 10 ms later [frames].
-
-    Returns:
-        [frames] in Hz; where the two are more than `MOST_GLIDE_CENTS` apart, the earlier one: nothing lies between.
+        after_hz: F0 of the frames 10 ms later [frames].
+        out: Filled [frames] in Hz; where the two are more than `MOST_GLIDE_CENTS` apart, with the earlier one: nothing
+            lies between.
     """
-    product = before_hz * after_hz
-    ratio = np.where(product > 0, after_hz, 1.0) / np.where(product > 0, before_hz, 1.0)
-    glides = np.abs(np.log2(ratio)) * 1200.0 <= MOST_GLIDE_CENTS
-    middle = np.where(glides, np.sqrt(product), before_hz)
-    return np.where(product > 0, middle, np.maximum(before_hz, after_hz)).astype(np.float32)
+    for i in range(len(out)):
+        before, after = before_hz[i], after_hz[i]
+        if before * after <= 0.0:
+            out[i] = max(before, after)
+        elif abs(np.log2(after / before)) * 1200.0 <= MOST_GLIDE_CENTS:
+            out[i] = np.sqrt(before * after)
+        else:
+            out[i] = before

@@ -15,17 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.speaker import SpeakerState
+from ...kernels.synthesis import LATENCY_SAMPLES, SynthesisState, synthesize
 from ...kernels.types import AnyFloatArray
 from ...kernels.world import (
     BINS,
     HOP,
-    LATENCY_SAMPLES,
     SAMPLE_RATE,
     SpeechFrames,
-    SynthesisState,
     analyse,
-    synthesize,
-    warp_envelope,
+    tilt_envelope,
+    warp_envelope_into,
 )
 from ..resample import resampled
 from ..voice import Voice, VoiceKind, VoiceParams, rescaled_length
@@ -77,25 +76,72 @@ class DspPreset:
         low, high = self.shift_bounds_semitones
         return min(max(12.0 * math.log2(self.target_f0_hz / speaker_hz), low), high)
 
-    def apply(self, frames: SpeechFrames, state: PresetState, params: VoiceParams) -> SpeechFrames:
-        """The next frames of a stream, changed; the state is advanced."""
-        pitch = state.pitch_shift(frames.f0_hz, self)
-        formant = self.formant_semitones + self.formant_per_pitch * pitch + params.formant_semitones
-        power = warp_envelope(frames.power, 2.0 ** (formant / 12.0)) if np.any(formant) else frames.power
-        voiced = frames.f0_hz > 0
+    def apply(self, frames: SpeechFrames, state: PresetState, params: VoiceParams, workspace: PresetWorkspace) -> None:
+        """Change the next frames of a stream in place.
+
+        Args:
+            frames: F0 of n frames; envelopes and aperiodicity of all of them, or of the last ones alone.
+            state: Advanced in place.
+            params: Shifts that add to the preset's own.
+            workspace: Buffers for n frames; `frames.power` may be one of them afterwards.
+        """
+        w = workspace
+        np.greater(frames.f0_hz, 0.0, out=w.is_voiced)
+        state.pitch_shift_into(frames.f0_hz, self, w.shift)
+        self._shape(frames, params, w)
         if self.whispered:
-            power = np.where(voiced[:, None], _whispered(power), power)
-            return SpeechFrames(np.zeros_like(frames.f0_hz), power, np.ones_like(frames.aperiodicity))
-        f0 = frames.f0_hz if self.monotone_hz is None else np.where(voiced, self.monotone_hz, 0.0)
-        shifted = f0 * 2.0 ** ((pitch + params.pitch_semitones) / 12.0)
-        return SpeechFrames(shifted, power, frames.aperiodicity * self.aperiodicity)
+            frames.f0_hz[:] = 0.0
+            return
+        if self.monotone_hz is not None:
+            np.copyto(frames.f0_hz, self.monotone_hz, where=w.is_voiced)
+        w.shift += params.pitch_semitones
+        w.shift /= 12.0
+        np.exp2(w.shift, out=w.shift)
+        frames.f0_hz *= w.shift
+
+    def _shape(self, frames: SpeechFrames, params: VoiceParams, w: PresetWorkspace) -> None:
+        """Change envelopes and aperiodicity, of as many of the last frames as there are."""
+        count = len(frames.power)
+        ratio = w.ratio[:count]
+        np.multiply(w.shift[-count:], self.formant_per_pitch, out=ratio)
+        ratio += self.formant_semitones + params.formant_semitones
+        if ratio.any():
+            ratio /= 12.0
+            np.exp2(ratio, out=ratio)
+            warp_envelope_into(frames.power, ratio, w.log_power[:count], w.power[:count])
+            frames.power = w.power[:count]
+        if not self.whispered:
+            frames.aperiodicity *= self.aperiodicity
+            return
+        # Breath has no glottal pulse: what was voiced loses its slope, and becomes less loud.
+        tilt_envelope(frames.power, w.is_voiced[-count:], _WHISPER_TILT, WHISPER_GAIN)
+        frames.aperiodicity[:] = 1.0
 
 
-def _whispered(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Envelopes [frames, BINS] of voiced speech as if whispered: without the slope of the glottal pulse, less loud."""
-    tilted = power * _WHISPER_TILT
-    level = WHISPER_GAIN * power.sum(axis=1) / np.maximum(tilted.sum(axis=1), np.finfo(np.float64).tiny)
-    return np.asarray(tilted * level[:, None])
+@dataclass(slots=True)
+class PresetWorkspace:
+    """Buffers of `DspPreset.apply`.
+
+    Attributes:
+        is_voiced: Whether a frame is voiced [frames].
+        shift: Pitch shift in semitones, then as a factor [frames].
+        ratio: Factor of the formants [frames].
+        power: Envelopes with their formants shifted [frames, BINS].
+        log_power: Logarithms of the envelopes [frames, BINS].
+    """
+
+    is_voiced: NDArray[np.bool_]
+    shift: NDArray[np.float64]
+    ratio: NDArray[np.float64]
+    power: NDArray[np.float64]
+    log_power: NDArray[np.float64]
+
+    @classmethod
+    def allocate(cls, frames: int) -> PresetWorkspace:
+        """Buffers for so many frames."""
+        shift, ratio = np.zeros((2, frames))
+        power, log_power = np.zeros((2, frames, BINS))
+        return cls(np.zeros(frames, dtype=np.bool_), shift, ratio, power, log_power)
 
 
 @dataclass(slots=True)
@@ -115,15 +161,14 @@ class PresetState:
         self.speaker.reset()
         self.shift_mem = math.nan
 
-    def pitch_shift(self, f0_hz: NDArray[np.float64], preset: DspPreset) -> NDArray[np.float64]:
-        """The shift of the next frames in semitones [frames], after taking note of their F0 [frames]."""
+    def pitch_shift_into(self, f0_hz: NDArray[np.float64], preset: DspPreset, out: NDArray[np.float64]) -> None:
+        """Take note of the next frames' F0 [frames]; fill `out` with their shift in semitones [frames]."""
         self.speaker.note(f0_hz)
         shift = preset.shift_for(self.speaker.median_hz)
         start = shift if math.isnan(self.shift_mem) else self.shift_mem
-        shifts = start + (shift - start) * np.minimum(np.arange(1, len(f0_hz) + 1) / SHIFT_GLIDE_FRAMES, 1.0)
-        if len(shifts):
-            self.shift_mem = float(shifts[-1])
-        return shifts
+        for i in range(len(out)):
+            self.shift_mem = start + (shift - start) * min((i + 1) / SHIFT_GLIDE_FRAMES, 1.0)
+            out[i] = self.shift_mem
 
 
 class DspVoice:
@@ -221,7 +266,8 @@ class DspVoice:
         state, synthesis = PresetState(), SynthesisState()
         skip = LATENCY_SAMPLES
         for window in windows:
-            frames = self.preset.apply(_analysed(window, track), state, params)
+            frames = _analysed(window, track)
+            self.preset.apply(frames, state, params, PresetWorkspace.allocate(len(frames.f0_hz)))
             samples = synthesize(frames, synthesis, params.seed)
             yield samples[skip:]
             skip = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -34,6 +35,37 @@ def mel_filterbank() -> Tensor:
     return torch.from_numpy((triangles * 2.0 / (right - left)).astype(np.float32))
 
 
+@dataclass(slots=True)
+class MelWorkspace:
+    """Buffers of `LogMel.frames_into`.
+
+    Attributes:
+        rows: Windowed audio [frames, N_FFT].
+        double_rows: The same in double precision.
+        double_spectra: Spectra of it [frames, bins].
+        spectra: The same in single precision.
+        magnitude: Magnitudes of one of them [bins].
+    """
+
+    rows: NDArray[np.float32]
+    double_rows: NDArray[np.float64]
+    double_spectra: NDArray[np.complex128]
+    spectra: NDArray[np.complex64]
+    magnitude: NDArray[np.float32]
+
+    @classmethod
+    def allocate(cls, frames: int) -> MelWorkspace:
+        """Buffers for up to so many frames."""
+        bins = N_FFT // 2 + 1
+        return cls(
+            np.zeros((frames, N_FFT), dtype=np.float32),
+            np.zeros((frames, N_FFT)),
+            np.zeros((frames, bins), dtype=np.complex128),
+            np.zeros((frames, bins), dtype=np.complex64),
+            np.zeros(bins, dtype=np.float32),
+        )
+
+
 class LogMel(nn.Module):
     """Natural log of the mel-band magnitudes, frame j centred on sample 160 j.
 
@@ -63,9 +95,18 @@ class LogMel(nn.Module):
 
     def frames_on_cpu(self, padded: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `frames`, `[N] -> [128, frames]`, without torch: for the few frames of a block that costs a third."""
-        rows = np.empty(((len(padded) - N_FFT) // HOP + 1, N_FFT), dtype=np.float32)
-        for i, row in enumerate(rows):
-            np.multiply(padded[i * HOP : i * HOP + N_FFT], self._window, out=row)
-        out = np.empty((N_MELS, len(rows)), dtype=np.float32)
-        log_bands(np.fft.rfft(rows), self._bands.first_bins, self._bands.weights, LOG_FLOOR, out)
+        frames = (len(padded) - N_FFT) // HOP + 1
+        out = np.empty((N_MELS, frames), dtype=np.float32)
+        self.frames_into(padded, MelWorkspace.allocate(frames), out)
         return out
+
+    def frames_into(self, padded: NDArray[np.float32], workspace: MelWorkspace, out: NDArray[np.float32]) -> None:
+        """As `frames_on_cpu`, into `out` `[128, frames]`."""
+        w, count = workspace, out.shape[1]
+        for i in range(count):
+            np.multiply(padded[i * HOP : i * HOP + N_FFT], self._window, out=w.rows[i])
+        # In double precision, as NumPy computes it anyway: given single precision, it allocates buffers to convert it.
+        np.copyto(w.double_rows, w.rows)
+        np.fft.rfft(w.double_rows[:count], out=w.double_spectra[:count])
+        np.copyto(w.spectra, w.double_spectra, casting="same_kind")
+        log_bands(w.spectra[:count], self._bands.first_bins, self._bands.weights, LOG_FLOOR, w.magnitude, out)

@@ -8,12 +8,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...kernels.f0_world import refined_f0
+from ...kernels.f0_world import refine_f0_into
 from ...kernels.polyphase import ResamplerState, resample_block
-from ...kernels.salience import halfway_f0
+from ...kernels.salience import halfway_f0_into
 from ...kernels.speaker import SpeakerState
-from ...kernels.world import HOP, LATENCY_SAMPLES, SAMPLE_RATE, SynthesisState, analyse, synthesize
-from ...models.dsp.presets import DspPreset, PresetState
+from ...kernels.synthesis import LATENCY_SAMPLES, SynthesisState, SynthesisWorkspace, skip_frames, synthesize_into
+from ...kernels.world import (
+    HOP,
+    SAMPLE_RATE,
+    AnalysisWorkspace,
+    SpeechFrames,
+    analyse_into,
+    samples_to_analyse,
+    voicing_into,
+)
+from ...models.dsp.presets import DspPreset, PresetState, PresetWorkspace
 from ...models.pitch import mel
 from ...models.pitch.rmvpe import RMVPE
 from ...models.voice import VoiceParams
@@ -22,7 +31,6 @@ from .pitch import PitchStreamState, streaming_pitch
 
 LOOKAHEAD_FRAMES = 6  # 30 ms, which a mel frame waits for; CheapTrick and D4C see 22 ms beyond a centre
 CONTEXT_FRAMES = 10  # 50 ms of past: CheapTrick and D4C see up to 43 ms before a centre, of a very low voice
-_FRAME_MS = 1000.0 * HOP / SAMPLE_RATE
 RESAMPLER_HALF_PERIODS = 30  # 1.9 ms at 16 kHz
 # The frames of the pitch network lie in the middle between every other two of the frames rendered: half a hop later,
 # so that all of a block are known, or lie between two that are, when the last one's mel window is full.
@@ -35,7 +43,7 @@ class DspState:
     """What is carried.
 
     Attributes:
-        window_mem: The newest audio at 24 kHz, in WORLD's own precision.
+        window_mem: The newest audio at 24 kHz, in WORLD's own precision, and zeros that the analysis may read.
         to_pitch: Resampler to the pitch network's rate.
         to_drop: Samples at that rate still to be left out before the network's first one.
         pitch: Of the pitch network.
@@ -55,7 +63,8 @@ class DspState:
     @classmethod
     def allocate(cls, block_frames: int, lookahead_frames: int, pitch: PitchStreamState) -> DspState:
         """State at the start of a stream, for blocks and look-ahead of that many frames of 5 ms."""
-        window = np.zeros((CONTEXT_FRAMES + block_frames + lookahead_frames) * HOP)
+        newest = (CONTEXT_FRAMES + block_frames + lookahead_frames) * HOP
+        window = np.zeros(max(newest, samples_to_analyse(CONTEXT_FRAMES, block_frames)))
         to_pitch = ResamplerState.allocate(SAMPLE_RATE, mel.SAMPLE_RATE, block_frames * HOP, RESAMPLER_HALF_PERIODS)
         state = cls(window, to_pitch, 0, pitch, 0.0, PresetState(), SynthesisState())
         state.reset(lookahead_frames)
@@ -98,10 +107,18 @@ class DspStage:
             rmvpe, block, pitch_right_frames, torch.device("cpu"), backend, early_samples=_DROPPED_SAMPLES
         )
         self.state = DspState.allocate(self.block_frames, self.lookahead_frames, self.tracker.state)
+        frames, samples = self.block_frames, len(self.state.window_mem)
+        self._newest = (CONTEXT_FRAMES + frames + self.lookahead_frames) * HOP
+        self._times_s = np.asarray((CONTEXT_FRAMES + np.arange(frames)) * (HOP / SAMPLE_RATE), dtype=np.float64)
         self._found_scratch = np.zeros(block + 1, dtype=np.float32)
-        self._f0_scratch = np.zeros(self.block_frames, dtype=np.float32)
+        self._known_scratch = np.zeros(block + 1, dtype=np.float32)
+        self._halfway_scratch = np.zeros(block, dtype=np.float32)
+        self._rough_scratch, self._f0_scratch = np.zeros((2, frames))
         self._low_scratch = np.zeros(block * mel.HOP, dtype=np.float32)
-        self._unheard_scratch = np.zeros(self.block_frames * HOP, dtype=np.float32)
+        self._analysis = AnalysisWorkspace.allocate(frames, samples)
+        self._last_analysis = AnalysisWorkspace.allocate(1, samples)
+        self._change = PresetWorkspace.allocate(frames)
+        self._synthesis = SynthesisWorkspace.allocate(frames)
 
     @property
     def f0_hz(self) -> float:
@@ -115,42 +132,54 @@ class DspStage:
 
     def process(self, block: NDArray[np.float32], params: VoiceParams, out: NDArray[np.float32]) -> None:
         """See `VoiceStage.process`."""
-        f0 = self.take(block)
-        frames = self.preset.apply(analyse(self.state.window_mem, f0, CONTEXT_FRAMES), self.state.preset, params)
-        out[:] = synthesize(frames, self.state.synthesis, params.seed)
-
-    def take(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Take in a block. Returns F0 in Hz of the frames that are rendered with it [block_frames], 0 where unvoiced.
-
-        Frame k of the window is centred on its sample k * HOP; these frames begin at `CONTEXT_FRAMES`.
-        """
-        window = self.state.window_mem
-        window[: -len(block)] = window[len(block) :]
-        window[-len(block) :] = block
-        return refined_f0(window, SAMPLE_RATE, self._rough_f0(block), CONTEXT_FRAMES, _FRAME_MS)
-
-    def _rough_f0(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The network's F0 of the same frames."""
-        state, found, f0 = self.state, self._found_scratch, self._f0_scratch
-        count = resample_block(block, state.to_pitch, self._low_scratch)
-        dropped = min(state.to_drop, count)
-        state.to_drop -= dropped
-        known = self.tracker.push(self._low_scratch[dropped:count])
-        found[:] = 0.0  # the first blocks render what lies before the stream
-        found[0] = state.f0_mem
-        found[len(found) - len(known) :] = known
-        state.f0_mem = float(found[-1])
-        f0[::2] = halfway_f0(found[:-1], found[1:])
-        f0[1::2] = found[1:]
-        return f0
+        state, frames = self.state, self._analysis.frames
+        analyse_into(state.window_mem, self.take(block), CONTEXT_FRAMES, self._analysis)
+        self.preset.apply(frames, state.preset, params, self._change)
+        synthesize_into(frames, state.synthesis, params.seed, self._synthesis, out)
 
     def advance(self, block: NDArray[np.float32], params: VoiceParams) -> None:
         """See `VoiceStage.advance`.
 
-        It renders all the same: voicing, the phase and the speaker's F0 need the analysis, which is three quarters of
-        the work, and the rest leaves every pulse whole that rings into the next block.
+        F0 and voicing of all frames decide what follows; of envelopes, only the last frame's, which the next one joins.
         """
-        self.process(block, params, self._unheard_scratch)
+        state, last = self.state, self._last_analysis.frames
+        f0 = self.take(block)
+        voicing_into(state.window_mem, f0, CONTEXT_FRAMES, self._analysis)
+        analyse_into(state.window_mem, f0[-1:], CONTEXT_FRAMES + len(f0) - 1, self._last_analysis)
+        frames = SpeechFrames(self._analysis.frames.f0_hz, last.power, last.aperiodicity)
+        self.preset.apply(frames, state.preset, params, self._change)
+        skip_frames(frames, state.synthesis, self._synthesis)
+
+    def take(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Take in a block.
+
+        Frame k of the window is centred on its sample k * HOP; the frames that are rendered begin at `CONTEXT_FRAMES`.
+
+        Returns:
+            F0 in Hz of the frames that are rendered with the block [block_frames], 0 where unvoiced; valid until the
+            next call.
+        """
+        window = self.state.window_mem[: self._newest]
+        window[: -len(block)] = window[len(block) :]
+        window[-len(block) :] = block
+        self._find_rough_f0(block)
+        refine_f0_into(window, SAMPLE_RATE, self._rough_scratch, self._times_s, self._f0_scratch)
+        return self._f0_scratch
+
+    def _find_rough_f0(self, block: NDArray[np.float32]) -> None:
+        """The network's F0 of the same frames, into `_rough_scratch`."""
+        state, found, f0 = self.state, self._found_scratch, self._rough_scratch
+        count = resample_block(block, state.to_pitch, self._low_scratch)
+        dropped = min(state.to_drop, count)
+        state.to_drop -= dropped
+        known = self.tracker.push_into(self._low_scratch[dropped:count], self._known_scratch)
+        found[:] = 0.0  # the first blocks render what lies before the stream
+        found[0] = state.f0_mem
+        found[len(found) - known :] = self._known_scratch[:known]
+        state.f0_mem = float(found[-1])
+        halfway_f0_into(found[:-1], found[1:], self._halfway_scratch)
+        f0[::2] = self._halfway_scratch
+        f0[1::2] = found[1:]
 
     def reset(self) -> None:
         """See `VoiceStage.reset`."""

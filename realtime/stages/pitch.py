@@ -8,6 +8,7 @@ forward output at the last frame given out, so the frames after it, which will b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...kernels.errors import ParameterError
-from ...kernels.salience import N_BINS, decode_salience
+from ...kernels.salience import N_BINS, decode_salience, decode_salience_into
 from ...models.base_models import small_pitch_network, small_pitch_network_onnx_path
-from ...models.pitch.mel import HOP, N_FFT, N_MELS
+from ...models.pitch.mel import HOP, N_FFT, N_MELS, MelWorkspace
 from ...models.pitch.rmvpe import FRAME_MULTIPLE, RMVPE, RmvpeStep
 from ..runners import make_runner
 from ..runners.onnx import onnx_providers
@@ -118,6 +119,9 @@ class StreamingRMVPE:
         # Small arrays are moved by NumPy, for which that is cheaper than it is for torch, and handed over once a step.
         self._window_scratch = np.zeros((N_MELS, self.window_frames), dtype=np.float32)
         self._window = torch.from_numpy(self._window_scratch)[None]
+        most_frames = block_frames + MEL_WAIT_FRAMES + 1
+        self._mel_workspace = MelWorkspace.allocate(most_frames)
+        self._mel_scratch = np.zeros((N_MELS, most_frames), dtype=np.float32)
         self.state = PitchStreamState(
             audio_mem=np.zeros(2 * N_FFT + (block_frames + MEL_WAIT_FRAMES + 1) * HOP, dtype=np.float32),
             audio_length=0,
@@ -152,9 +156,22 @@ class StreamingRMVPE:
         return decode_salience(self.push_salience(audio))
 
     @torch.inference_mode()
+    def push_into(self, audio: NDArray[np.float32], out: NDArray[np.float32]) -> int:
+        """As `push`, into the first values of `out`, of which there are enough; returns how many."""
+        count = 0
+        for salience in self._steps(audio):
+            decode_salience_into(salience, out[count : count + len(salience)])
+            count += len(salience)
+        return count
+
+    @torch.inference_mode()
     def push_salience(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `push`, but salience [frames, 360]."""
-        state, parts = self.state, []
+        return np.concatenate([_NO_SALIENCE, *(salience.copy() for salience in self._steps(audio))])
+
+    def _steps(self, audio: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        """Take in audio; the salience of each step that it completes is valid until the next one."""
+        state = self.state
         block = self.block_frames * HOP
         while len(audio):
             taken = audio[: block - (state.samples + self.early_samples) % block]
@@ -163,10 +180,7 @@ class StreamingRMVPE:
             nominal = state.samples + self.early_samples
             if nominal % block == 0:
                 self._extend_mel()
-                parts.append(self._step(nominal // HOP - self.latency_frames - state.committed))
-        if len(parts) == 1:
-            return parts[0]
-        return np.concatenate(parts) if parts else _NO_SALIENCE
+                yield self._step(nominal // HOP - self.latency_frames - state.committed)
 
     @torch.inference_mode()
     def flush(self) -> NDArray[np.float32]:
@@ -190,7 +204,7 @@ class StreamingRMVPE:
             self._append(left[:, :room])
             left = left[:, room:]
             right = self.right_frames if left.shape[1] else 0
-            parts.append(self._step(state.mel_frames - right - state.committed))
+            parts.append(self._step(state.mel_frames - right - state.committed).copy())
         return decode_salience(np.concatenate(parts))
 
     def _take(self, audio: NDArray[np.float32]) -> None:
@@ -209,12 +223,14 @@ class StreamingRMVPE:
             mirrored = np.pad(state.audio_mem[: state.audio_length], (_HALF, 0), mode="reflect")
             state.audio_length = len(mirrored)
             state.audio_mem[: len(mirrored)] = mirrored
-        self._append(self.model.mel.frames_on_cpu(state.audio_mem[: N_FFT + (due - 1) * HOP]))
+        frames = self._mel_scratch[:, :due]
+        self.model.mel.frames_into(state.audio_mem[: N_FFT + (due - 1) * HOP], self._mel_workspace, frames)
+        self._append(frames)
         # Keep what the next frame needs: from half an FFT before its centre on.
         keep_from = state.mel_frames * HOP - _HALF - (state.samples - state.audio_length)
         if keep_from > 0:
             kept = state.audio_length - keep_from
-            state.audio_mem[:kept] = state.audio_mem[keep_from : state.audio_length].copy()
+            state.audio_mem[:kept] = state.audio_mem[keep_from : state.audio_length]
             state.audio_length = kept
 
     def _append(self, frames: NDArray[np.float32]) -> None:
@@ -223,11 +239,13 @@ class StreamingRMVPE:
         if count >= self.window_frames:
             state.mel_mem[:] = frames[:, -self.window_frames :]
         elif count:
-            state.mel_mem[:, :-count] = state.mel_mem[:, count:]
+            # As one line, which NumPy shifts in place; what crosses from row to row is overwritten at once.
+            line = state.mel_mem.reshape(-1)
+            line[:-count] = line[count:]
             state.mel_mem[:, -count:] = frames
 
     def _step(self, frames: int) -> NDArray[np.float32]:
-        """Salience of the next `frames` frames, advancing the carried state over them."""
+        """Salience of the next `frames` frames, advancing the carried state; the next step may overwrite it."""
         state = self.state
         if frames <= 0:
             return _NO_SALIENCE
@@ -246,7 +264,7 @@ class StreamingRMVPE:
             salience, h_out = self._step_module(mel, rows, last_row, state.h_mem)
             state.h_mem.copy_(h_out)
         state.committed += frames
-        return salience.cpu().numpy()[0, :frames].copy()  # the next run overwrites the buffer
+        return salience.cpu().numpy()[0, :frames]
 
 
 def streaming_pitch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from altervox.kernels.noise import frame_noise
+from altervox.kernels.noise import NoiseReader, frame_noise
 
 
 @pytest.mark.parametrize("first", [-1000, -65, -64, -63, -1, 0, 1, 63, 64, 100, 2**40])
@@ -48,3 +48,22 @@ def test_it_is_standard_normal_and_white() -> None:
     for shift in (1, 2, 10, 640, 6400):  # the next number, frame and chunk
         assert abs(np.mean(flat[shift:] * flat[:-shift])) < 4 / np.sqrt(count)
     assert np.abs(np.corrcoef(noise.T) - np.eye(10)).max() < 5 / np.sqrt(len(noise))
+
+
+@pytest.mark.parametrize("sizes", [[1], [5], [64], [3, 70, 1]])
+@pytest.mark.parametrize("overlap", [0, 1])
+def test_a_reader_draws_the_same_numbers_in_any_portions(sizes: list[int], overlap: int) -> None:
+    """From before the start on, each portion with or without the last frame of the one before."""
+    reader, first = NoiseReader(3, 7), -70
+    for k in range(60):
+        out = np.zeros((sizes[k % len(sizes)] + overlap, 7), dtype=np.float32)
+        reader.read_into(5, first, out)
+        np.testing.assert_array_equal(out, frame_noise(5, 3, first, len(out), 7))
+        first += len(out) - overlap
+
+
+def test_a_reader_finds_any_frame_of_any_seed() -> None:
+    reader, out = NoiseReader(0, 7), np.zeros((3, 7), dtype=np.float32)
+    for seed, first in ((0, 0), (0, 1000), (1, 1003), (1, 5), (2**63, -1), (2**63, 2**40 + 63)):
+        reader.read_into(seed, first, out)
+        np.testing.assert_array_equal(out, frame_noise(seed, 0, first, 3, 7))

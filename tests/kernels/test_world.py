@@ -8,23 +8,26 @@ import scipy.signal
 from altervox.kernels.errors import ParameterError
 from altervox.kernels.f0_world import world_f0
 from altervox.kernels.noise import frame_noise
-from altervox.kernels.world import (
-    BINS,
-    FFT_SIZE,
-    HOP,
+from altervox.kernels.synthesis import (
     LATENCY_SAMPLES,
     LEAD,
-    SAMPLE_RATE,
-    SpeechFrames,
     SynthesisState,
-    analyse,
-    minimum_phase,
+    SynthesisWorkspace,
+    minimum_phase_into,
     synthesize,
-    warp_envelope,
 )
+from altervox.kernels.world import BINS, FFT_SIZE, HOP, SAMPLE_RATE, SpeechFrames, analyse, warp_envelope
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+
+
+def minimum_phase(power: FloatArray) -> NDArray[np.complex128]:
+    """Complex logarithms of minimum-phase spectra [frames, BINS], made one by one."""
+    out, workspace = np.zeros(power.shape, dtype=np.complex128), SynthesisWorkspace.allocate(1)
+    for i in range(len(power)):
+        minimum_phase_into(power[i : i + 1], workspace, out[i : i + 1])
+    return out
 
 
 def vowel_frames(frames: int, f0_hz: FloatArray) -> SpeechFrames:
