@@ -45,9 +45,11 @@ _DTYPES = {
 # Objects that trainers leave in checkpoints. They are data: whatever they would do when made does not happen here.
 _INERT = re.compile(
     r"(fairseq|omegaconf|hydra|argparse|enum|typing|collections|pathlib|datetime|zoneinfo|decimal|fractions|uuid"
-    r"|numpy\.(_?core|random|ma\.core)|torch\.(_utils|_tensor|nn|optim|storage|serialization|distributions))\..+"
+    r"|numpy\.random|torch\.(nn|optim|distributions))\..+"
+    r"|numpy\._?core\.(multiarray\.(scalar|_reconstruct)|numeric\._frombuffer)"
+    r"|torch\.(_utils\._rebuild_\w+|_tensor\._rebuild_from_type_v2|storage\.\w+Storage|serialization\._get_layout)"
     r"|numpy\.(dtype|ndarray|matrix|bool_?|[uif]\w*\d+|str_|bytes_|float|int)"
-    r"|torch\.(Size|device|Tensor|Generator|q?u?int\d+\w*|b?float\d+\w*|complex\d+|bool|half|double|long|\w*Storage)"
+    r"|torch\.(Size|device|Tensor|Generator|q?u?int\d+\w*|b?float\d+\w*|complex\d+|bool|half|double|long|per_\w+|\w*Storage)"
     r"|builtins\.(set|frozenset|list|dict|tuple|bytearray|bytes|str|int|float|bool|complex|slice|range|object)"
     r"|copyreg\._reconstructor|_codecs\.encode"
 )
@@ -113,13 +115,17 @@ def read_torch_file(path: Path) -> Any:
 
 
 def open_zip(file: BinaryIO) -> zipfile.ZipFile:
-    """Open a zip archive whose list of files is of a bounded size.
+    """Open a zip archive whose list of files is of a bounded size, none of them packed by a method that costs memory.
 
     Raises:
         zipfile.BadZipFile: it is none, is cut short, or its list is too long.
+        NotImplementedError: a file in it is packed in another way than by the usual method.
         ValueError: a name in it is not what the archive says it is.
     """
-    return zipfile.ZipFile(_CarefulFile(file))
+    archive = zipfile.ZipFile(_CarefulFile(file))
+    if odd := {member.compress_type for member in archive.infolist()} - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise NotImplementedError(f"method {min(odd)}")  # LZMA may ask for 4 GB to unpack a few bytes
+    return archive
 
 
 class _CarefulFile:

@@ -132,7 +132,7 @@ def _instead(names: Sequence[PurePath]) -> str:
             return f", but {what}; {way_out}"
     if any(name.suffix.lower() == ".pth" for name in names):
         return ", but training files (G_*.pth or D_*.pth); take the smaller .pth from the trainer's `weights` folder"
-    return f", but {printable(', '.join(sorted(name.name for name in names[:3])), 80)}; give the .pth itself"
+    return f", but {', '.join(printable(name.name, 30) for name in names[:3])}; give the .pth itself"
 
 
 def _index_for(stem: str, found: Sequence[PurePath], alone: bool) -> tuple[PurePath | None, str]:

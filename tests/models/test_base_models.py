@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
+from altervox.models.base_models import pitch_network
+from altervox.models.pitch.rmvpe import RMVPE
 
 CONTENT = bytes(range(256)) * 40
 
@@ -116,3 +122,24 @@ def test_another_file_of_the_same_network_will_do(tmp_path: Path) -> None:
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "other.bin").write_bytes(b"x")
     assert fetch(tmp_path, "http://127.0.0.1:9")[0] == f"FETCHED {tmp_path / 'base' / 'other.bin'}"
+
+
+def test_a_network_is_shared_while_it_is_held_and_its_file_stays(tmp_path: Path) -> None:
+    path, cpu = tmp_path / "rmvpe.pt", torch.device("cpu")
+    torch.save(RMVPE(4, 1, 1, 16).state_dict(), path)
+    first = pitch_network(path, cpu)
+    assert pitch_network(path, cpu) is first
+    torch.save(RMVPE(4, 1, 1, 24).state_dict(), path)
+    assert pitch_network(path, cpu).gru.gru.hidden_size == 24
+    gone = weakref.ref(first)
+    del first
+    gc.collect()
+    assert gone() is None
+
+
+def test_two_processes_that_fetch_at_once_both_have_it(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        outcomes = list(pool.map(lambda _: fetch(tmp_path, address(hub))[0], range(3)))
+    assert outcomes == [f"FETCHED {tmp_path / 'base' / 'test.pt'}"] * 3
+    assert [p.name for p in (tmp_path / "base").iterdir()] == ["test.pt"]
+    assert len([r for r in Hub.requests if r.startswith("GET")]) == 1, "fetched once"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import checkpoints
+import numpy as np
 import pytest
 import torch
 from altervox.kernels.errors import CheckpointError
@@ -82,6 +84,19 @@ WRONG_PAYLOADS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "weights without config": (lambda p: dict(p["weight"]), "without the `config`"),
     "another vocoder": (changed(vocoder="RefineGAN"), "vocoder 'RefineGAN'"),
     "another encoder": (changed(embedder_model="chinese-hubert-base"), "content encoder 'chinese-hubert-base'"),
+    "another encoder's name": (changed(embedder_name="hubert-base-japanese"), "content encoder 'hubert-base-japanese'"),
+    "another layer": (changed(embedder_name="contentvec", embedder_output_layer=9), "embedder_output_layer = 9"),
+    "another architecture": (changed(architecture="SVC"), "architecture 'SVC'"),
+    "another version": (changed(version="voras_beta"), "version 'voras_beta'"),
+    "energy": (changed(energy=True), "energy = True"),
+    "a feature scale": (changed(embedder_feature_scale=10.0), "embedder_feature_scale = 10.0"),
+    "another width": (changed(text_enc_hidden_dim=1024), "text_enc_hidden_dim = 1024"),
+    "19 values of another width": (
+        lambda p: {**p, "config": [*p["config"][:17], 256, *p["config"][17:]]},
+        "value 18 of config = 256",
+    ),
+    "a number for a weight": (lambda p: {**p, "weight": {**p["weight"], "x": 1.0}}, "not only plain tensors"),
+    "escape codes": (changed(vocoder="\x1b[31mred\n"), "vocoder 'red'"),
     "another rate": (lambda p: {**p, "config": [*p["config"][:-1], 44100]}, "44100"),
     "a short config": (changed(config=[1, 2]), "not the list of 18"),
     "no speakers": (lambda p: {**p, "weight": {k: v for k, v in p["weight"].items() if k != "emb_g.weight"}}, "emb_g"),
@@ -193,3 +208,62 @@ def test_rmvpe_of_any_size_is_read(rmvpe_state: dict[str, torch.Tensor], tmp_pat
     net = RMVPE.from_state(read_state(tmp_path / "rmvpe.pt", "unet.", "RMVPE"))
     assert net.gru.gru.hidden_size == 16
     assert all(p.dtype == torch.float32 for p in net.parameters())
+
+
+def replaced(config: list[Any], at: int, value: Any) -> list[Any]:
+    return [*config[:at], value, *config[at + 1 :]]
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "message"),
+    [
+        (13, 6144, "6144 channels"),
+        (13, 1 << 62, "channels"),
+        (13, 2048, "has the shape"),
+        (13, "512", "'512'"),
+        (11, [[1, 3, 10**7]] * 3, "dilations"),
+        (11, [[1, 3, 5]] * 100_000, "dilations"),
+        (10, [3, 7, 10**7 + 1], "kernels"),
+        (12, [10, 10, 2, 2] * 100_000, "upsample rates"),
+        (12, [-10, -10, 2, 2], "upsample rates"),
+        (12, [10, 10, 4, 1], "upsample rates"),
+        (14, [16, 16, 4, 10**9], "kernel sizes"),
+    ],
+)
+def test_a_config_that_costs_much_is_refused_at_once(
+    at: int, value: Any, message: str, payload: dict[str, Any], tmp_path: Path
+) -> None:
+    torch.save({**payload, "config": replaced(payload["config"], at, value)}, tmp_path / "voice.pth")
+    voice = read_voice(tmp_path / "voice.pth")
+    start = time.process_time()
+    with pytest.raises(CheckpointError, match=message) as caught:
+        voice.synthesizer()
+    assert time.process_time() - start < 2.0
+    assert len(str(caught.value)) < 400
+
+
+def test_factors_of_a_weight_that_multiply_out_are_refused(payload: dict[str, Any], tmp_path: Path) -> None:
+    wide = {"dec.ups.0.weight_v": torch.ones(50_000, 1, 1), "dec.ups.0.weight_g": torch.ones(1, 50_000, 1)}
+    torch.save({**payload, "weight": {**payload["weight"], **wide}}, tmp_path / "voice.pth")
+    with pytest.raises(CheckpointError, match=r"dec\.ups\.0\.weight_v has the shape"):
+        read_voice(tmp_path / "voice.pth").synthesizer()
+
+
+def test_what_a_file_says_of_itself_is_one_short_line(payload: dict[str, Any], tmp_path: Path) -> None:
+    for said, shown in (
+        ({"info": "\x1b]0;owned\x07\x1b[31mred\nline 2" * 9}, "redline"),
+        ({"epoch": np.int64(300)}, "300epoch"),
+    ):
+        torch.save({**payload, "info": "", **said}, tmp_path / "voice.pth")
+        info = read_voice(tmp_path / "voice.pth").info
+        assert info.startswith(shown[:3])
+        assert info.isprintable()
+        assert len(info) <= 60
+
+
+@pytest.mark.parametrize("name", ["hubert_base768", "ContentVec", "contentvec"])
+def test_names_of_the_encoder_that_is_there_are_known(name: str, payload: dict[str, Any], tmp_path: Path) -> None:
+    config = [*payload["config"][:17], 768, *payload["config"][17:]]
+    newer = {"embedder_name": name, "embedder_output_layer": 12, "energy": False, "architecture": "RVC"}
+    torch.save({**payload, **newer, "config": config}, tmp_path / "voice.pth")
+    assert read_voice(tmp_path / "voice.pth").synthesizer().shape.sample_rate == 40000

@@ -185,7 +185,24 @@ def test_a_refused_voice_leaves_nothing(tmp_path: Path, home: Path) -> None:
     assert not list(home.rglob("*")) if home.exists() else True
 
 
-@pytest.mark.parametrize("name", ["woman", "a/b", "..", "", " x", "a:b", "x" * 101, "tab\tname"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "woman",
+        "a/b",
+        "..",
+        "",
+        " x",
+        "a:b",
+        "x" * 101,
+        "\N{SNOWMAN}" * 90,
+        "tab\tname",
+        "con",
+        "NUL.pth",
+        "Com1",
+        "dot.",
+    ],
+)
 def test_unusable_names_are_refused(name: str, voice_file: Path) -> None:
     with pytest.raises(VoiceError, match="name"):
         library.add_voice(voice_file, name or " ")
@@ -217,3 +234,39 @@ def test_a_damaged_folder_is_listed_as_such(home: Path) -> None:
     (info,) = (v for v in library.list_voices() if v.kind == "rvc")
     assert "damaged" in info.description
     library.remove_voice("broken")
+
+
+def test_an_index_that_cannot_be_used_is_said_when_the_voice_is_added(
+    voice_file: Path, tmp_path: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_index(tmp_path / "other.index", width=256)
+    source = zipped(
+        tmp_path / "alice.zip", {"w/alice.pth": voice_file, "logs/added_alice.index": tmp_path / "other.index"}
+    )
+    info = library.add_voice(source)
+    assert "index" not in info.description
+    assert not (home / "voices" / "alice" / "voice.index").exists()
+    assert len(caplog.records) == 1
+    assert f"{source}: logs/added_alice.index holds 300 vectors of 256 values" in caplog.text
+    assert "the voice goes on without its index" in caplog.text
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(voice_file: Path, home: Path) -> None:
+    (home / "voices" / ".adding-x" / "voice").mkdir(parents=True)
+    (home / "voices" / ".adding-x" / "voice" / "voice.pth").write_bytes(b"half")
+    library.add_voice(voice_file)
+    assert [path.name for path in (home / "voices").iterdir()] == ["alice"]
+
+
+def test_a_description_from_elsewhere_is_one_short_line(voice_file: Path, home: Path) -> None:
+    library.add_voice(voice_file)
+    described = home / "voices" / "alice" / "voice.json"
+    for text in (
+        '{"sample_rate": 40000, "description": "a\\u001b[31m\\nb' + "x" * 1000 + '"}',
+        "[" * 60_000,
+        '{"sample_rate": 1e999}',
+    ):
+        described.write_text(text)
+        (info,) = (v for v in library.list_voices() if v.kind == "rvc")
+        assert info.description.isprintable()
+        assert len(info.description) <= 160

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +47,8 @@ def add(source: Path, name: str | None) -> int:
     """Add a voice to the library."""
     info = add_voice(source, name)
     click.echo(f"added {info.name}: {info.description}, {info.sample_rate} Hz")
-    click.echo(f'try it: altervox convert in.wav -o out.wav --voice "{info.name}"')
+    words = ["convert", "in.wav", "-o", "out.wav", "--voice", info.name]
+    click.echo(f"try it: {command_line(words)}")
     return 0
 
 
@@ -52,6 +57,19 @@ def remove(name: str) -> int:
     remove_voice(name)
     click.echo(f"removed {name}")
     return 0
+
+
+def command_line(words: list[str]) -> str:
+    """A command for this program, to be typed as this one was: `altervox` alone works only if the shell finds it."""
+    called = Path(sys.argv[0])
+    found = shutil.which("altervox")
+    if called.name == "__main__.py":
+        program = [sys.executable, "-m", "altervox.tools"]
+    elif called.name == sys.argv[0] or (found and called.exists() and called.samefile(found)):
+        program = ["altervox"]
+    else:
+        program = [sys.argv[0]]
+    return subprocess.list2cmdline(program + words) if sys.platform == "win32" else shlex.join(program + words)
 
 
 def _row(info: VoiceInfo) -> dict[str, Any]:
