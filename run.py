@@ -140,7 +140,7 @@ class Environment:
     def compile_kernels(self) -> None:
         """Compile what a session compiles as it starts, so that the first one starts as fast as any other."""
         say("Compiling for this processor, so that sessions start fast")
-        command = [str(self.program("python")), "-m", "altervox.realtime.session.warm_up"]
+        command = [str(self.program("python")), "-m", "altervox.realtime.audio"]
         if subprocess.run(command, cwd=self.root, check=False).returncode != 0:
             say("That failed, so the first session takes some seconds longer to start.")
 

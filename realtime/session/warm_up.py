@@ -113,7 +113,3 @@ def _time_blocks(processor: Processor, on_gpu: bool, limit_ms: float) -> WarmUp:
         elif number + 1 >= _COLD_BLOCKS + _HOPELESS_BLOCKS and np.median(costs_ms) > _HOPELESS * limit_ms:
             break
     return WarmUp(processor.settings.config.block_ms, float(np.quantile(costs_ms, 0.9)), max(times_ms))
-
-
-if __name__ == "__main__":  # set-up runs this, so that the first session finds its kernels compiled
-    warmed_up(SessionSettings(), AUTO_BLOCKS_MS[0])

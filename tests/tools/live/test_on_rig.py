@@ -237,7 +237,9 @@ def test_it_comes_back_when_the_sound_server_does(tmp_path: Path) -> None:
             cable.wait_for(0.5)
         assert np.abs(cable.samples).max() > 0.1
         status = ended(process)
-    assert status["state"] == "running"
+    assert status["state"] == "stopped"
+    assert status["interrupted_ms"] > 3000  # without a server
+    assert status["recording_error"] == ""
 
 
 @pytest.mark.parametrize(
