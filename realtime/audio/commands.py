@@ -1,4 +1,4 @@
-"""What a session with devices can be told beyond the commands of every session."""
+"""Commands to a session with devices, beyond those of every session."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .settings import StreamSpec
 
 @dataclass(frozen=True, slots=True)
 class SetSource:
-    """Open another microphone in place of this one.
+    """Switch to another microphone.
 
     Attributes:
-        source: How to open it.
-        device_delay_ms: Latency of it and the output together, as measured; None for what PortAudio reports.
+        source: Device and settings of the microphone.
+        device_delay_ms: Measured latency of microphone and output together; None for what PortAudio reports.
     """
 
     source: StreamSpec
@@ -23,10 +23,10 @@ class SetSource:
 
 @dataclass(frozen=True, slots=True)
 class SetAbsent:
-    """Let go of devices that are gone: the system would move the streams to others, which nobody chose.
+    """Close the streams of devices that are gone, which the system would move to devices that nobody chose.
 
     Attributes:
-        names: Stable names of those that are gone now; all are opened again once none is.
+        names: Stable names of the devices that are gone now; all are reopened once none is.
     """
 
     names: frozenset[str]
@@ -34,10 +34,10 @@ class SetAbsent:
 
 @dataclass(frozen=True, slots=True)
 class SetBlock:
-    """Go on with blocks of another length; sound pauses for as long as the voice takes to prepare.
+    """Change the block size; sound pauses until the voice is prepared again.
 
     Attributes:
-        block_ms: A length, or None for the one that is offered because blocks are late.
+        block_ms: Block size; None for the one that is offered because blocks are late.
     """
 
     block_ms: int | None

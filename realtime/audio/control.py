@@ -17,16 +17,16 @@ from .commands import Command, Stop
 from .process import run_audio_process
 from .settings import LiveSettings
 
-_START_TIMEOUT_S = 1800.0  # networks that are fetched over a slow line
+_START_TIMEOUT_S = 1800.0  # base models that are downloaded over a slow line
 _STOP_TIMEOUT_S = 5.0
 _POLL_S = 0.02
-_MOST_COMMANDS = 256  # that wait for a session which does not listen
+_MOST_COMMANDS = 256  # waiting for a session that does not read them
 
 
 class LiveControl:
     """A session in a process of its own, as a context manager: leaving it ends the session and frees the devices.
 
-    The process starts at once, and loads what every voice needs; `begin` says what it is to do.
+    The process starts at once and loads what every voice needs; `begin` starts the session in it.
     """
 
     def __init__(self) -> None:
@@ -57,13 +57,13 @@ class LiveControl:
         self._commands.put_nowait(settings)
 
     def wait_until_running(self, is_given_up: Callable[[], bool] = lambda: False) -> None:
-        """Return once sound goes through, or nobody wants it any more.
+        """Wait until the session runs, or until the caller gives up.
 
         Args:
-            is_given_up: Asked meanwhile.
+            is_given_up: Polled meanwhile; true ends the wait.
 
         Raises:
-            AltervoxError: it could not start; the message is the cause.
+            AltervoxError: the session could not start; the message is the cause.
         """
         end = time.monotonic() + _START_TIMEOUT_S
         while self.status().state == "starting":
@@ -101,21 +101,21 @@ class LiveControl:
         return self._process.pid
 
     def send(self, command: Command) -> None:
-        """Give the session a command, from any thread; it is carried out within 20 ms, unless the session is gone.
+        """Send the session a command, from any thread; it is handled within 20 ms, unless the session is gone.
 
-        Never waits: where hundreds of commands wait already, for the session hangs, this one is dropped.
+        Never blocks: if hundreds of commands are waiting because the session hangs, this one is dropped.
         """
         with contextlib.suppress(queue.Full):
             self._commands.put_nowait(command)
 
     def status(self) -> Status:
-        """The newest status that the session has told."""
+        """The newest status that the session has reported."""
         return self._status
 
     def stop(self) -> None:
         """End the session and free the devices."""
         self.send(Stop())
-        if self.status().state != "starting":  # else it holds no device yet, and may not listen
+        if self.status().state != "starting":  # else it holds no device yet and may not read commands
             self._process.join(_STOP_TIMEOUT_S)
         if self._process.is_alive():
             self._process.kill()
@@ -126,7 +126,7 @@ class LiveControl:
             self._commands.put_nowait(None)
 
     def _send_all(self) -> None:
-        with contextlib.suppress(OSError):  # `check` tells that the process is gone
+        with contextlib.suppress(OSError):  # `check` reports that the process is gone
             while (command := self._commands.get()) is not None:
                 self._to_process.send(command)
 

@@ -1,7 +1,7 @@
-"""Holds the latency between two devices: prefill at the start, drift, underruns, backlogs, lost input.
+"""Controls the latency between two devices: prefill, drift, underruns, backlogs, dropped input.
 
-The controller looks at the fill, the samples between the input's clock and the output's, and decides what is to happen
-with the output: a resampling ratio, samples to discard, silence to insert. It touches no buffer itself.
+The controller reads the buffer fill, the samples between the input's clock and the output's, and decides about the
+output: a resampling ratio, samples to discard, silence to insert. It touches no buffer itself.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from ..session.block_times import BlockTimes
 from .prefill import PrefillTarget
 from .rate_lock import RateLock
 
-_DISCARD_ABOVE_MS = 120.0  # over the target: a device has paused, and nobody wants to hear what lay in between
-_TOO_LATE_MS = 20.0  # over the target: a device has paused, and that would stay as latency ...
+_DISCARD_ABOVE_MS = 120.0  # over the target: a device has paused, and stale samples are discarded at once
+_TOO_LATE_MS = 20.0  # over the target: a device has paused, which would remain as latency ...
 _BACKLOG_S = 0.5  # ... after so long
-_OWING_S = 0.3  # after which samples that are to be discarded will not come: the input device itself has lost them
-_SETTLE_S = 10.0  # until the clocks are smooth enough to hold on to
+_OWING_S = 0.3  # after which samples to discard will not come any more: the input device itself has lost them
+_SETTLE_S = 10.0  # until the clocks are smooth enough to be controlled by
 _ROUGHLY_SMOOTH_S = 3.0  # until they are right within some milliseconds
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What is to happen to the output besides resampling.
+    """Correction of an output besides resampling.
 
     Attributes:
         discard: Samples to leave out.
@@ -43,11 +43,11 @@ class DelayController:
     Attributes:
         rate: Rate of the output in Hz.
         block: Samples of a block at that rate.
-        lock: Finds the resampling ratio.
+        lock: Drift compensation, which sets the resampling ratio.
         prefill: The output latency target.
         started_s: When the output began to play.
         updated_s: When the controller was last asked.
-        settled_s: When there was nothing left to discard.
+        settled_s: When there was last nothing left to discard.
         late_since_s: When a backlog was first seen; 0 while there is none.
     """
 
@@ -75,18 +75,18 @@ class DelayController:
         self.lock.raise_target(samples)
 
     def release(self, times: BlockTimes, now_s: float) -> None:
-        """Shorten the latency a little where there was no underrun for long and blocks are quick."""
+        """Lower the latency a little if there was no underrun for long and blocks are quick."""
         if self.prefill.is_calm(now_s):
             (slow_block_ms,) = times.quantiles_ms(0.999)
             self.lock.target -= self.prefill.release_ms(slow_block_ms, now_s) * self.rate / 1000.0
 
     def correct(self, fill: float, is_discarding: bool, available: int, now_s: float) -> Correction:
-        """Look at the fill before a block is written.
+        """Check the buffer fill before a block is written.
 
         Args:
-            fill: Samples between the clocks.
-            is_discarding: Whether samples that came too late are still to be discarded.
-            available: Samples that are held ready; no more can be discarded.
+            fill: Buffer fill in samples.
+            is_discarding: Whether late samples are still to be discarded.
+            available: Samples in the ring buffer; no more can be discarded.
             now_s: The time.
         """
         per_ms, lock = self.rate / 1000.0, self.lock
@@ -109,7 +109,7 @@ class DelayController:
         return correction
 
     def _settle(self, fill: float, available: int, now_s: float) -> Correction:
-        """While the clocks are not smooth yet, what there is becomes the target; only a large excess is discarded."""
+        """While the clocks settle, the current buffer fill becomes the target; only a large excess is discarded."""
         per_ms = self.rate / 1000.0
         excess = fill - self.prefill.ms * per_ms - self.block
         correction = _NONE

@@ -1,7 +1,7 @@
 """Sound devices as PortAudio gives them: the only file that imports sounddevice, and only when devices are needed.
 
-Which devices there are and which one is meant is decided in the tools; an `AudioDevice` is what they hand over. It can
-be pickled: another process finds the device again by its name.
+The tools list and choose devices and pass an `AudioDevice`. It can be pickled: another process finds the device again
+by its name.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ class AudioDevice:
 
     Attributes:
         index: PortAudio's number; holds until devices come or go.
-        name: What users know it by.
+        name: Name that users know.
         host_api: PortAudio's name of it, or "PulseAudio" for what is reached through ALSA's plugin for it (PipeWire's
             devices, too).
         system_name: Name by which the system tells devices apart that have the same `name`.
-        inputs: Channels to record from.
-        outputs: Channels to play to.
-        default_rate: Hz.
-        low_input_latency_s: What PortAudio suggests for interactive use.
-        low_output_latency_s: The same for playing.
-        is_default_input: The system's choice.
-        is_default_output: The system's choice.
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+        default_rate: Default sample rate in Hz.
+        low_input_latency_s: Input latency that PortAudio suggests for interactive use.
+        low_output_latency_s: Output latency that PortAudio suggests for interactive use.
+        is_default_input: Whether it is the system's default input.
+        is_default_output: Whether it is the system's default output.
         is_primary: On the host API that serves this system best, and no monitor of an output: what is listed to people.
         is_monitor: Records what is played to an output.
         cable: Kind of virtual cable that it is an end of, such as "VB-CABLE"; empty if none.
@@ -86,7 +86,7 @@ class AudioDevice:
 
     @property
     def stable_name(self) -> str:
-        """How it is remembered; the index changes as devices come and go."""
+        """Name by which it is remembered; the index changes as devices come and go."""
         return f"{self.host_api}: {self.system_name}"
 
     @property
@@ -133,7 +133,7 @@ def _remedy() -> str:
 
 
 def rescan() -> None:
-    """Let PortAudio list devices anew. Every open stream of this process ends with it.
+    """Let PortAudio list devices again, which ends every open stream of this process.
 
     Raises:
         AudioDeviceError: PortAudio is not installed or does not start.
@@ -242,7 +242,7 @@ def portaudio_devices() -> list[AudioDevice]:
 
 
 def index_here(device: AudioDevice) -> int:
-    """Its number in this process, which may have listed devices at another time than the one that chose it.
+    """PortAudio's number of a device in this process, which may differ from that in the process that chose it.
 
     Raises:
         AudioDeviceError: It is gone.
@@ -258,7 +258,7 @@ def index_here(device: AudioDevice) -> int:
 
 
 def supported_rates(device: AudioDevice, direction: Direction, rates: Sequence[int] = RATES) -> list[int]:
-    """Those of the rates, in Hz, at which it opens with one channel. Sound servers resample and take them all.
+    """The rates, in Hz, at which a device opens with one channel. Sound servers resample and accept all of them.
 
     Raises:
         AudioDeviceError: It has no channel in that direction, or is gone.

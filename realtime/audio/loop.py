@@ -1,6 +1,6 @@
-"""The session between devices: takes blocks from the input's ring, has them processed, fills the outputs' rings.
+"""The rendering loop: takes blocks from the input's ring buffer, processes them, fills the outputs' ring buffers.
 
-It knows nothing of devices, only of the callbacks' states and clocks, so that simulated ones can drive it.
+It depends on the states and clocks of callbacks only, not on devices, so that simulated devices can drive it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .paths import InputPath, OutputPath
 
 
 class BlockProcessor(Protocol):
-    """What the loop drives: `Processor`."""
+    """Interface of the processor that the loop drives; see `Processor`."""
 
     block_size: int
     times: BlockTimes
@@ -29,9 +29,9 @@ class LiveLoop:
     """Runs a processor between an input and some outputs.
 
     Args:
-        processor: Takes blocks at the session's rate.
-        source: The input.
-        outputs: The first one is the cable.
+        processor: Processor of blocks at the session's rate.
+        source: Path of the input.
+        outputs: Paths of the outputs, the cable first.
     """
 
     def __init__(self, processor: BlockProcessor, source: InputPath, outputs: list[OutputPath]) -> None:
@@ -41,7 +41,7 @@ class LiveLoop:
         self._block_scratch, self._rendered_scratch = np.zeros((2, processor.block_size), dtype=np.float32)
 
     def step(self, now_s: float) -> bool:
-        """Convert a block if there is one; returns whether there was.
+        """Convert a block if one is complete; returns whether one was.
 
         Args:
             now_s: The time on the clock that the callbacks tick with.

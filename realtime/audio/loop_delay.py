@@ -1,8 +1,8 @@
-"""The delay of two devices together, measured: what is played to the one is heard at the other.
+"""The latency of two devices together, measured: sweeps played to one are found in the other.
 
-It is what `OutputPath.fill` leaves out: from the moment at which the output's smoothed clock passes a sample to the one
-at which the input's smoothed clock passes the same sample. So it can be added to the fill, whatever a callback's size
-and wherever PortAudio counts from.
+This is the part that `OutputPath.fill` does not include: from the moment when the output's smoothed clock passes a
+sample to the moment when the input's smoothed clock passes the same sample. It can be added to the buffer fill whatever
+the size of callbacks, and does not depend on PortAudio's own figures.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _SPARE_S = 2.0
 _POLL_S = 0.02
 _OUTLIER_S = 0.02  # as in `DeviceClock`
 _SHORTEST_CALLBACK = 16  # frames
-_BLOCK_MS = 20  # of paths whose blocks are not used
+_BLOCK_MS = 20  # paths need a block size, but no blocks are read here
 
 
 @dataclass(slots=True)
 class _NotedClock(DeviceClock):
-    """A clock that remembers its ticks, to be smoothed over all of them at once."""
+    """A clock that keeps its ticks, so that one line can be fitted through all of them."""
 
     times_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), repr=False)
     totals: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), repr=False)
@@ -40,13 +40,13 @@ class _NotedClock(DeviceClock):
 
     @classmethod
     def with_room(cls, nominal_rate: int, seconds: float) -> _NotedClock:
-        """A clock for so long."""
+        """A clock with space for the ticks of that many seconds."""
         room = int(nominal_rate * seconds) // _SHORTEST_CALLBACK
         state = DeviceClock.allocate(nominal_rate).state
         return cls(state, nominal_rate, times_s=np.zeros(room), totals=np.zeros(room))
 
     def tick(self, now_s: float, frames: int) -> None:
-        """Note a callback of some frames; called by it."""
+        """Note a callback of `frames` samples; called inside the callback."""
         n = self.ticks
         if n < len(self.totals):
             self.times_s[n] = now_s
@@ -60,7 +60,7 @@ class _NotedClock(DeviceClock):
         return self.ticks > 0
 
     def line(self, from_s: float) -> tuple[float, float]:
-        """Time of sample 0, and seconds per sample: the best line through the ticks since then, outliers left out."""
+        """Time of sample 0 and seconds per sample: a line fitted to the ticks since `from_s`, without outliers."""
         times, totals = self.times_s[: self.ticks], self.totals[: self.ticks]
         kept = times >= from_s
         times, totals = times[kept], totals[kept]
@@ -72,16 +72,16 @@ class _NotedClock(DeviceClock):
 
 @dataclass(frozen=True, slots=True)
 class LoopDelay:
-    """What was measured.
+    """Result of a measurement.
 
     Attributes:
-        delay_ms: Of both devices together; None where the tries found nothing or did not say the same.
-        found: Tries in which the signal was heard.
-        spread_ms: Between the earliest and the latest of them.
-        gain_db: Of the route; 0 where nothing was heard.
-        peak: Largest sample that came in at all.
-        estimated_in_ms: What sessions show of the input where nothing was measured, see `OpenStream.delay_ms`.
-        estimated_out_ms: Of the output.
+        delay_ms: Latency of both devices together; None if no sweep was found or the sweeps disagree.
+        found: Number of sweeps that were found.
+        spread_ms: Difference between the shortest and the longest latency found.
+        gain_db: Gain from output to input; 0 if no sweep was found.
+        peak: Peak of the recorded input.
+        estimated_in_ms: Estimated latency of the input, shown by sessions without a measurement.
+        estimated_out_ms: Estimated latency of the output.
     """
 
     delay_ms: float | None
@@ -94,7 +94,7 @@ class LoopDelay:
 
 
 def measure_loop(source: StreamSpec, output: StreamSpec) -> LoopDelay:
-    """Play sweeps to the output and listen at the input; 7 seconds.
+    """Play sweeps to the output and record the input, for 7 seconds.
 
     Raises:
         AudioDeviceError: a device does not open.
@@ -120,7 +120,7 @@ def measure_loop(source: StreamSpec, output: StreamSpec) -> LoopDelay:
             stream.close()
     if not (clock_in.is_running and clock_out.is_running):
         raise AudioDeviceError(
-            f"{(output if clock_in.is_running else source).device.name!r} opened and then stood still: "
+            f"{(output if clock_in.is_running else source).device.name!r} opened but made no callback: "
             "choose another --device-buffer-ms, or unplug the device and plug it in again"
         )
     heard = np.zeros(path_in.capture.ring.available, dtype=np.float32)
@@ -140,7 +140,7 @@ def measure_loop(source: StreamSpec, output: StreamSpec) -> LoopDelay:
 
 
 def _play(playout: PlayoutState, signal: NDArray[np.float32], longest_s: float) -> int:
-    """Let it be played; returns the number that its first sample had among all that the output was given."""
+    """Play a signal; returns the position of its first sample in all samples played so far."""
     playout.ring.write(signal)
     playout.started[0] = 1
     end = time.perf_counter() + longest_s
@@ -158,7 +158,7 @@ def _delays(
     rate_in: int,
     rate_out: int,
 ) -> tuple[list[float], list[float]]:
-    """Delay in ms and gain of each sweep that was heard."""
+    """Latency in ms and gain of each sweep that was found."""
     wanted, delays_ms, gains = probe(rate_in), [], []
     for i in range(TRIES):
         played_s = clock_out[0] + clock_out[1] * (first + i * round(EVERY_S * rate_out))

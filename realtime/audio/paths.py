@@ -1,4 +1,4 @@
-"""The way of the sound between a device's callback and the session: one path per device."""
+"""The path of samples between a device's callback and the session: one per device."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .prefill import MAX_MS, PrefillTarget
 from .rate_lock import MAX_CORRECTION, RateLock
 
 RING_S = 2.0
-_OPENING_S = 0.5  # in which a device that has just opened takes audio in bursts: a pause would stay as latency
-_WATCHED_S = 0.4  # at the end of that: how often the devices call
+_OPENING_S = 0.5  # in which a device that has just opened works in bursts: a pause would remain as latency
+_WATCHED_S = 0.4  # at the end of it, in which the callback intervals are measured
 _SILENT_S = 3.0
 
 
@@ -37,18 +37,18 @@ def _block_samples(device_rate: int, block_ms: int) -> int:
 
 @dataclass(slots=True)
 class InputPath:
-    """From the input device to the session.
+    """Samples from the input device to the session.
 
     Attributes:
-        capture: Filled by the callback.
-        clock: Ticked by the callback.
-        resampler: From the device's rate to the session's.
+        capture: Ring buffer and counters that the callback fills.
+        clock: Device clock that the callback ticks.
+        resampler: Resampler from the device's rate to the session's.
         session_rate: Rate of the session in Hz.
         device_block: Samples at the device's rate that make a block.
-        taken: Samples that went to the session or were lost.
-        lost_seen: Samples that were lost and made up for by silence.
-        overruns: How often samples found no room.
-        silent_samples: Zeros in a row that have come.
+        taken: Samples that the session has read or that were dropped.
+        lost_seen: Dropped samples that were already replaced by silence.
+        overruns: Number of overruns.
+        silent_samples: Consecutive zero samples up to now.
     """
 
     capture: CaptureState
@@ -69,7 +69,7 @@ class InputPath:
         Args:
             device_rate: Hz; a multiple of 50, so that blocks of multiples of 20 ms are whole samples.
             session_rate: Hz.
-            block_ms: Length of the session's blocks.
+            block_ms: Block size of the session in ms.
             channel: Channel of the device, from 0.
 
         Raises:
@@ -89,7 +89,7 @@ class InputPath:
 
     @property
     def has_block(self) -> bool:
-        """Whether a block waits."""
+        """Whether the ring buffer holds a complete block."""
         return self.capture.ring.available >= self.device_block
 
     @property
@@ -99,16 +99,16 @@ class InputPath:
 
     @property
     def overrun_ms(self) -> float:
-        """How much input was lost because there was no room."""
+        """Duration of the input dropped in overruns."""
         return 1000.0 * self.capture.overrun_samples / self.clock.nominal_rate
 
     @property
     def is_silent(self) -> bool:
-        """Whether nothing but zeros has come for 3 seconds: a microphone is denied or muted, not quiet."""
+        """Whether the input has been digital silence for 3 seconds: the microphone is denied or muted, not quiet."""
         return self.silent_samples > _SILENT_S * self.clock.nominal_rate
 
     def take_lost(self) -> float:
-        """Seconds of input that were lost since the last call: silence takes their place."""
+        """Seconds of input dropped since the last call, to be replaced by silence."""
         lost = self.capture.overrun_samples - self.lost_seen
         if lost <= 0:
             return 0.0
@@ -118,7 +118,7 @@ class InputPath:
         return lost / self.clock.nominal_rate
 
     def read_into(self, block: FloatArray) -> None:
-        """Take the next block, at the session's rate; there must be one."""
+        """Read the next block at the session's rate; `has_block` must be true."""
         samples = self._samples_scratch
         self.capture.ring.read_into(samples)
         self.taken += self.device_block
@@ -128,19 +128,19 @@ class InputPath:
 
 @dataclass(slots=True)
 class OutputPath:
-    """From the session to an output device: the cable, or a monitor.
+    """Samples from the session to an output device: the cable or a monitor.
 
     Attributes:
-        playout: Emptied by the callback.
-        clock: Ticked by the callback.
-        resampler: From the session's rate to the device's.
-        drift: Makes as many samples as the device's clock wants.
-        delay: Decides how many that are.
-        gain: Gain of this output alone.
-        is_started: Whether the device plays what is written.
+        playout: Ring buffer and counters that the callback empties.
+        clock: Device clock that the callback ticks.
+        resampler: Resampler from the session's rate to the device's.
+        drift: Resampler that compensates clock drift.
+        delay: Controller of the latency; sets the ratio of `drift`.
+        gain: Gain of this output only.
+        is_started: Whether the device plays samples from the ring buffer.
         opened_s: When both devices were first seen to run.
-        underruns_seen: Underruns that the controller knows of.
-        grown_seen: Samples by which underruns have lengthened the latency, as far as the controller knows.
+        underruns_seen: Underruns that were reported to the controller.
+        grown_seen: Samples of latency added after underruns that were reported to the controller.
     """
 
     playout: PlayoutState
@@ -171,9 +171,9 @@ class OutputPath:
         Args:
             session_rate: Hz.
             device_rate: Hz.
-            block_ms: Length of the session's blocks.
+            block_ms: Block size of the session in ms.
             slowest_block_ms: Slowest block of the warm-up.
-            prefill_ms: Prefill to begin with; None to work it out once the devices run.
+            prefill_ms: Initial prefill; None to compute it once the devices run.
 
         Raises:
             ParameterError: blocks are no whole number of samples at that rate.
@@ -205,29 +205,29 @@ class OutputPath:
 
     @property
     def underruns(self) -> int:
-        """How often the device found too little to play."""
+        """Number of underruns."""
         return self.playout.counters.underruns
 
     @property
     def underrun_ms(self) -> float:
-        """How much was missing."""
+        """Duration of the samples missing in underruns."""
         return 1000.0 * self.playout.counters.underrun_samples / self.rate
 
     def is_behind(self) -> bool:
-        """Whether all of the next block would be discarded, for its time is over."""
+        """Whether the next block is so late that all of it would be discarded."""
         return self.playout.counters.to_discard - self.playout.ring.available >= len(self._samples_scratch)
 
     def fill(self, source: InputPath, now_s: float) -> float:
-        """Samples between the input's clock and this output's, at the output's rate."""
+        """Buffer fill: samples between the input's clock and this output's, at the output's rate."""
         return buffer_fill(source.clock, source.taken, self.playout, self.clock, now_s)
 
     def send(self, block: FloatArray, source: InputPath, times: BlockTimes, now_s: float) -> None:
-        """Give a block to the device, as many samples as its clock wants.
+        """Write a block for the device, resampled to its clock.
 
         Args:
-            block: At the session's rate.
-            source: Where it came from.
-            times: How long blocks take.
+            block: Samples at the session's rate.
+            source: Input path that the block came from.
+            times: Processing times of blocks.
             now_s: The time on the clock that the callbacks tick with.
         """
         resample_block(block, self.resampler, self._samples_scratch)
@@ -245,12 +245,12 @@ class OutputPath:
             self.playout.started[0] = 1
 
     def send_silence(self, samples: int) -> None:
-        """Write so much silence, as far as there is room."""
+        """Write silence, as far as the ring buffer has space."""
         while samples > 0:
             samples -= self.playout.ring.write(self._zeros[: min(samples, len(self._zeros))]) or samples
 
     def _is_ready(self, source: InputPath, now_s: float) -> bool:
-        """Whether both devices have settled; what comes while they open would stay as latency."""
+        """Whether both devices have settled; samples that arrive while they open would remain as latency."""
         if not (self.clock.is_running and source.clock.is_running):
             return False
         self.opened_s = self.opened_s or now_s
@@ -271,7 +271,7 @@ class OutputPath:
         self.playout.allowance[0] = self.delay.may_grow
 
     def _steer(self, source: InputPath, times: BlockTimes, now_s: float) -> None:
-        """Let the controller hold the latency."""
+        """Let the controller hold the latency at its target."""
         playout, delay = self.playout, self.delay
         counters = playout.counters
         grown = counters.added - self.grown_seen
@@ -282,7 +282,7 @@ class OutputPath:
             self.underruns_seen = counters.underruns
             delay.prefill.last_underrun_s = now_s
         elif counters.to_discard == 0:
-            # The last underrun is over: the next one may take another step.
+            # The last underrun is over: the next one may raise the prefill by another step.
             playout.allowance[0] = counters.added + delay.may_grow
             delay.release(times, now_s)
         fill = self.fill(source, now_s)

@@ -1,4 +1,4 @@
-"""What the audio process asks of the system, so that other programs do not make it late.
+"""Priorities that the audio process asks for, so that other programs do not make it late.
 
 Windows: high priority class and a timer of 1 ms (not run there). macOS: quality-of-service class "user interactive"
 (not run there). Linux: SCHED_RR where the limits allow it, else a lower nice value where they allow that.
@@ -26,10 +26,10 @@ _NICE = -11
 
 
 def raise_priority() -> str:
-    """Ask for it.
+    """Ask for priority for this process.
 
     Returns:
-        What was granted, for people.
+        The granted priority, for logs.
     """
     if sys.platform == "win32":
         kernel, timer = ctypes.windll.kernel32, ctypes.windll.winmm
@@ -47,13 +47,13 @@ def raise_priority() -> str:
 
 
 def raise_thread_priority(priority: int) -> str:
-    """Ask for real time for the calling thread, and those that it starts from now on (Linux).
+    """Ask for real-time priority for the calling thread and the threads that it starts from now on (Linux).
 
     Args:
-        priority: `CALLBACKS`, `RENDERING` or `HELPING`; what the limits allow of it is taken.
+        priority: `CALLBACKS`, `RENDERING` or `HELPING`; a lower one is taken if the limits do not allow it.
 
     Returns:
-        What was granted, for people; empty for nothing.
+        The granted priority, for logs; empty for none.
     """
     if not sys.platform.startswith("linux"):
         return ""
@@ -67,6 +67,6 @@ def raise_thread_priority(priority: int) -> str:
 
 
 def settle_memory() -> None:
-    """Take what lives by now out of the garbage collector's rounds."""
+    """Exclude all objects that exist now from garbage collection."""
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""The audio process: device callbacks and the engine's loop, and nothing else that could keep them waiting."""
+"""The audio process: device callbacks and the rendering loop, and nothing else that could delay them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _ORPHANED_S = 1.0  # in which a session whose owner has gone may end by itself
 
 
 def run_audio_process(commands: Connection, statuses: Connection) -> None:
-    """Run a session until it is told to stop or its owner is gone; what went wrong stands in the last status.
+    """Run a session until it is stopped or its owner is gone; the last status holds the cause of a failure.
 
     Args:
-        commands: The first thing that comes is the `LiveSettings`, all others are `Command`s.
-        statuses: Takes `Status` records.
+        commands: Connection that delivers the `LiveSettings` first and `Command`s after them.
+        statuses: Connection that `Status` records are sent to.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     stopping = threading.Event()
@@ -70,7 +70,7 @@ def run_audio_process(commands: Connection, statuses: Connection) -> None:
             is_clean = session.is_idle
         status = replace(status, state="stopped")
     except (EOFError, BrokenPipeError):
-        status = replace(status, state="stopped")  # nobody listens any more
+        status = replace(status, state="stopped")  # nobody reads the status any more
     except AltervoxError as error:
         log.debug("traceback", exc_info=error)
         status = replace(status, state="failed", causes=(str(error),))
@@ -85,7 +85,7 @@ def run_audio_process(commands: Connection, statuses: Connection) -> None:
 
 
 def _send_last(statuses: Connection, status: Status) -> None:
-    """Send the last status, unless the owner does not take it."""
+    """Send the last status, unless the owner does not read it."""
     sender = threading.Thread(target=_try_to_send, args=(statuses, status), daemon=True)
     sender.start()
     sender.join(_ORPHANED_S)
@@ -95,11 +95,11 @@ def _try_to_send(statuses: Connection, status: Status) -> None:
     try:
         statuses.send(status)
     except OSError as error:
-        log.debug("nobody takes the last status: %s", error)
+        log.debug("nobody reads the last status: %s", error)
 
 
 def _end_with_owner(stopping: threading.Event) -> None:
-    """End this process soon after the one that started it, however that ended and whatever is going on here."""
+    """End this process soon after the process that started it, however that one ended and whatever happens here."""
     owner = multiprocessing.parent_process()
     if owner is None:
         return

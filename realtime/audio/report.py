@@ -21,15 +21,15 @@ from .priority import HELPING, raise_thread_priority
 log = logging.getLogger(__name__)
 
 _EVERY_S = 0.1
-_SHOWN_OVER = 50  # readings whose median is shown: jitter of callbacks moves single ones by some milliseconds
+_SHOWN_OVER = 50  # readings whose median is shown: callback jitter moves single readings by some milliseconds
 
 
 class Reporter:
     """Sends a status ten times a second; a reader that does not keep up gets fewer and always the newest.
 
     Args:
-        statuses: Takes the records.
-        make: Makes one.
+        statuses: Connection that the records are sent to.
+        make: Builds a record.
     """
 
     def __init__(self, statuses: Connection, make: Callable[[], Status]) -> None:
@@ -43,7 +43,7 @@ class Reporter:
         self._thread.start()
 
     def stop(self) -> None:
-        """Send nothing more, unless a reader that hangs holds the last one up."""
+        """Stop sending; waits for the last record unless its reader hangs."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(2.0 * _EVERY_S)
@@ -56,22 +56,22 @@ class Reporter:
             except (BrokenPipeError, ConnectionError):
                 return  # the owner is gone; the session ends by itself
             except Exception as error:  # nothing that is wrong with a status may end all that follow
-                log.warning("the status could not be told: %s", error, exc_info=True)
+                log.warning("the status could not be sent: %s", error, exc_info=True)
             self._stopping.wait(_EVERY_S)
 
 
 @dataclass(slots=True)
 class Losses:
-    """What a session has lost in the loops before the present one.
+    """Losses of a session before its current loop.
 
     Attributes:
-        underruns: How often an output found too little to play.
-        underrun_ms: How much was missing.
-        overruns: How often input found no room.
-        overrun_ms: How much input was lost so.
-        late_blocks: Blocks that were not rendered.
-        failed_blocks: Blocks that are silent because something raised.
-        blocks: Blocks in all.
+        underruns: Number of underruns.
+        underrun_ms: Duration of the samples missing in underruns.
+        overruns: Number of overruns.
+        overrun_ms: Duration of the input dropped in overruns.
+        late_blocks: Blocks that were skipped because they were late.
+        failed_blocks: Blocks that were silenced because of an exception.
+        blocks: Number of blocks.
     """
 
     underruns: int = 0
@@ -83,7 +83,7 @@ class Losses:
     blocks: int = 0
 
     def add(self, loop: LiveLoop) -> None:
-        """A loop ends: what it has lost stays counted."""
+        """Add the losses of a loop that ends."""
         source, cable = loop.source, loop.outputs[0]
         self.underruns += cable.underruns
         self.underrun_ms += cable.underrun_ms
@@ -93,10 +93,10 @@ class Losses:
 
 @dataclass(slots=True)
 class Readings:
-    """Smooths what is shown of the buffer fill.
+    """Smooths the buffer fill that is shown.
 
     Attributes:
-        fills_ms: The last readings of the samples between the clocks.
+        fills_ms: Last readings of the buffer fill.
     """
 
     fills_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_SHOWN_OVER))
@@ -112,14 +112,14 @@ class Readings:
 def latency_of(
     loop: LiveLoop, processor: Processor, fill_ms: float, devices_ms: tuple[float, float], measured_ms: float | None
 ) -> Latency:
-    """What the latency is made of.
+    """The latency by parts.
 
     Args:
-        loop: The one that runs.
-        processor: Its processor.
-        fill_ms: Between the devices' clocks.
-        devices_ms: Of microphone and cable, as PortAudio reports them.
-        measured_ms: Of both, if it was measured.
+        loop: The running loop.
+        processor: The loop's processor.
+        fill_ms: Buffer fill.
+        devices_ms: Latencies of microphone and cable as PortAudio reports them.
+        measured_ms: Measured latency of both devices together; None if not measured.
     """
     block_ms = 1000.0 * processor.block_size / processor.sample_rate
     voice_ms = 1000.0 * processor.latency_samples / processor.sample_rate
@@ -139,5 +139,5 @@ def latency_of(
 
 
 def peaks_db(processor: Processor) -> tuple[float, float]:
-    """Largest samples of the newest block of input and output."""
+    """Peaks of the last input block and the last output block."""
     return decibels(processor.input_peak), decibels(processor.output_peak)

@@ -1,4 +1,4 @@
-"""A live session: a processor between a microphone, a cable and perhaps a monitor, through all that devices do."""
+"""A live session: a processor between a microphone, a cable and possibly a monitor, whatever the devices do."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class LiveSession:
     """One live session, from the first warm-up to the last sample.
 
     Args:
-        settings: What is wanted.
-        commands: `Command`s come from here.
-        statuses: Takes `Status` records.
-        stopping: Set from outside to end it.
+        settings: Settings of the session.
+        commands: Connection that `Command`s are read from.
+        statuses: Connection that `Status` records are sent to.
+        stopping: Set from outside to end the session.
 
     Attributes:
-        settings: What is wanted, as changed by commands.
+        settings: Settings as changed by commands.
         processor: The session without its devices.
         last_status: Status at the end of `run`.
 
@@ -91,7 +91,7 @@ class LiveSession:
         return not self.processor.is_loading
 
     def run(self) -> None:
-        """Convert until it is over."""
+        """Run the session until it is stopped."""
         self._open()
         self._running_s = time.perf_counter()
         self._state = "running"
@@ -106,7 +106,7 @@ class LiveSession:
                 if self._reopen_because:
                     self._reconnect()
                     last_turn_s = clock_through_sleep_s()
-                    continue  # it may have ended because all is to end
+                    continue  # reconnecting also ends when the session is stopped
                 last_turn_s = clock_through_sleep_s()
                 now = time.perf_counter()
                 worked = self._loop.step(now)
@@ -114,7 +114,7 @@ class LiveSession:
                     self._start_ms = 1000.0 * (time.time() - self.settings.began_s)
                 if now >= next_commands:
                     next_commands = now + _COMMANDS_EVERY_S
-                    self._obey()
+                    self._handle_commands()
                 if now >= next_look:
                     next_look = now + _DEVICES_EVERY_S
                     self._look(now)
@@ -128,7 +128,7 @@ class LiveSession:
             self.last_status = replace(last, recording_error=self.processor.recording_error)
 
     def status(self) -> Status:
-        """What the session tells of itself; called on the reporter's thread."""
+        """The current status; called on the reporter's thread."""
         processor, loop, losses, state = self.processor, self._loop, self._losses, self._state
         processor.release()
         source, cable = loop.source, loop.outputs[0]
@@ -192,7 +192,7 @@ class LiveSession:
         return processor, warm_up
 
     def _new_loop(self) -> LiveLoop:
-        """Fresh paths between the devices; the processor goes on."""
+        """New paths between the devices for the same processor."""
         settings, rate, block_ms = self.settings, self.processor.sample_rate, self._warm_up.block_ms
         source = InputPath.allocate(settings.source.rate, rate, block_ms, settings.source.channel)
         outputs = [
@@ -209,13 +209,13 @@ class LiveSession:
         return linear(state.monitor_gain_db) if state.monitor else 0.0
 
     def _open(self) -> None:
-        """Open all devices, or none. A monitor that does not open is left out: the cable matters more.
+        """Open all devices or none, except that a monitor that does not open is left out.
 
         Raises:
             AudioDeviceError: microphone or cable does not open.
         """
         self._monitor_cause = ""
-        # PortAudio's threads take the priority over from the one that starts them.
+        # PortAudio's threads inherit the priority of the thread that starts them.
         log.info("the callbacks: %s", raise_thread_priority(CALLBACKS) or "as the process")
         try:
             self._open_all([self._loop.source, *self._loop.outputs])
@@ -240,13 +240,13 @@ class LiveSession:
             self._streams.popitem()[1].close()
 
     def _close_monitor(self, number: int, why: str) -> None:
-        """Go on without a monitor."""
+        """Close a monitor and continue without it."""
         self._streams.pop(number).close()
         self._monitor_cause = f"the monitor {self._specs[number].device.name!r} {why}"
         log.warning("%s", self._monitor_cause)
 
     def _look(self, now: float) -> None:
-        """Look for devices that have stopped, and for late blocks."""
+        """Check for devices that have stopped and for late blocks."""
         for number, stream in list(self._streams.items()):
             if not stream.is_alive(now):
                 if number < _MONITORS_FROM:
@@ -258,11 +258,11 @@ class LiveSession:
             self._late_until_s = now + _LATE_RECENTLY_S
 
     def _reconnect(self) -> None:
-        """Let go of all devices, be silent, and open them when they are there."""
+        """Close all devices, be silent, and reopen them when they are there."""
         self._state, self._state_cause = "reconnecting", self._reopen_because
         self._interrupted_since_s = time.perf_counter()
         self._losses.add(self._loop)
-        self._close()  # which may take long
+        self._close()  # may take long
         self._readings.fills_ms.clear()
         self._loop = self._new_loop()
         next_try = 0.0
@@ -283,10 +283,10 @@ class LiveSession:
                     return
                 next_try = now + _RECONNECT_EVERY_S
             self._stopping.wait(_COMMANDS_EVERY_S)
-            self._obey()
+            self._handle_commands()
 
     def _change_block(self, block_ms: int) -> None:
-        """Prepare the voice anew with blocks of another length; with the old ones where that fails."""
+        """Prepare the voice again with another block size; keep the old one if that fails."""
         self._wanted_block_ms = None
         before = self.processor
         session = replace(self.settings.session, state=replace(before.state, voice=before.sounding), record_folder=None)
@@ -305,7 +305,7 @@ class LiveSession:
         self._loop = self._new_loop()
 
     def _open_again(self) -> bool:
-        """Open all devices afresh; returns whether microphone and cable run."""
+        """Open all devices again; returns whether microphone and cable run."""
         self._loop = self._new_loop()
         try:
             rescan()
@@ -321,12 +321,12 @@ class LiveSession:
             if all(stream.callbacks > count for stream, count in zip(needed, filled, strict=True)):
                 return True
             self._stopping.wait(_COMMANDS_EVERY_S)
-            self._obey()
+            self._handle_commands()
         self._close()
         return False
 
     def _has_monitor_to_open(self) -> bool:
-        """Whether a monitor is closed that is not known to be gone."""
+        """Whether a monitor is closed and not known to be gone."""
         closed = (spec for number, spec in enumerate(self._specs) if number not in self._streams)
         return any(spec.device.stable_name not in self._absent for spec in closed)
 
@@ -336,19 +336,19 @@ class LiveSession:
 
     @property
     def _lost(self) -> list[str]:
-        """Names of microphone and cable, if they are gone."""
+        """Names of microphone and cable if they are gone."""
         needed = self._specs[:_MONITORS_FROM]
         return [repr(spec.device.name) for spec in needed if spec.device.stable_name in self._absent]
 
-    def _obey(self) -> None:
-        """Carry out the commands that have come."""
+    def _handle_commands(self) -> None:
+        """Handle all commands that have arrived."""
         try:
             while self._commands.poll():
-                self._carry_out(self._commands.recv())
+                self._handle(self._commands.recv())
         except (EOFError, OSError):  # the other side is gone
             self._stopping.set()
 
-    def _carry_out(self, command: Command) -> None:
+    def _handle(self, command: Command) -> None:
         match command:
             case SetSource(source, device_delay_ms):
                 self.settings = replace(self.settings, source=source, device_delay_ms=device_delay_ms)
@@ -371,7 +371,7 @@ class LiveSession:
                     self._reopen_because = "opening the monitor"
 
     def _note_absent(self, names: frozenset[str]) -> None:
-        """Some devices are gone, others are back."""
+        """Note which devices are gone and which are back."""
         before, self._absent = self._absent, names
         if self._lost:
             self._reopen_because = f"lost {' and '.join(self._lost)}; waiting"
@@ -383,7 +383,7 @@ class LiveSession:
                 self._reopen_because = f"the monitor {spec.device.name!r} is back"
 
     def _until_next_block(self) -> float:
-        """Seconds to sleep until a block may be there."""
+        """Seconds to sleep until a block may be complete."""
         source = self._loop.source
         missing = source.device_block - source.capture.ring.available
         return min(max(0.5 * missing / source.clock.nominal_rate, _SHORTEST_SLEEP_S), _LONGEST_SLEEP_S)

@@ -1,4 +1,4 @@
-"""What a session with devices starts with: plain data, for the audio process."""
+"""Settings that a session with devices starts with: plain data for the audio process."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .devices import AudioDevice, Direction
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
-    """How to open a device.
+    """Device and settings of a stream.
 
     Attributes:
-        device: Which.
+        device: Device to open.
         direction: "input" or "output".
-        rate: Hz.
-        buffer_ms: How much sound the device is asked to hold; None for what the host API calls low. How much it gives
-            or takes at a time is left to it: another number would leave a remainder waiting in front of each callback.
-        channel: Of an input, from 0.
-        exclusive: Keep other programs off, where the host API can.
-        channel_selectors: Of an ASIO or Core Audio device.
+        rate: Sample rate in Hz.
+        buffer_ms: Requested device buffer; None for the host API's low latency. The size of callbacks is left to the
+            host: a fixed size would leave a remainder waiting in front of each callback.
+        channel: Input channel, from 0.
+        exclusive: Whether to open the device in exclusive mode, if the host API has one.
+        channel_selectors: Channels of an ASIO or Core Audio device; empty for the first ones.
     """
 
     device: AudioDevice
@@ -36,18 +36,18 @@ class StreamSpec:
 
 @dataclass(frozen=True, slots=True)
 class LiveSettings:
-    """A live session.
+    """Settings of a live session.
 
     Attributes:
-        session: The session; its sample rate is that of the output device.
+        session: Settings of the session; its sample rate is that of the output device.
         source: The microphone.
         outputs: The cable, and a monitor if there is one.
-        block_ms: Length of the blocks; None to choose the shortest that this machine can afford.
+        block_ms: Block size; None to choose the shortest that this machine can afford.
         environment: Variables for PortAudio, set before it is loaded.
-        prefill_ms: Output held ready; None to work it out.
+        prefill_ms: Output held ready; None to compute it.
         device_delay_ms: Latency of microphone and first output together, as measured; None for what PortAudio reports.
-        log_level: Level from which on the audio process prints what it logs; the status tells what goes wrong.
-        began_s: `time.time()` at which the user asked for the session.
+        log_level: Lowest level that the audio process logs; problems are reported in the status.
+        began_s: `time.time()` at which the user started the command.
     """
 
     session: SessionSettings

@@ -1,4 +1,4 @@
-"""Open device streams whose callbacks do nothing but copy, count and tell the time."""
+"""Device streams whose callbacks only copy, count and timestamp."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .settings import StreamSpec
 
 log = logging.getLogger(__name__)
 
-_WATCHED_S = 2.0  # for how often a device calls; the figure is shown and should not flicker
+_WATCHED_S = 2.0  # over which callback intervals are measured; the figure is shown and should not flicker
 STALLED_S = 1.5  # without a callback a device counts as gone
 
 
@@ -32,14 +32,14 @@ def clock_through_sleep_s() -> float:
 
 
 class OpenStream:
-    """A running stream and the means to see whether it still runs.
+    """A running stream, with a check whether it still runs.
 
     Args:
-        spec: How to open it.
-        path: What its callback fills or empties.
+        spec: Device and settings of the stream.
+        path: Path whose ring buffer the callback fills or empties.
 
     Raises:
-        AudioDeviceError: it does not open; the message says why and what to do.
+        AudioDeviceError: the device does not open; the message says why and what to do.
     """
 
     def __init__(self, spec: StreamSpec, path: InputPath | OutputPath) -> None:
@@ -73,10 +73,10 @@ class OpenStream:
 
     @property
     def delay_ms(self) -> float:
-        """Of the device, beyond the callback that carries a sample: what PortAudio reports, an estimate.
+        """Latency of the device beyond the callback that carries a sample, estimated from what PortAudio reports.
 
-        What PulseAudio's devices need was measured against that, with null sinks: PortAudio reports an input's whole
-        buffer, and one callback's worth waits in the server; in front of an output there wait the buffer and one more.
+        For PulseAudio this was measured with null sinks: PortAudio reports the whole buffer of an input, but only one
+        callback interval waits in the server; an output has its buffer and one callback interval more.
         """
         reported_ms = float(self._stream.latency) * 1000.0
         if self.spec.device.host_api != PULSE:
@@ -86,20 +86,20 @@ class OpenStream:
 
     @property
     def callbacks(self) -> int:
-        """How often its callback was called."""
+        """Number of callbacks so far."""
         if isinstance(self._path, InputPath):
             return self._path.capture.callbacks
         return self._path.playout.counters.callbacks
 
     def is_alive(self, now_s: float) -> bool:
-        """Whether its callback was called lately."""
+        """Whether there was a callback within the last `STALLED_S`."""
         callbacks = self.callbacks
         if callbacks != self._callbacks:
             self._callbacks, self._seen_s = callbacks, now_s
         return now_s - self._seen_s < STALLED_S
 
     def close(self) -> None:
-        """Let go of the device at once."""
+        """Close the device immediately."""
         sounddevice = load_sounddevice()
         try:
             self._stream.abort()
@@ -129,17 +129,17 @@ def _output_callback(path: OutputPath) -> Callable[..., None]:
 
 
 def _why(spec: StreamSpec, message: str) -> str:
-    """One sentence for a device that does not open."""
+    """One sentence about a device that does not open."""
     name, lower = spec.device.name, message.lower()
     if "sample rate" in lower or "samplerate" in lower:
         rates = supported_rates(spec.device, spec.direction)
         open_at = ", ".join(str(rate) for rate in rates) or "none of the usual ones"
         return (
-            f"{name!r} refuses {spec.rate} Hz, and opens at {open_at}: set it to one of these in the system's sound "
+            f"{name!r} refuses {spec.rate} Hz; it opens at {open_at}: set it to one of these in the system's sound "
             "settings, or close the program that holds it at another rate"
         )
     if "unavailable" in lower or "busy" in lower or "in use" in lower:
-        return f"{name!r} is in use by another program that keeps it to itself: close that program, or choose another"
+        return f"{name!r} is in exclusive use by another program: close that program, or choose another device"
     if "permission" in lower or "denied" in lower:
         return f"{name!r} may not be opened ({message}): allow this program to use it in the system's privacy settings"
     return (

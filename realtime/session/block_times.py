@@ -1,4 +1,4 @@
-"""How long the last blocks took."""
+"""Processing times of the last blocks."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class BlockTimes:
     """Processing times of the last blocks.
 
     Attributes:
-        seconds: A ring of them.
-        count: Blocks so far.
+        seconds: Ring of processing times.
+        count: Number of blocks noted so far.
     """
 
     seconds: Float64Array = field(default_factory=lambda: np.zeros(_KEPT_BLOCKS), repr=False)
     count: int = 0
 
     def note(self, seconds: float) -> None:
-        """Take note of a block."""
+        """Note the processing time of a block."""
         self.seconds[self.count % len(self.seconds)] = seconds
         self.count += 1
 

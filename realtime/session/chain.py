@@ -1,4 +1,4 @@
-"""The effects around a voice: what cleans the microphone, and what gates, amplifies and limits the output."""
+"""The effects around a voice: noise suppression and gain before it; gates, gain and limiter after it."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class Chain:
     """The effects of a session, at the engine's rate. `before` and `after` are called once each per block.
 
     Attributes:
-        config: Which effects there are.
+        config: Selected effects.
         state: Gains, gate threshold and mute; assign another one at any time, from any thread.
         input_gain: Microphone gain.
         highpass: Removes rumble from the microphone.
-        suppressor: RNNoise; None where nothing asks it.
+        suppressor: RNNoise; None if no effect uses it.
         leveller: Brings speech to `config.speech_level_db`.
         speech_gate: Opens for speech.
         speech_gate_line: Delays the speech gate's gains until the output shows the input that they were made for.
         gate: Opens above a level.
         output_gain: Output gain; 0 while muted.
         limiter: Keeps the output below full scale.
-        nonfinite_blocks: Blocks of the microphone with NaN or infinite samples, which count as silence.
+        nonfinite_blocks: Microphone blocks with NaN or infinite samples, which are replaced by silence.
     """
 
     config: ChainConfig
@@ -66,11 +66,11 @@ class Chain:
         Args:
             sample_rate: Hz.
             block_size: Samples per block.
-            config: Which effects; the default has neither RNNoise nor a speech gate.
-            state: First gains, gate threshold and mute.
+            config: Selected effects; the default uses no RNNoise.
+            state: Initial gains, gate threshold and mute.
 
         Raises:
-            ParameterError: RNNoise does not work at this rate.
+            ParameterError: RNNoise does not support this rate.
             MissingDependencyError: RNNoise is not installed.
         """
         config, state = config or ChainConfig(), state or SessionState()
@@ -101,7 +101,7 @@ class Chain:
 
     @property
     def gate_gain_db(self) -> float:
-        """What the gates do to the newest input: 0 is open, -100 closed."""
+        """Gain of the gates for the newest input in dB: 0 is open, -100 closed."""
         speech_db = decibels(self.speech_gate.gain) if self.config.speech_gate is not None else 0.0
         return min(speech_db, self.gate.gain_db)
 
@@ -117,7 +117,7 @@ class Chain:
             self.suppressor.reset()
 
     def before(self, block: FloatArray) -> None:
-        """Clean a block of the microphone [block_size], in place; NaN and infinite samples count as silence."""
+        """Apply the microphone effects to a block [block_size] in place; NaN and infinite samples become silence."""
         state, config = self.state, self.config
         self.nonfinite_blocks += silence_nonfinite(block) > 0
         self.input_gain.target = linear(state.input_gain_db)
@@ -135,8 +135,8 @@ class Chain:
         """Gate, amplify and limit a block of output [block_size], in place.
 
         Args:
-            block: What the engine made of the block that `before` cleaned last.
-            engine_latency_samples: How much later than its input the engine's output is.
+            block: Output of the engine for the block that `before` processed last.
+            engine_latency_samples: Latency of the engine.
         """
         self.gate.apply(block, engine_latency_samples)
         if self.config.speech_gate is not None:

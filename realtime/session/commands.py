@@ -1,4 +1,4 @@
-"""What a session can be told: plain data, partial, so that keys, panel and programs can all drive one session.
+"""Commands to a session: plain data, partial, so that keys, panel and programs can all control one session.
 
 A command names what it changes and nothing else. `SessionState.after` works out what it means for the state that the
 session has by then, so two clients never overwrite one another's changes.
@@ -18,7 +18,7 @@ class Set:
     """Give parameters new values, all of them or none.
 
     Attributes:
-        values: By name, see `PARAMETERS`.
+        values: Parameter values by name, see `PARAMETERS`.
     """
 
     values: Mapping[str, Value] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Step:
 
     Attributes:
         name: See `PARAMETERS`.
-        delta: In the parameter's unit.
+        delta: Change in the parameter's unit.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Record:
     """Start or end a recording of input and output.
 
     Attributes:
-        folder: Where to write WAV files; None to end the recording.
+        folder: Folder for the WAV files; None ends the recording.
     """
 
     folder: Path | None

@@ -1,4 +1,4 @@
-"""RNNoise (Valin 2018, arXiv:1709.08243), from the library in the package pyrnnoise: takes noise, and tells speech."""
+"""RNNoise (Valin 2018, arXiv:1709.08243) from the package pyrnnoise: noise suppression and speech detection."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NoiseSuppressor:
     Only the package's compiled library is used: its Python part would bring plotting and file libraries along.
 
     Args:
-        sample_rate: Hz; RNNoise knows 48000 only.
+        sample_rate: Hz; RNNoise supports 48000 only.
 
     Raises:
         ParameterError: another rate.
@@ -37,7 +37,7 @@ class NoiseSuppressor:
         if sample_rate != SAMPLE_RATE:
             raise ParameterError(
                 f"noise suppression and speech detection work at 48000 Hz, and the output is at {sample_rate} Hz: "
-                "choose another output, or go without them"
+                "choose another output, or leave out --denoise, --speech-gate and --speech-level-db"
             )
         self._library = _load()
         self._state = self._library.rnnoise_create(None)
@@ -46,11 +46,11 @@ class NoiseSuppressor:
         """Suppress noise in whole frames of 10 ms.
 
         Args:
-            block: [k * 480]; changed in place, into output that is 20 ms late.
-            probability: Filled [k]: of speech in each frame of the input, 0..1. There is no delay in it.
+            block: Samples [k * 480]; replaced in place by output that is 20 ms late.
+            probability: Filled with the probability of speech in each frame of the input, 0..1, without delay [k].
 
         Raises:
-            ParameterError: the lengths do not fit, which the library would not notice.
+            ParameterError: the lengths do not match, which the library would not detect.
         """
         if len(block) != len(probability) * FRAME:
             raise ParameterError(f"{len(block)} samples are not {len(probability)} frames of {FRAME}")
@@ -66,7 +66,7 @@ class NoiseSuppressor:
         self._library.rnnoise_init(self._state, None)
 
     def close(self) -> None:
-        """Free its memory; it must not be used afterwards."""
+        """Free the library's memory; the suppressor must not be used afterwards."""
         self._library.rnnoise_destroy(self._state)
 
 

@@ -1,4 +1,4 @@
-"""The level gate around a voice: it listens to the input and acts on the output that this input became."""
+"""The level gate around a voice: it measures the input and acts on the output that this input became."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class LevelGate:
     """A noise gate whose gains are delayed by the latency of the voice.
 
     Attributes:
-        state: Follows the level of the input.
-        line: Delays the gains by the latency of what lies between `listen` and `apply`.
+        state: Level follower of the input.
+        line: Delays the gains by the latency between `listen` and `apply`.
     """
 
     state: GateState
@@ -32,8 +32,8 @@ class LevelGate:
 
         Args:
             sample_rate: Hz.
-            block_size: Samples per call of `listen` and of `apply`.
-            threshold_db: First threshold, see `listen`.
+            block_size: Samples per call of `listen` and `apply`.
+            threshold_db: Initial threshold, see `listen`.
         """
         gate = cls(GateState.allocate(sample_rate), DelayState.allocate(0), np.zeros(block_size, dtype=np.float32))
         gate.reset(threshold_db)
@@ -51,7 +51,7 @@ class LevelGate:
         self.line.reset(float(is_open))
 
     def listen(self, block: FloatArray, threshold_db: float) -> None:
-        """Find the gains for a block of input [block_size]; at `GATE_OFF_DB` and below the gate is open."""
+        """Compute the gains for a block of input [block_size]; at `GATE_OFF_DB` and below the gate is open."""
         gate_gain_into(block, self.state, threshold_db, self._gain)
 
     def apply(self, block: FloatArray, latency_samples: int) -> None:
@@ -59,7 +59,7 @@ class LevelGate:
 
         Args:
             block: Output for the block that `listen` heard last.
-            latency_samples: How much later than the input the output is; a change resizes the delay line.
+            latency_samples: Latency between input and output; a change resizes the delay line.
         """
         if latency_samples != len(self.line.sample_mem):
             self.line = self.line.resized(latency_samples)

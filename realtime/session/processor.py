@@ -4,7 +4,7 @@
                         └──────────────── recorder ───────────────┘
 
 A sound card, a file or a socket feeds it. Nothing that fails in a block ends it: the block is silent, the failure is
-counted and its cause shown until it is over.
+counted, and its cause is shown until it is resolved.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ log = logging.getLogger(__name__)
 
 
 class Processor:
-    """The effects, the engine and what changes them, as one processor of blocks.
+    """Effects, engine and voice change as one processor of blocks.
 
-    `process` belongs to one thread, `do` to one other or the same; properties may be read from anywhere.
+    `process` is called on one thread, `do` on that or one other thread; properties may be read on any thread.
 
     Args:
-        settings: What the session starts with.
+        settings: Settings that the session starts with.
         voice: The first voice if it is loaded already.
-        prepare_building: Called once on each thread that builds another voice, such as to set its priority.
+        prepare_building: Called once on each thread that builds another voice, for example to set its priority.
 
     Attributes:
-        state: What the session was asked for.
+        state: Requested state.
         sounding: Name or path of the voice that is heard.
         chain: The effects.
-        engine: The voice.
-        times: Processing times.
-        blocks: Blocks so far.
-        late_blocks: Blocks that were not rendered because their time was over.
-        input_peak: Largest sample of the last block of input.
-        output_peak: Largest sample of the last block of output.
+        engine: Engine of the voice, replaceable while it runs.
+        times: Processing times of the last blocks.
+        blocks: Number of blocks processed.
+        late_blocks: Blocks that were skipped because they were late.
+        input_peak: Peak of the last input block.
+        output_peak: Peak of the last output block.
 
     Raises:
         AltervoxError: the voice cannot be loaded, or the recording cannot be started.
@@ -89,12 +89,12 @@ class Processor:
 
     @property
     def latency_samples(self) -> int:
-        """How much later than the input the output is, without the block itself."""
+        """Latency from input to output in samples, without the block itself."""
         return self.engine.latency_samples + self.chain.latency_samples
 
     @property
     def failed_blocks(self) -> int:
-        """Blocks that are silent because something raised."""
+        """Blocks that were silenced because of an exception."""
         return self._failed_blocks + self.engine.failed_blocks
 
     @property
@@ -115,23 +115,23 @@ class Processor:
 
     @property
     def recording_error(self) -> str:
-        """What went wrong with the recording, also after it has ended; empty while all is well."""
+        """Problem of the recording, kept after it has ended; empty for none."""
         recorder = self._recorder
         return recorder.error if recorder is not None and recorder.error else self._recording_error
 
     @property
     def causes(self) -> tuple[str, ...]:
-        """What is wrong now, one sentence each; each is gone when its cause is over."""
+        """Current problems, one sentence each; each disappears when it is resolved."""
         causes = (self._cause, self.engine.cause, self._voice_change.cause, self.recording_error, self._refusal)
         return tuple(cause for cause in causes if cause)
 
     def process(self, block: FloatArray, out: FloatArray, is_late: bool = False) -> None:
-        """Convert the next block; whatever fails, the block is silent and the next one is tried.
+        """Convert the next block. If anything raises, the block is silent and the next one is tried.
 
         Args:
             block: Mono [block_size].
             out: Filled [block_size].
-            is_late: Whether the output would come too late: it is left out, and the state advances all the same.
+            is_late: Whether the block is late: it is not rendered, but the state advances.
         """
         started_s = time.perf_counter()
         self.input_peak = max(float(block.max()), -float(block.min()))
@@ -172,10 +172,10 @@ class Processor:
             threading.Thread(target=recorder.close, name="recording", daemon=True).start()
 
     def do(self, command: Command) -> None:
-        """Carry out a command.
+        """Apply a command.
 
         Raises:
-            AltervoxError: it does not fit; nothing has changed then.
+            AltervoxError: the command is invalid; nothing has changed.
         """
         if isinstance(command, Record):
             threading.Thread(target=self._record, args=(command.folder,), name="recording", daemon=True).start()
@@ -188,7 +188,7 @@ class Processor:
             self.engine.retry()
 
     def try_to(self, command: Command) -> None:
-        """Carry out a command; one that does not fit is told as a cause until the next command."""
+        """Apply a command; an invalid one is reported as a cause until the next command."""
         self._refusal = ""
         try:
             self.do(command)
@@ -197,7 +197,7 @@ class Processor:
             log.warning("%s", error)
 
     def release(self) -> None:
-        """Free what was replaced. Called now and then, and never by the thread that calls `process`."""
+        """Free replaced engines. Called from time to time, never on the thread that calls `process`."""
         self.engine.release()
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""Recording of the input and the output while live: rings that the session fills, files that another thread writes."""
+"""Recording of input and output: ring buffers that the session fills, files that another thread writes."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _NAMES = ("input", "output")
 
 
 class Recorder:
-    """Two WAV files, `input-<time>.wav` and `output-<time>.wav`, in step with one another but for the delay.
+    """Two WAV files, `input-<time>.wav` and `output-<time>.wav`, aligned with each other except for the latency.
 
     Attributes:
-        lost: Samples of each file that are missing, because the disk was too slow.
+        lost: Samples missing in each file because the disk was too slow.
         paths: The two files.
 
     Args:
-        folder: Where they go; made if it is missing.
+        folder: Folder of the files; created if missing.
         sample_rate: Hz.
 
     Raises:
-        OutputError: the files cannot be made.
+        OutputError: the files cannot be created.
     """
 
     def __init__(self, folder: Path, sample_rate: int) -> None:
@@ -63,16 +63,16 @@ class Recorder:
 
     @property
     def error(self) -> str:
-        """Why recording has stopped, or what is missing from it; empty while all is well."""
+        """Why recording has stopped, or how much of it is missing; empty for no problem."""
         if self._stopped_because or not self.lost:
             return self._stopped_because
         lost_s = self.lost / self._sample_rate
         return f"the recording has gaps, {lost_s:.1f} s in all: the disk was too slow, choose another with --record"
 
     def take(self, heard: FloatArray, sent: FloatArray) -> None:
-        """Note a block of the input and of the output [n]; never waits.
+        """Record a block of input and of output [n]; never blocks.
 
-        Where only a part finds room, the rest is left out of both, so that they stay in step with one another.
+        If the ring buffers have space for a part only, the rest is dropped from both files, so that they stay aligned.
         """
         if self._stopped_because:
             return
@@ -82,7 +82,7 @@ class Recorder:
             ring.write(block[:room])
 
     def close(self) -> None:
-        """Write what is left and close the files."""
+        """Write the remaining samples and close the files."""
         self._ending.set()
         self._thread.join()
         for file in self._files:
@@ -91,18 +91,18 @@ class Recorder:
             log.warning("%s", self.error)
 
     def _write(self) -> None:
-        """Empty the rings into the files until the end, or until one of them cannot be written."""
+        """Write the ring buffers to the files until the end, or until a file cannot be written."""
         try:
             while not self._ending.wait(_EVERY_S):
                 self._drain()
             self._drain()
-        except Exception as error:  # whatever it is, the session goes on, and says so
+        except Exception as error:  # whatever it is, the session continues and reports it
             self._stopped_because = f"recording stopped: {self._reason(error)}"
             log.warning("%s", self._stopped_because)
             log.debug("traceback", exc_info=error)
 
     def _drain(self) -> None:
-        """Write what both rings hold, the same length to either file."""
+        """Write the samples that both ring buffers hold, equally many to each file."""
         while count := min(len(self._scratch), *(ring.available for ring in self._rings)):
             for ring, file in zip(self._rings, self._files, strict=True):
                 ring.read_into(self._scratch[:count])

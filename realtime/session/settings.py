@@ -1,4 +1,4 @@
-"""What a session starts with: plain data, for another process."""
+"""Settings that a session starts with: plain data, which can be sent to another process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class ChainConfig:
     """Which effects a chain has; a change needs another chain.
 
     Attributes:
-        suppress_noise: Whether RNNoise cleans the microphone.
+        suppress_noise: Whether RNNoise suppresses noise in the microphone.
         speech_level_db: RMS that the microphone's speech is slowly brought to; None to leave it.
-        speech_gate: Probability of speech below which the output is silent; None for no gate.
+        speech_gate: Probability of speech below which the gate closes; None for no gate.
     """
 
     suppress_noise: bool = False
@@ -25,21 +25,21 @@ class ChainConfig:
 
     @property
     def needs_rnnoise(self) -> bool:
-        """Whether any of them asks RNNoise."""
+        """Whether any effect uses RNNoise."""
         return self.suppress_noise or self.speech_level_db is not None or self.speech_gate is not None
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """What a session starts with.
+    """Settings that a session starts with.
 
     Attributes:
-        state: The first state.
-        config: Geometry and backend of its engines.
-        device: Where networks run: "auto", "cpu", "cuda", ...
-        chain: Which effects there are.
-        record_folder: Where to record input and output from the start; None for no recording.
-        voices: Names that `StepVoice` goes through.
+        state: Initial state of the session.
+        config: Block size, other lengths and backend of the engines.
+        device: Compute device of the networks: "auto", "cpu", "cuda", ...
+        chain: Effects of the session.
+        record_folder: Folder to record input and output to from the start; None for no recording.
+        voices: Names of the voices that `StepVoice` steps through.
     """
 
     state: SessionState = field(default_factory=SessionState)

@@ -1,4 +1,4 @@
-"""The state of a session: what it was asked for, numbered, and changed by commands alone."""
+"""The requested state of a session: numbered, and changed by commands only."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ PARAMETERS: dict[str, Parameter] = {
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """What a session was asked for. Frozen: `after` gives the state that a command leads to.
+    """The requested state of a session. Frozen: `after` returns the state that a command leads to.
 
     Attributes:
-        revision: Counts the changes since the start of the session.
-        voice: Name or path of the voice that was asked for last; it may still be loading.
-        params: How the voice is rendered.
-        input_gain_db: Microphone gain.
-        gate_db: Gate threshold.
-        gain_db: Output gain.
-        muted: Whether silence is sent.
+        revision: Number of changes since the start of the session.
+        voice: Name or path of the requested voice; it may still be loading.
+        params: Parameters of the voice.
+        input_gain_db: Microphone gain in dB.
+        gate_db: Threshold of the level gate in dB.
+        gain_db: Output gain in dB.
+        muted: Whether the output is silenced.
         bypass: Whether the microphone is played instead of the voice.
         monitor: Whether the output is played on the monitor too.
-        monitor_gain_db: Monitor gain.
+        monitor_gain_db: Monitor gain in dB.
     """
 
     revision: int = 0
@@ -62,14 +62,14 @@ class SessionState:
         return value
 
     def after(self, command: Set | Step | Toggle | SetVoice | StepVoice, voices: Sequence[str] = ()) -> SessionState:
-        """The state that a command leads to; the revision counts on if anything changes.
+        """The state that a command leads to; the revision is incremented if anything changes.
 
         Args:
-            command: What was asked for.
-            voices: Names that `StepVoice` goes through.
+            command: The command to apply.
+            voices: Names of the voices that `StepVoice` steps through.
 
         Raises:
-            ParameterError: there is no such parameter, or the value does not fit it.
+            ParameterError: the parameter does not exist, or the value is of another type or out of range.
         """
         match command:
             case Set(values):

@@ -1,4 +1,4 @@
-"""What a session tells of itself: one typed record, made anew each time, and its form for programs."""
+"""The status that a session reports: one typed record, built each time, and its JSON form."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ SILENCE_DB = -100.0
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """What the latency from microphone to output is made of, in ms.
+    """The parts of the latency from microphone to output, in ms.
 
     Attributes:
-        device_in: Input device, beyond the callback that carries a sample.
-        block: Waiting for a block to be full.
-        voice: The voice's look-ahead, its resamplers and the effects.
+        device_in: Latency of the input device, beyond the callback that carries a sample.
+        block: Time until a block is complete.
+        voice: Lookahead of the voice, resamplers of the engine, and effects.
         resamplers: Resamplers between the devices' rates and the session's.
-        prefill: Output held ready for slow blocks.
-        device_out: Output device.
-        devices: Both devices together, as measured where `is_measured`, else as reported.
-        total: All of it.
-        is_measured: Whether the devices' part was measured with `altervox live --measure`.
+        prefill: Output held ready so that slow blocks cause no underrun.
+        device_out: Latency of the output device.
+        devices: Latency of both devices, measured if `is_measured`, otherwise as PortAudio reports it.
+        total: Sum of all parts.
+        is_measured: Whether `devices` was measured with `altervox live --measure`.
     """
 
     device_in: float = 0.0
@@ -40,46 +40,46 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A session at one moment.
+    """Status of a session at one moment.
 
     Attributes:
-        state: What the session does.
-        causes: What is wrong now, one sentence each; after a failure, why it failed.
-        session: What it was asked for.
+        state: Phase of the session.
+        causes: Current problems, one sentence each; after a failure, its cause.
+        session: Requested state of the session.
         voice: Name or path of the voice that is heard; `session.voice` may still be loading.
         is_loading: Whether another voice is being loaded.
         recording: Files that are being written.
-        recording_error: What went wrong with the recording, also after it has ended.
+        recording_error: Problem of the recording, kept after it has ended; empty for none.
         input_device: Name of the microphone.
         output_device: Name of the cable.
         monitor_device: Name of the monitor; empty for none.
         monitor_is_open: Whether the monitor's device is open.
         sample_rate: Rate of the session in Hz.
-        seconds: Since the session began to run.
-        start_ms: From the start of the command until sound went through; 0 before.
-        input_peak_db: Largest sample of the newest input.
-        output_peak_db: Largest sample of the newest output.
-        gate_gain_db: What the gates do to the newest input: 0 is open.
+        seconds: Time since the session started to run.
+        start_ms: Time from the start of the command to the first sound; 0 before it.
+        input_peak_db: Peak of the last input block in dB of full scale.
+        output_peak_db: Peak of the last output block in dB of full scale.
+        gate_gain_db: Gain of the gates for the newest input in dB: 0 is open.
         f0_hz: The speaker's F0; 0 where unvoiced.
-        input_is_silent: Whether nothing but zeros has come for 3 seconds.
-        blocks: Blocks so far.
-        late_blocks: Blocks that were not rendered because their time was over.
-        failed_blocks: Blocks that are silent because something raised.
+        input_is_silent: Whether the input has been digital silence for 3 seconds.
+        blocks: Number of blocks processed.
+        late_blocks: Blocks that were skipped because they were late.
+        failed_blocks: Blocks that were silenced because of an exception.
         nonfinite_blocks: Blocks that were silenced because the voice produced NaN or infinite samples.
-        underruns: How often the output device found too little to play.
-        underrun_ms: How much was missing, in all.
-        overruns: How often input found no room.
-        overrun_ms: How much input was lost so, in all.
-        interrupted_ms: How long the session was without its devices, in all.
-        block_ms: Length of a block, which is also its deadline.
-        p50_ms: Processing time that half of the last blocks stay within.
-        p95_ms: The same for 95 % of them.
-        p99_ms: The same for 99 % of them.
-        max_ms: Processing time of the slowest of the last blocks.
-        longer_block_ms: Length of blocks that is offered because blocks are late; 0 for none.
-        drift_ppm: How much faster the input's clock is than the output's.
-        prefill_grown_ms: By how much underruns have lengthened the prefill.
-        latency: What the latency is made of.
+        underruns: Number of underruns of the output.
+        underrun_ms: Duration of the samples missing in underruns.
+        overruns: Number of overruns of the input.
+        overrun_ms: Duration of the input dropped in overruns.
+        interrupted_ms: Total time that the session was without its devices.
+        block_ms: Block size in ms, which is also the deadline of a block.
+        p50_ms: Median processing time of the last blocks.
+        p95_ms: 95th percentile of their processing times.
+        p99_ms: 99th percentile of their processing times.
+        max_ms: Longest processing time of the last blocks.
+        longer_block_ms: Longer block size that is offered because blocks are late; 0 for none.
+        drift_ppm: Clock drift: by how much the input's clock is faster than the output's.
+        prefill_grown_ms: Prefill added after underruns.
+        latency: Reported latency by parts.
     """
 
     state: State = "starting"
@@ -121,7 +121,7 @@ class Status:
     latency: Latency = field(default_factory=Latency)
 
     def as_json(self) -> dict[str, Any]:
-        """The record in the vocabulary that all commands share, times rounded to 0.01."""
+        """The record as JSON, with the keys that all commands share; times rounded to 0.01."""
         latency = self.latency
         return {
             "state": self.state,

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SHOWN_S = 15.0  # for which the cause of a failed change is told
+SHOWN_S = 15.0  # how long the cause of a failed change is reported
 
 
 class VoiceChange:
-    """Builds the voice that was asked for last. Whoever asks does not wait.
+    """Builds the voice that was requested last, without making the caller wait.
 
     Args:
-        build: Makes an engine for a voice's name; takes long, and may raise anything.
-        take_over: Given the name and the engine, unless another voice is wanted by then; may raise anything.
-        prepare_thread: Called once on the thread that builds.
+        build: Builds an engine for a voice's name; slow, and may raise anything.
+        take_over: Called with the name and the engine unless another voice was requested meanwhile; may raise anything.
+        prepare_thread: Called once on the thread that builds voices.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class VoiceChange:
         return self._thread is not None
 
     def want(self, voice: str) -> None:
-        """Change to a voice as soon as it is built."""
+        """Request a voice; it is swapped in as soon as it is built."""
         with self._lock:
             self._wanted = voice
             if self._thread is None:

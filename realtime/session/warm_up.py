@@ -1,4 +1,4 @@
-"""Before sound begins: all that compiles, allocates or loads does so, and the length of the blocks is chosen."""
+"""Before sound begins: everything that compiles, allocates or loads does so, and the block size is chosen."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _HOPELESS = 1.5
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """What blocks take on this machine.
+    """Cost of blocks on this machine.
 
     Attributes:
-        block_ms: Length of the blocks.
-        cost_ms: Processor time that 9 of 10 blocks stay within (on a GPU: time on the clock).
-        slowest_ms: Time of the slowest block on the clock.
+        block_ms: Block size in ms.
+        cost_ms: 90th percentile of the processor time per block (on a GPU: of the wall-clock time).
+        slowest_ms: Longest wall-clock time of a block.
     """
 
     block_ms: int
@@ -41,7 +41,7 @@ class WarmUp:
 
     @property
     def warning(self) -> str:
-        """One sentence where blocks take longer than they last; else empty."""
+        """One sentence if blocks take longer than they last; otherwise empty."""
         if self.cost_ms <= self.block_ms:
             return ""
         longer = longer_block_ms(self.block_ms, self.cost_ms)
@@ -53,7 +53,7 @@ class WarmUp:
 
 
 def longer_block_ms(block_ms: int, cost_ms: float) -> int:
-    """The next longer block that may hold where this one costs so much; 0 if there is none."""
+    """The next longer block size that can afford this cost; 0 if there is none."""
     return next((ms for ms in AUTO_BLOCKS_MS if ms > block_ms and ms * ROOM >= cost_ms), 0)
 
 
@@ -63,8 +63,8 @@ def warmed_up(
     """A processor that has everything compiled and loaded, and knows how long its blocks take.
 
     Args:
-        settings: What the session starts with.
-        block_ms: Length of the blocks; None for the shortest of `AUTO_BLOCKS_MS` that costs `ROOM` of its duration at
+        settings: Settings that the session starts with.
+        block_ms: Block size; None for the shortest of `AUTO_BLOCKS_MS` that costs `ROOM` of its duration at
             most, or the longest of them.
         prepare_building: See `Processor`.
 
@@ -93,7 +93,7 @@ def warmed_up(
 
 
 def _time_blocks(processor: Processor, on_gpu: bool, limit_ms: float) -> WarmUp:
-    """Run something like speech through a processor; it is left with a past."""
+    """Run synthetic speech through a processor, which then holds the state of that speech."""
     size, blocks = processor.block_size, _BLOCKS + _COLD_BLOCKS
     samples = speech_like(blocks * size / processor.sample_rate + 0.01, processor.sample_rate)[: blocks * size]
     out = np.zeros(size, dtype=np.float32)
@@ -105,7 +105,7 @@ def _time_blocks(processor: Processor, on_gpu: bool, limit_ms: float) -> WarmUp:
         if processor.failed_blocks:
             raise VoiceError(f"the voice {processor.sounding} failed: {'; '.join(processor.causes)}")
         times_ms.append(1000.0 * (time.perf_counter() - started_s))
-        # Beside busy processes the time on the clock says little of what a block costs.
+        # On a busy machine, wall-clock time says little about the cost of a block.
         costs_ms.append(times_ms[-1] if on_gpu else 1000.0 * (time.thread_time() - cpu_s))
         if number + 1 == _COLD_BLOCKS:
             times_ms.clear()

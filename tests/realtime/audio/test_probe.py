@@ -25,7 +25,7 @@ def test_awkward_delays(delay: float, gain: float) -> None:
     assert found is not None
     assert found.position == pytest.approx(delay, abs=0.1)
     assert found.gain == pytest.approx(abs(gain), rel=0.02)
-    assert found.likeness > 0.97
+    assert found.correlation > 0.97
 
 
 @pytest.mark.parametrize("rate", [16000, 44100, 96000])
