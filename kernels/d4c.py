@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import scipy.signal
 from numba import njit
 from numpy.typing import NDArray
 
@@ -64,7 +63,8 @@ class _Plan:
 def _plan(sample_rate: int, bins: int) -> _Plan:
     fft_size = 2 << int(np.log2(4.0 * sample_rate / _LOWEST_HZ + 1.0))
     bands = int(min(_HIGHEST_BAND_HZ, sample_rate / 2.0 - _BAND_HZ) / _BAND_HZ)
-    window = scipy.signal.windows.general_cosine(int(_BAND_HZ * fft_size / sample_rate) * 2 + 1, _NUTTALL)
+    turns = np.linspace(-np.pi, np.pi, int(_BAND_HZ * fft_size / sample_rate) * 2 + 1)
+    window = np.sum([weight * np.cos(k * turns) for k, weight in enumerate(_NUTTALL)], axis=0)
     centres = (_BAND_HZ * np.arange(1, bands + 1) * fft_size / sample_rate).astype(np.int64)
     knots_hz = np.append(_BAND_HZ * np.arange(bands + 1), sample_rate / 2.0)
     bins_hz = np.arange(bins) * (sample_rate / 2.0 / (bins - 1))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.signal
 from numba import njit
 from numpy.typing import NDArray
 
@@ -29,8 +29,11 @@ class HighpassState:
     @classmethod
     def allocate(cls, sample_rate: int, corner_hz: float = CORNER_HZ) -> HighpassState:
         """State at the start of a stream."""
-        b, a = scipy.signal.butter(2, corner_hz, "highpass", fs=sample_rate)
-        return cls(np.concatenate((b, a[1:])), np.zeros(2))
+        # By the bilinear transform; scipy.signal would do it, and takes a second to import.
+        k = math.tan(math.pi * corner_hz / sample_rate)
+        b0 = 1.0 / (1.0 + math.sqrt(2.0) * k + k * k)
+        a1, a2 = 2.0 * (k * k - 1.0) * b0, (1.0 - math.sqrt(2.0) * k + k * k) * b0
+        return cls(np.array([b0, -2.0 * b0, b0, a1, a2]), np.zeros(2))
 
     def reset(self) -> None:
         """Return to the start of a stream."""

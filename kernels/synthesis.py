@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy.signal
 from numba import njit
 from numpy.typing import NDArray
 
@@ -27,7 +26,7 @@ _DYNAMIC_RANGE = 1e-9  # of the envelope of one frame: a deeper cliff only makes
 _FRAMES_AT_ONCE = 32  # bounds the memory of one pass
 _NOISE_STREAM = 0
 _HIGHPASS_HZ = 40.0  # pulses of one sign add up to DC
-_NOISE_WINDOW = scipy.signal.get_window("hann", 2 * HOP)  # shifted by HOP they add up to one
+_NOISE_WINDOW = 0.5 - 0.5 * np.cos(np.pi * np.arange(2 * HOP) / HOP)  # Hann: shifted by HOP they add up to one
 _TAIL_FADE = np.concatenate(
     (np.ones(FFT_SIZE - FFT_SIZE // 4), 0.5 + 0.5 * np.cos(np.pi * np.arange(FFT_SIZE // 4) / (FFT_SIZE // 4)))
 )
