@@ -35,8 +35,13 @@ def sample_evenly(x: FloatArray, first: float, step: float, count: int) -> Float
 
     A step above 1 filters out what the coarser grid could not hold.
     """
-    cutoff = 1.0 if step <= 1.0 else 0.97 / step
     out = np.empty(count, dtype=np.float32)
-    half = math.ceil(_ZERO_CROSSINGS / cutoff)
-    _sample(np.ascontiguousarray(x, dtype=np.float32), first, step, cutoff, half, out)
+    sample_evenly_into(np.ascontiguousarray(x, dtype=np.float32), first, step, out)
     return out
+
+
+def sample_evenly_into(x: FloatArray, first: float, step: float, out: FloatArray) -> None:
+    """As `sample_evenly`, into `out` [count]; `x` is contiguous."""
+    cutoff = 1.0 if step <= 1.0 else 0.97 / step
+    half = math.ceil(_ZERO_CROSSINGS / cutoff)
+    _sample(x, first, step, cutoff, half, out)

@@ -60,11 +60,11 @@ def rms_mix(x_in: FloatArray, x_out: FloatArray, hop: int, rate: float, hop_in: 
         rate: 0 follows the input, 1 leaves the output as it is.
         hop_in: Samples in 10 ms of the input, None if its rate is the output's.
     """
-    n, hop_in = len(x_out), hop_in or hop
-    levels = (frame_rms(x_in[: n * hop_in // hop], 4 * hop_in, hop_in), frame_rms(x_out, 4 * hop, hop))
-    points = [_stretch(level, n + 1)[:-1] for level in levels]
-    gain = (points[0] / np.maximum(points[1], 1e-3)) ** (1.0 - rate)
-    return (x_out * gain).astype(np.float32)
+    from .rms_mix import rms_mix_into  # compiled, and constants of this module are wanted without
+
+    out = np.empty(len(x_out), dtype=np.float32)
+    rms_mix_into(x_in, x_out, hop, rate, hop_in or hop, out)
+    return out
 
 
 def rms_mix_offline(x_in: FloatArray, rate_in: int, x_out: FloatArray, rate_out: int, rate: float) -> FloatArray:
@@ -78,11 +78,6 @@ def rms_mix_offline(x_in: FloatArray, rate_in: int, x_out: FloatArray, rate_out:
     levels = [_resize(frame_rms(x, sr // 2 * 2, sr // 2), len(x_out)) for x, sr in ((x_in, rate_in), (x_out, rate_out))]
     gain = levels[0] ** (1.0 - rate) * np.maximum(levels[1], 1e-6) ** (rate - 1.0)
     return (x_out * gain).astype(np.float32)
-
-
-def _stretch(points: FloatArray, n: int) -> NDArray[np.float64]:
-    """Linear interpolation to n points, first and last kept (align_corners)."""
-    return np.interp(np.linspace(0.0, len(points) - 1, n), np.arange(len(points)), points)
 
 
 def _resize(points: FloatArray, n: int) -> NDArray[np.float64]:

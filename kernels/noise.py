@@ -34,10 +34,16 @@ def frame_noise(seed: int, stream: int, first_frame: int, frames: int, width: in
 
 @lru_cache(maxsize=16)  # consecutive blocks draw from the same few
 def _chunk(seed: int, stream: int, chunk: int, width: int) -> NDArray[np.float32]:
+    drawn = np.empty((_CHUNK_FRAMES, width), dtype=np.float32)
+    _draw(seed, stream, chunk, drawn)
+    return drawn
+
+
+def _draw(seed: int, stream: int, chunk: int, out: NDArray[np.float32]) -> None:
     # The chunk counts in the upper half of the 256-bit counter, out of reach of what one chunk draws.
     counter = np.array([0, 0, stream, chunk & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64)
     bits = np.random.Philox(key=seed & 0xFFFFFFFFFFFFFFFF, counter=counter)
-    return np.random.Generator(bits).standard_normal((_CHUNK_FRAMES, width), dtype=np.float32)
+    np.random.Generator(bits).standard_normal(out=out, dtype=np.float32)
 
 
 class NoiseReader:
@@ -87,3 +93,32 @@ class NoiseReader:
             self._bits.state = self._fresh
         self._generator.standard_normal(dtype=np.float32, out=out)
         self._next += 1
+
+
+class StreamNoise:
+    """The numbers of `frame_noise` for a stream, drawn as they come, into buffers that are there.
+
+    Args:
+        stream: Tells independent uses of one seed apart.
+        width: Numbers per frame.
+        frames: The most that are asked for at once.
+    """
+
+    def __init__(self, stream: int, width: int, frames: int) -> None:
+        self._stream = stream
+        count = -(-frames // _CHUNK_FRAMES) + 1  # a stretch that begins inside a chunk ends in one more
+        self._chunks = np.zeros((count, _CHUNK_FRAMES, width), dtype=np.float32)
+        self._drawn: list[tuple[int, int] | None] = [None] * count
+
+    def into(self, seed: int, first_frame: int, out: NDArray[np.float32]) -> None:
+        """Fill `out` [frames, width], of any strides, with the numbers of the frames from `first_frame` on."""
+        done = 0
+        while done < len(out):
+            chunk, offset = divmod(first_frame + done, _CHUNK_FRAMES)
+            place = chunk % len(self._drawn)
+            if self._drawn[place] != (seed, chunk):
+                _draw(seed, self._stream, chunk, self._chunks[place])
+                self._drawn[place] = (seed, chunk)
+            count = min(_CHUNK_FRAMES - offset, len(out) - done)
+            out[done : done + count] = self._chunks[place, offset : offset + count]
+            done += count

@@ -64,10 +64,21 @@ def coarse_pitch(f0_hz: FloatArray) -> NDArray[np.int64]:
     Args:
         f0_hz: F0 in Hz of any shape, 0 where unvoiced.
     """
-    mel = 1127.0 * np.log1p(np.maximum(f0_hz.astype(np.float64), 0.0) / 700.0)
-    low, high = (1127.0 * np.log1p(f / 700.0) for f in (COARSE_F0_MIN_HZ, COARSE_F0_MAX_HZ))
-    scaled = np.where(mel > 0, (mel - low) * 254.0 / (high - low) + 1.0, 1.0)
-    return np.asarray(np.rint(scaled.clip(1.0, 255.0)), dtype=np.int64)
+    out = np.empty(f0_hz.shape, dtype=np.int64)
+    coarse_pitch_into(f0_hz.reshape(-1), 1.0, out.reshape(-1))
+    return out
+
+
+@njit(nogil=True, cache=True)
+def coarse_pitch_into(f0_hz: FloatArray, factor: float, out: NDArray[np.int64]) -> None:
+    """As `coarse_pitch`, of `f0_hz` [frames] times a factor, into `out` [frames]."""
+    low = 1127.0 * np.log1p(COARSE_F0_MIN_HZ / 700.0)
+    high = 1127.0 * np.log1p(COARSE_F0_MAX_HZ / 700.0)
+    for i in range(len(out)):
+        hz = float(f0_hz[i]) * factor
+        mel = 1127.0 * np.log1p(max(hz, 0.0) / 700.0)
+        scaled = (mel - low) * 254.0 / (high - low) + 1.0 if mel > 0 else 1.0
+        out[i] = np.int64(np.rint(min(max(scaled, 1.0), 255.0)))
 
 
 def fill_unvoiced(f0_hz: FloatArray) -> FloatArray:

@@ -13,14 +13,14 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ..pitch.rmvpe import FRAME_MULTIPLE, RMVPE, DecoderLevel, RmvpeStep
+from ..pitch.rmvpe import FRAME_MULTIPLE, RMVPE, DecoderLevel, RmvpeStep, rows_of
 
 OPSET = 17
 _CROPPED_LEVELS = 2  # of the decoder; below, the rows needed are nearly all there are
 _EXAMPLE_ROWS = 5  # any number: the dimension is free
 
 
-def export_step(model: RMVPE, path: Path) -> None:
+def export_step(model: RMVPE, path: Path, batch: int = 1) -> None:
     """Write `RmvpeStep` of a network, in float32, with any length of window, block and right context.
 
     The batch norms become part of the convolutions before them. The rows asked for must follow one another.
@@ -28,8 +28,9 @@ def export_step(model: RMVPE, path: Path) -> None:
     Args:
         model: On the CPU.
         path: The `.onnx` file; replaced only once the new one is whole.
+        batch: Streams.
     """
-    spec = RmvpeStep(model).spec(_EXAMPLE_ROWS, 2 * FRAME_MULTIPLE)
+    spec = RmvpeStep(model, _EXAMPLE_ROWS, 2 * FRAME_MULTIPLE, batch).spec
     mel, _, last_row, h_in = (torch.zeros(tensor.shape, dtype=tensor.dtype) for tensor in spec.inputs.values())
     unfinished = path.with_name(path.name + ".unfinished")
     with warnings.catch_warnings():
@@ -38,11 +39,11 @@ def export_step(model: RMVPE, path: Path) -> None:
         warnings.simplefilter("ignore")
         torch.onnx.export(
             _CroppedStep(model),
-            (mel, torch.arange(_EXAMPLE_ROWS), last_row, h_in),
+            (mel, torch.arange(_EXAMPLE_ROWS).repeat(batch, 1), last_row, h_in),
             str(unfinished),
             input_names=list(spec.inputs),
             output_names=list(spec.outputs),
-            dynamic_axes={"mel": {2: "window_frames"}, "rows": {0: "rows"}, "salience": {1: "rows"}},
+            dynamic_axes={"mel": {2: "window_frames"}, "rows": {1: "rows"}, "salience": {1: "rows"}},
             opset_version=OPSET,
             dynamo=False,
         )
@@ -63,33 +64,34 @@ class _CroppedStep(nn.Module):
         x, skips = model.unet.encoder(mel.transpose(1, 2)[:, None])
         x = model.unet.intermediate(x)
         crops = _crops(model, rows, skips)
-        start = torch.zeros((), dtype=torch.int64)  # of what `x` holds, in frames of its level
+        start = torch.zeros(len(mel), 1, dtype=torch.int64)  # of what `x` holds, in frames of its level
         for i, level in enumerate(levels):
             skip = skips[-1 - i]
             below_top = len(levels) - 1 - i
             if below_top < len(crops):
                 first, count = crops[below_top]
-                x = x.index_select(2, _frames(first - start, count))
+                x = _cropped(x, first - start, count)
                 start = 2 * first
-                skip = skip.index_select(2, _frames(start, 2 * count))
+                skip = _cropped(skip, start, 2 * count)
             x = level(x, skip)
         features = model.cnn(x).transpose(1, 2).flatten(2)
-        y, forward_states = model.gru(features.index_select(1, rows - start), h_in)
-        return torch.sigmoid(model.fc[1](y)), forward_states.index_select(1, last_row)
+        return model.from_features(rows_of(features, rows - start), last_row, h_in)
 
 
-def _frames(first: Tensor, count: Tensor) -> Tensor:
-    """Frames in a row [count]. As an `int` the count would become a constant of the graph."""
-    return first + torch.arange(cast(int, count))
+def _cropped(x: Tensor, first: Tensor, count: Tensor) -> Tensor:
+    """`count` frames in a row of every stream, from `first` `[B, 1]` on: `[B, C, T, M] -> [B, C, count, M]`."""
+    frames = first + torch.arange(cast(int, count))  # as an `int` the count would become a constant of the graph
+    parts = [x[b : b + 1].index_select(2, frames[b]) for b in range(len(x))]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _crops(model: RMVPE, rows: Tensor, skips: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """First frame and number of frames of what the decoder's upper levels must take in, from the top level down.
+    """First frames `[B, 1]` and number of what the decoder's upper levels must take in, from the top level down.
 
     A crop ends where the window does, or so far from the frames wanted that no convolution carries its edge to them.
     """
     crops = []
-    first, count = rows[0], torch.as_tensor(rows.shape[0])
+    first, count = rows[:, :1], torch.as_tensor(rows.shape[1])
     reach = 1  # of the convolution after the decoder
     for level, skip in zip(reversed(model.unet.decoder.layers), skips[:_CROPPED_LEVELS], strict=False):
         assert isinstance(level, DecoderLevel)

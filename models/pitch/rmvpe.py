@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ...kernels.errors import CheckpointError
 from ...kernels.salience import N_BINS
-from ..graph import GraphSpec, TensorSpec
+from ..graph import GraphSpec, Step, TensorSpec
 from ..weights import load_weights, on_meta
 from .gru import BoundedGRU
 from .mel import N_MELS, LogMel
@@ -221,6 +221,20 @@ class RMVPE(nn.Module):
         x, forward_states = self.gru(self.features(mel), h_in)
         return torch.sigmoid(self.fc[1](x)), forward_states
 
+    def from_features(self, x: Tensor, last_row: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:
+        """GRU and last layer of one step.
+
+        Args:
+            x: What the GRU sees `[B, n, 384]`.
+            last_row: The frame whose state is wanted `[B, 1]`.
+            h_in: Forward GRU state before the first frame `[B, gru_size]`.
+
+        Returns:
+            Salience `[B, n, 360]` and the forward GRU output at `last_row` `[B, gru_size]`.
+        """
+        y, forward_states = self.gru(x, h_in[None])
+        return torch.sigmoid(self.fc[1](y)), rows_of(forward_states, last_row)[:, 0]
+
     @torch.inference_mode()
     def salience(self, mel: Tensor) -> Tensor:
         """One-shot salience `[B, T, 360]` of a log-mel `[B, 128, T]` of any length, zero-padded to whole windows."""
@@ -230,46 +244,55 @@ class RMVPE(nn.Module):
         return y[:, :frames]
 
 
-class RmvpeStep(nn.Module):
+class RmvpeStep(Step):
     """One step of a stream.
 
     The frames to be computed move inside the window, for it lies on a grid of 32 frames. Which they are is therefore an
-    input, as is the last one that counts, so that one graph serves all steps, and all lengths of block and right
-    context where its dimensions are free.
+    input, as is the last one that counts, so that one graph serves all steps.
+
+    Args:
+        model: The network.
+        row_count: Frames of the block and of the right context after it.
+        window_frames: Frames of the window, a multiple of 32.
+        batch: Streams.
     """
 
-    def __init__(self, model: RMVPE) -> None:
-        super().__init__()
-        self.model = model
-        self.eval()
-
-    def spec(self, row_count: int, window_frames: int) -> GraphSpec:
-        """Its interface for that many frames computed out of windows of that many frames, a multiple of 32."""
-        state = TensorSpec((1, 1, self.model.gru.gru.hidden_size))
-        return GraphSpec(
-            name="rmvpe",
-            inputs={
-                "mel": TensorSpec((1, N_MELS, window_frames)),
-                "rows": TensorSpec((row_count,), torch.int64),
-                "last_row": TensorSpec((1,), torch.int64),
-                "h_in": state,
-            },
-            outputs={"salience": TensorSpec((1, row_count, N_BINS)), "h_out": state},
-            carries={"h_in": "h_out"},
+    def __init__(self, model: RMVPE, row_count: int, window_frames: int, batch: int = 1) -> None:
+        state = TensorSpec((batch, model.gru.gru.hidden_size))
+        super().__init__(
+            GraphSpec(
+                name="rmvpe",
+                inputs={
+                    "mel": TensorSpec((batch, N_MELS, window_frames)),
+                    "rows": TensorSpec((batch, row_count), torch.int64),
+                    "last_row": TensorSpec((batch, 1), torch.int64),
+                    "h_in": state,
+                },
+                outputs={"salience": TensorSpec((batch, row_count, N_BINS)), "h_out": state},
+                carries={"h_in": "h_out"},
+                batch=batch,
+            )
         )
+        self.model = model
 
     def forward(self, mel: Tensor, rows: Tensor, last_row: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:
-        """Salience of a block's frames and of the right context after it.
+        """Salience of a block's frames and of the right context after it; `rows` may have any length here.
 
         Args:
-            mel: Log-mel window `[1, 128, W]`, W a multiple of 32.
-            rows: Frames of the window that are the block and its right context, in a row `[n]`.
-            last_row: Which of these is the block's last frame `[1]`.
-            h_in: Forward GRU state before the block `[1, 1, gru_size]`.
+            mel: Log-mel window `[B, 128, W]`, W a multiple of 32.
+            rows: Frames of the window that are the block and its right context, in a row `[B, n]`.
+            last_row: Which of these is the block's last frame `[B, 1]`.
+            h_in: Forward GRU state before the block `[B, gru_size]`.
 
         Returns:
-            Salience `[1, n, 360]` and the forward GRU output at `last_row` `[1, 1, gru_size]`: the frames after it will
-            be computed again.
+            Salience `[B, n, 360]` and the forward GRU output at `last_row` `[B, gru_size]`: the frames after it will be
+            computed again.
         """
-        y, forward_states = self.model.gru(self.model.features(mel).index_select(1, rows), h_in)
-        return torch.sigmoid(self.model.fc[1](y)), forward_states.index_select(1, last_row)
+        return self.model.from_features(rows_of(self.model.features(mel), rows), last_row, h_in)
+
+
+def rows_of(x: Tensor, rows: Tensor) -> Tensor:
+    """`x[b, rows[b]]` of every stream: `[B, T, C]` and `[B, n]` to `[B, n, C]`."""
+    if len(x) == 1:
+        return x.index_select(1, rows[0])
+    return x.gather(1, rows[..., None].expand(-1, -1, x.shape[2]))

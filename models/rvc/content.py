@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.errors import CheckpointError
-from ..graph import GraphSpec, TensorSpec
 from ..weights import load_weights, on_meta
 
 SAMPLE_RATE = 16000
@@ -213,26 +212,3 @@ def _size(state: Mapping[str, Tensor]) -> tuple[int, int, int]:
     )
     layers = {name.split(".")[2] for name in state if name.startswith("encoder.layers.")}
     return channels, max(1, min(len(layers), LAYERS)), ffn_width
-
-
-class ContentStep(nn.Module):
-    """Features of a window of fixed length, in float32 whatever the encoder computes in.
-
-    Args:
-        hubert: The content encoder.
-        version: See `Hubert.features`.
-        samples: Of the window.
-    """
-
-    def __init__(self, hubert: Hubert, version: str, samples: int) -> None:
-        super().__init__()
-        self.hubert = hubert
-        self._voice_version = version
-        frames, width = (samples - FIELD) // HOP + 1, PROJECTED_WIDTH if version == "v1" else WIDTH
-        self.spec = GraphSpec(
-            "content", {"audio": TensorSpec((1, samples))}, {"features": TensorSpec((1, frames, width))}
-        )
-
-    def forward(self, audio: Tensor) -> Tensor:
-        """`[1, samples] -> [1, frames, width]`."""
-        return self.hubert.features(audio.to(self.hubert.layer_norm.weight.dtype), self._voice_version).float()

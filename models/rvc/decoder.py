@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..graph import GraphSpec, TensorSpec
+from .phase import UNITS_PER_CYCLE, frame_phases
 from .prior import HIDDEN, SPEAKER_WIDTH
 
 SINE_AMPLITUDE = 0.1
@@ -73,36 +73,27 @@ class HarmonicSource(nn.Module):
         self.samples_per_frame = samples_per_frame
         self.l_linear = nn.Linear(1, 1)
 
-    def spec(self, frames: int) -> GraphSpec:
-        """Its interface for that many frames of one stream."""
-        samples, phase = frames * self.samples_per_frame, TensorSpec((1,), torch.float64)
-        return GraphSpec(
-            name="source",
-            inputs={"f0": TensorSpec((1, frames)), "noise": TensorSpec((1, samples, 1)), "phase_in": phase},
-            outputs={"source": TensorSpec((1, 1, samples)), "phase_out": phase},
-        )
-
     def forward(self, f0: Tensor, noise: Tensor, phase_in: Tensor) -> tuple[Tensor, Tensor]:
         """Render frames of constant F0.
 
         Args:
             f0: Hz, 0 where unvoiced `[B, T]`.
             noise: Standard normal `[B, T * samples_per_frame, 1]`.
-            phase_in: Phase in cycles before the first sample, float64 `[B]`.
+            phase_in: Before the first frame, in the units of `frame_phases`, int32 `[B, 1]`.
 
         Returns:
-            Source `[B, 1, T * samples_per_frame]` and the phase in cycles after the last sample `[B]`, wrapped.
+            Source `[B, 1, T * samples_per_frame]` and the phase after the last frame `[B, 1]`.
         """
-        step = f0.double() / self.sample_rate
-        before = phase_in[:, None] + F.pad(torch.cumsum(step * self.samples_per_frame, dim=1), (1, 0))
-        within = torch.arange(1, self.samples_per_frame + 1, dtype=torch.float64, device=f0.device)
-        cycles = before[:, :-1, None].remainder(1.0) + step[..., None] * within
-        sine = torch.sin(2.0 * math.pi * cycles.remainder(1.0)).to(noise.dtype).flatten(1)
+        phase = frame_phases(phase_in, f0)
+        before = phase[:, :-1, None].to(f0.dtype) / UNITS_PER_CYCLE
+        within = torch.arange(1, self.samples_per_frame + 1, dtype=f0.dtype, device=f0.device)
+        cycles = before + (f0 / self.sample_rate)[..., None] * within
+        sine = torch.sin(2.0 * math.pi * cycles.remainder(1.0)).flatten(1)
         voiced = (f0 > 0).to(noise.dtype).repeat_interleave(self.samples_per_frame, dim=1)
         noise_amplitude = voiced * VOICED_NOISE + (1.0 - voiced) * UNVOICED_NOISE
         mixed = SINE_AMPLITUDE * sine * voiced + noise_amplitude * noise[..., 0]
         source = torch.tanh(self.l_linear(mixed[..., None]))
-        return source.transpose(1, 2), before[:, -1].remainder(1.0)
+        return source.transpose(1, 2), phase[:, -1:]
 
 
 class Decoder(nn.Module):

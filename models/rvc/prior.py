@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..graph import GraphSpec, TensorSpec
-
 HIDDEN = 192
 HEADS = 2
 FFN_WIDTH = 768
@@ -141,30 +139,6 @@ class PriorEncoder(nn.Module):
         x = F.leaky_relu(x * math.sqrt(HIDDEN), 0.1).transpose(1, 2)
         m, logs = self.proj(self.encoder(x)[..., first_frame:]).split(HIDDEN, dim=1)
         return m, logs
-
-
-class PriorStep(nn.Module):
-    """`PriorEncoder` for windows that are all alike.
-
-    Args:
-        encoder: The prior encoder.
-        frames: Of the window.
-        first_frame: Earlier frames serve as context only.
-    """
-
-    def __init__(self, encoder: PriorEncoder, frames: int, first_frame: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self._first_frame = first_frame
-        inputs = {"phone": TensorSpec((1, frames, encoder.emb_phone.in_features))}
-        if encoder.emb_pitch is not None:
-            inputs["pitch"] = TensorSpec((1, frames), torch.int64)
-        latent = TensorSpec((1, HIDDEN, frames - first_frame))
-        self.spec = GraphSpec("prior", inputs, {"m": latent, "logs": latent})
-
-    def forward(self, phone: Tensor, pitch: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See `PriorEncoder.forward`."""
-        return self.encoder.forward(phone, pitch, self._first_frame)
 
 
 Convolve = Callable[[nn.Module, Tensor], Tensor]  # how a convolution over time is applied, for who streams

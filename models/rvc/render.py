@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...kernels.fractional import sample_evenly
+from ...kernels.linear import linear_places_into
 from ...kernels.noise import frame_noise
 from .decoder import DECODER_REACH
+from .phase import phase_of
 from .prior import HIDDEN
 from .synthesizer import LATENT_NOISE, Synthesizer
 
 DECODED_AT_ONCE_FRAMES = 400  # bounds the decoder's memory
-_LATENT_STREAM, _SOURCE_STREAM = 0, 1
+LATENT_STREAM, SOURCE_STREAM = 0, 1  # of the noise
 
 
 def latent(net: Synthesizer, m: Tensor, logs: Tensor, g: Tensor, first_frame: int, seed: int) -> Tensor:
@@ -43,7 +45,7 @@ def latent(net: Synthesizer, m: Tensor, logs: Tensor, g: Tensor, first_frame: in
 
 def drawn_prior(m: Tensor, logs: Tensor, first_frame: int, seed: int) -> Tensor:
     """What goes into the flow: the prior of consecutive frames with the noise of these frames `[1, 192, T]`."""
-    noise = frame_noise(seed, _LATENT_STREAM, first_frame, m.shape[2], HIDDEN)
+    noise = frame_noise(seed, LATENT_STREAM, first_frame, m.shape[2], HIDDEN)
     latent_noise = torch.from_numpy(noise.T.copy()).to(m.device)[None]
     return m + torch.exp(logs) * latent_noise * LATENT_NOISE
 
@@ -64,14 +66,14 @@ def harmonic_source(
         return None
     device = net.emb_g.weight.device
     noise = source_noise(net, first_frame, len(f0_hz), seed).to(device)
-    phase_in = torch.tensor([phase], dtype=torch.float64, device=device)
+    phase_in = torch.tensor([[phase_of(phase)]], dtype=torch.int32, device=device)
     source: Tensor = net.dec.m_source(torch.from_numpy(f0_hz).to(device)[None], noise, phase_in)[0]
     return source
 
 
 def source_noise(net: Synthesizer, first_frame: int, frames: int, seed: int) -> Tensor:
     """The source's noise of consecutive frames, on the CPU `[1, T * samples per frame, 1]`."""
-    drawn = frame_noise(seed, _SOURCE_STREAM, first_frame, frames, net.shape.samples_per_frame)
+    drawn = frame_noise(seed, SOURCE_STREAM, first_frame, frames, net.shape.samples_per_frame)
     return torch.from_numpy(drawn).view(1, -1, 1)
 
 
@@ -140,9 +142,7 @@ def sample_linearly(x: Tensor, x_start: float, start: float, count: int, density
 
     Values stand at the centres of their cells, as in `torch.nn.functional.interpolate`; the ends are held.
     """
-    grid = start + torch.arange(count, dtype=torch.float64, device=x.device)
-    position = ((grid + 0.5) / density - 0.5 - x_start).clamp(0.0, x.shape[2] - 1.0)
-    below = position.long().clamp(max=max(x.shape[2] - 2, 0))
-    weight = (position - below).to(x.dtype)
-    above = (below + 1).clamp(max=x.shape[2] - 1)
-    return x[..., below] * (1.0 - weight) + x[..., above] * weight
+    places, weights = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.float32)
+    linear_places_into(x.shape[2], x_start, start, density, places, weights)
+    below, weight = torch.from_numpy(places).to(x.device), torch.from_numpy(weights).to(x.device)
+    return x[..., below] * (1.0 - weight) + x[..., below + 1] * weight

@@ -13,45 +13,56 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..graph import GraphSpec, TensorSpec
 from .decoder import Decoder, ResBlock
 from .prior import HIDDEN, SPEAKER_WIDTH, Flow
 
 _POST_REACH = 3  # samples that the last convolution sees to one side
 
 
+StepLength = int | Tensor  # until the next block, of every stream or of each of them `[B, 1]`
+
+
 class _Layers:
     """The contexts of one call, handed out in the order of the layers, and what they become.
 
     Args:
-        mem: All of them, one after another, contiguous [N]; None for silence, to learn how long they are together.
+        mem: All of them, one after another `[B, N]`; None for silence, to learn how long they are together.
     """
 
     def __init__(self, mem: Tensor | None) -> None:
         self._mem = mem
-        self.after = torch.empty_like(mem) if mem is not None else None
+        self._kept: list[Tensor] = []
         self.length = 0
 
-    def extend(self, x: Tensor, length: int, step: int, zeros: int = 0) -> Tensor:
+    def after(self) -> Tensor:
+        """The contexts of the next block `[B, N]`."""
+        return torch.cat(self._kept, dim=1)
+
+    def extend(self, x: Tensor, length: int, step: StepLength, zeros: int = 0) -> Tensor:
         """`x` behind its context and before some zeros.
 
         The context of the next block, which starts `step` samples later, is kept.
         """
-        shape = (1, x.shape[1], length)
+        shape = (x.shape[0], x.shape[1], length)
         start, self.length = self.length, self.length + x.shape[1] * length
-        before = self._mem[start : self.length].view(shape) if self._mem is not None else x.new_zeros(shape)
-        full = torch.cat((before, x, x.new_zeros(1, x.shape[1], zeros)) if zeros else (before, x), dim=2)
-        if self.after is not None:
-            self.after[start : self.length].view(shape).copy_(full[..., step : step + length])
+        if self._mem is None:
+            return torch.cat((x.new_zeros(shape), x, x.new_zeros(*shape[:2], zeros)), dim=2)
+        before = self._mem[:, start : self.length].view(shape)
+        full = torch.cat((before, x, x.new_zeros(*shape[:2], zeros)) if zeros else (before, x), dim=2)
+        if isinstance(step, int):
+            kept = full[..., step : step + length]
+        else:
+            places = step + torch.arange(length, device=x.device)
+            kept = full.gather(2, places[:, None].expand(shape))
+        self._kept.append(kept.flatten(1))
         return full
 
-    def conv(self, layer: nn.Module, x: Tensor, length: int, step: int) -> Tensor:
+    def conv(self, layer: nn.Module, x: Tensor, length: int, step: StepLength) -> Tensor:
         """The first `length` values of a convolution of the same padding on both sides."""
         assert isinstance(layer, nn.Conv1d)
         reach = layer.dilation[0] * (layer.kernel_size[0] // 2)
@@ -76,31 +87,20 @@ class CachedFlow(nn.Module):
         self._run(like.new_zeros(1, HIDDEN, 1), like.new_zeros(1, SPEAKER_WIDTH, 1), layers)
         self.context_length = layers.length
 
-    def spec(self, frames: int) -> GraphSpec:
-        """Its interface for that many frames: the block and what follows it."""
-        latent, mem = TensorSpec((1, HIDDEN, frames)), TensorSpec((self.context_length,))
-        return GraphSpec(
-            name="flow",
-            inputs={"z_p": latent, "g": TensorSpec((1, SPEAKER_WIDTH, 1)), "mem_in": mem},
-            outputs={"z": latent, "mem_out": mem},
-            carries={"mem_in": "mem_out"},
-        )
-
     def forward(self, z_p: Tensor, g: Tensor, mem: Tensor) -> tuple[Tensor, Tensor]:
         """As `Flow`, from the block's first frame on.
 
         Args:
-            z_p: `[1, 192, T]`.
-            g: Speaker embedding `[1, 256, 1]`.
-            mem: Context of all layers `[context_length]`; zeros at the start of a stream.
+            z_p: `[B, 192, T]`.
+            g: Speaker embedding `[B, 256, 1]`.
+            mem: Context of all layers `[B, context_length]`; zeros at the start of a stream.
 
         Returns:
-            `[1, 192, T]` and the context of the next block.
+            `[B, 192, T]` and the context of the next block.
         """
         layers = _Layers(mem)
         z = self._run(z_p, g, layers)
-        assert layers.after is not None
-        return z, layers.after
+        return z, layers.after()
 
     def _run(self, z_p: Tensor, g: Tensor, layers: _Layers) -> Tensor:
         z: Tensor = self.flow(z_p, g, lambda layer, x: layers.conv(layer, x, x.shape[2], self.step))
@@ -123,27 +123,29 @@ class CachedDecoder(nn.Module):
         self.context_length = layers.length
 
     def forward(
-        self, z: Tensor, g: Tensor, source: Tensor | None, samples: int, step: int, mem: Tensor
+        self, z: Tensor, g: Tensor, source: Tensor | None, samples: int, step: StepLength, mem: Tensor
     ) -> tuple[Tensor, Tensor]:
         """As `Decoder`, from the block's first frame on.
 
         Args:
-            z: `[1, 192, T]`, also what follows the samples asked for.
-            g: Speaker embedding `[1, 256, 1]`.
-            source: `[1, 1, T * samples_per_frame]`, None for a voice without F0.
+            z: `[B, 192, T]`, also what follows the samples asked for.
+            g: Speaker embedding `[B, 256, 1]`.
+            source: `[B, 1, T * samples_per_frame]`, None for a voice without F0.
             samples: How many to render, at most T frames' worth.
-            step: Frames after which the next block starts.
-            mem: Context of all layers `[context_length]`; zeros at the start of a stream.
+            step: Frames after which the next block starts, less than T; a tensor int64 `[B, 1]` where they change from
+                block to block.
+            mem: Context of all layers `[B, context_length]`; zeros at the start of a stream.
 
         Returns:
-            `[1, 1, samples]` and the context of the next block.
+            `[B, 1, samples]` and the context of the next block.
         """
         layers = _Layers(mem)
         wav = self._run(z, g, source, samples, step, layers)
-        assert layers.after is not None
-        return wav, layers.after
+        return wav, layers.after()
 
-    def _run(self, z: Tensor, g: Tensor, source: Tensor | None, samples: int, step: int, layers: _Layers) -> Tensor:
+    def _run(
+        self, z: Tensor, g: Tensor, source: Tensor | None, samples: int, step: StepLength, layers: _Layers
+    ) -> Tensor:
         dec, rate, edge = self.dec, 1, z.shape[2]
         needed, upsampled = self._lengths(samples)
         x = layers.conv(dec.conv_pre, z, min(needed[0], edge), step) + dec.cond(g)
@@ -181,32 +183,6 @@ class CachedDecoder(nn.Module):
         return needed, upsampled
 
 
-class DecoderStep(nn.Module):
-    """`CachedDecoder` for blocks that are all alike.
-
-    Args:
-        dec: The decoder.
-        frames: Of each block and what follows it.
-        samples: To render.
-        step: Frames after which the next block starts.
-    """
-
-    def __init__(self, dec: CachedDecoder, frames: int, samples: int, step: int) -> None:
-        super().__init__()
-        self.dec = dec
-        self._samples, self._step = samples, step
-        mem = TensorSpec((dec.context_length,))
-        inputs = {"z": TensorSpec((1, HIDDEN, frames)), "g": TensorSpec((1, SPEAKER_WIDTH, 1)), "mem_in": mem}
-        if dec.dec.noise_convs is not None:
-            inputs["source"] = TensorSpec((1, 1, frames * dec.per_frame))
-        outputs = {"wav": TensorSpec((1, 1, samples)), "mem_out": mem}
-        self.spec = GraphSpec("decoder", inputs, outputs, carries={"mem_in": "mem_out"})
-
-    def forward(self, z: Tensor, g: Tensor, mem: Tensor, source: Tensor | None = None) -> Any:
-        """See `CachedDecoder.forward`."""
-        return self.dec(z, g, source, self._samples, self._step, mem)
-
-
 def _side_by_side(calls: Sequence[Callable[[], Tensor]], x: Tensor) -> list[Tensor]:
     """What each call gives. In a CUDA graph they have no order: each of their kernels is too small to fill a GPU."""
     if not x.is_cuda or not torch.cuda.is_current_stream_capturing():
@@ -235,7 +211,7 @@ def _padding(layer: nn.Module) -> int:
     return padding
 
 
-def _upsampled(up: nn.ConvTranspose1d, x: Tensor, length: int, step: int, layers: _Layers) -> Tensor:
+def _upsampled(up: nn.ConvTranspose1d, x: Tensor, length: int, step: StepLength, layers: _Layers) -> Tensor:
     """The first `length` values of a transposed convolution, or as many as `x` gives."""
     stride, kernel, padding = up.stride[0], up.kernel_size[0], _padding(up)
     past = (kernel - 1 - padding) // stride
@@ -258,7 +234,7 @@ def _reaches(block: ResBlock) -> list[int]:
     return [sum(c.dilation[0] * (c.kernel_size[0] // 2) for c in pair if isinstance(c, nn.Conv1d)) for pair in pairs]
 
 
-def _residual(block: ResBlock, x: Tensor, length: int, step: int, layers: _Layers) -> Tensor:
+def _residual(block: ResBlock, x: Tensor, length: int, step: StepLength, layers: _Layers) -> Tensor:
     """The first `length` values of a residual block."""
     reaches = _reaches(block)
     for i, (conv1, conv2) in enumerate(zip(block.convs1, block.convs2, strict=True)):

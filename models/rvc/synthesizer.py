@@ -45,7 +45,7 @@ class Rendering:
         logs: Prior log deviation, the same shape.
         z: Latent of the rendered frames, before any stretching.
         source: Harmonic source before any stretching, None for a voice without F0.
-        phase: Phase in cycles after the last rendered frame `[B]`, float64.
+        phase: Phase after the last rendered frame, in the units of `frame_phases`, int32 `[B, 1]`.
     """
 
     wav: Tensor
@@ -119,7 +119,8 @@ class Synthesizer(nn.Module):
             latent_noise: Standard normal `[B, 192, T - max(skip_head - 24, 0)]`.
             source_noise: Standard normal `[B, frames * samples_per_frame, 1]`, None without F0.
             part: None renders everything.
-            phase_in: Source phase in cycles before the first rendered frame, float64 `[B]`; None is zero.
+            phase_in: Phase of the source before the first rendered frame, in the units of `frame_phases`, int32
+                `[B, 1]`; None is zero.
         """
         part = part or Slice(0, phone.shape[1], phone.shape[1])
         g = self.emb_g(speaker)[..., None]
@@ -127,7 +128,7 @@ class Synthesizer(nn.Module):
         m, logs = self.enc_p(phone, pitch, part.skip_head - lead_in)
         z_p = m + torch.exp(logs) * latent_noise * LATENT_NOISE
         z = self.flow(z_p, g)[..., lead_in : lead_in + part.frames]
-        source, phase = None, torch.zeros(len(phone), dtype=torch.float64, device=phone.device)
+        source, phase = None, torch.zeros(len(phone), 1, dtype=torch.int32, device=phone.device)
         if self.dec.m_source is not None:
             assert f0 is not None
             assert source_noise is not None

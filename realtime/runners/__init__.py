@@ -43,7 +43,12 @@ class Runner(Protocol):
         ...
 
 
-def make_runner(spec: GraphSpec, module_or_path: nn.Module | Path, backend: str) -> Runner:
+def make_runner(
+    spec: GraphSpec,
+    module_or_path: nn.Module | Path,
+    backend: str,
+    share: Mapping[str, Tensor] | None = None,
+) -> Runner:
     """The runner of a network.
 
     Args:
@@ -52,6 +57,7 @@ def make_runner(spec: GraphSpec, module_or_path: nn.Module | Path, backend: str)
             and `onnx-cuda`.
         backend: One of `BACKENDS`. `auto` is `cuda-graph` for a module on an NVIDIA GPU, or `eager` if it cannot be
             captured; `eager` for a module elsewhere, and `onnx` for a file.
+        share: For a module: inputs of another runner to use in place of new ones.
 
     Raises:
         ParameterError: the backend is unknown, does not go with what is to be run, or cannot run here.
@@ -60,7 +66,7 @@ def make_runner(spec: GraphSpec, module_or_path: nn.Module | Path, backend: str)
     if backend not in BACKENDS:
         raise ParameterError(f"backend is {backend!r}; it must be one of {', '.join(BACKENDS)}")
     if isinstance(module_or_path, nn.Module):
-        return _module_runner(spec, module_or_path, backend)
+        return _module_runner(spec, module_or_path, backend, share)
     if backend in ("eager", "cuda-graph"):
         raise ParameterError(f"backend {backend} cannot run the exported file {module_or_path}: choose backend onnx")
     from .onnx import OnnxRunner
@@ -68,7 +74,7 @@ def make_runner(spec: GraphSpec, module_or_path: nn.Module | Path, backend: str)
     return OnnxRunner(spec, module_or_path, backend.removeprefix("onnx-") if "-" in backend else "cpu")
 
 
-def _module_runner(spec: GraphSpec, module: nn.Module, backend: str) -> Runner:
+def _module_runner(spec: GraphSpec, module: nn.Module, backend: str, share: Mapping[str, Tensor] | None) -> Runner:
     device = device_of(module)
     if backend not in ("auto", "eager", "cuda-graph"):
         raise ParameterError(f"backend {backend} runs exported files only: export {spec.name}, or choose backend eager")
@@ -78,11 +84,11 @@ def _module_runner(spec: GraphSpec, module: nn.Module, backend: str) -> Runner:
                 f"backend cuda-graph needs an NVIDIA GPU, and {spec.name} is on {device}: "
                 "choose a CUDA device, or backend eager"
             )
-        return CudaGraphRunner(spec, module)
+        return CudaGraphRunner(spec, module, share)
     if backend == "auto" and device.type == "cuda":
         try:
-            return CudaGraphRunner(spec, module)
+            return CudaGraphRunner(spec, module, share)
         except RuntimeError as error:  # torch's own, whatever the reason: another driver, no memory for a second copy
             log.warning("the %s network cannot be captured as a CUDA graph and runs call by call, slower", spec.name)
             log.debug("CUDA said: %s", error)
-    return EagerRunner(spec, module)
+    return EagerRunner(spec, module, share)

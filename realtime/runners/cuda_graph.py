@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...models.graph import GraphSpec
 from .eager import EagerRunner, device_of
@@ -19,8 +21,8 @@ class CudaGraphRunner(EagerRunner):
     the allocator's cache.
     """
 
-    def __init__(self, spec: GraphSpec, module: nn.Module) -> None:
-        super().__init__(spec, module)
+    def __init__(self, spec: GraphSpec, module: nn.Module, share: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__(spec, module, share)
         device = device_of(module)
         with torch.cuda.device(device):
             here = torch.cuda.current_stream()

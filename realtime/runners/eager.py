@@ -11,39 +11,34 @@ from torch import Tensor, nn
 from ...models.graph import GraphSpec, TensorSpec
 
 
-class Buffers:
-    """The buffers of a graph, and how state goes from its outputs to its inputs."""
-
-    def __init__(self, spec: GraphSpec, device: torch.device) -> None:
-        def allocate(tensors: Mapping[str, TensorSpec]) -> dict[str, Tensor]:
-            return {name: torch.zeros(t.shape, dtype=t.dtype, device=device) for name, t in tensors.items()}
-
-        self.inputs = allocate(spec.inputs)
-        self.outputs = allocate(spec.outputs)
-        self._carried = [(self.inputs[name], self.outputs[result]) for name, result in spec.carries.items()]
-
-    def reset(self) -> None:
-        """See `Runner.reset`."""
-        for state, _ in self._carried:
-            state.zero_()
-
-    def carry(self) -> None:
-        """Copy what the network gave back of its state into the inputs of the next run."""
-        for state, result in self._carried:
-            state.copy_(result)
+def allocated(tensors: Mapping[str, TensorSpec], device: torch.device) -> dict[str, Tensor]:
+    """Zeros in the shapes and types of some inputs or outputs."""
+    return {name: torch.zeros(t.shape, dtype=t.dtype, device=device) for name, t in tensors.items()}
 
 
-class EagerRunner(Buffers):
+class EagerRunner:
     """The module itself, call by call.
+
+    What is carried is an input and an output in one buffer: a module returns new tensors, never views of its inputs.
 
     Args:
         spec: Its interface.
         module: Takes the inputs and returns the outputs, in the order of `spec`.
+        share: Inputs of another runner to use in place of new ones: for networks that carry the same state.
     """
 
-    def __init__(self, spec: GraphSpec, module: nn.Module) -> None:
-        super().__init__(spec, device_of(module))
+    def __init__(self, spec: GraphSpec, module: nn.Module, share: Mapping[str, Tensor] | None = None) -> None:
+        device = device_of(module)
+        self.inputs = {**allocated(spec.inputs, device), **(share or {})}
+        self.outputs = allocated(spec.outputs, device)
+        self._carried = [self.inputs[name] for name in spec.carries]
+        self.outputs |= {result: self.inputs[name] for name, result in spec.carries.items()}
         self._module = module
+
+    def reset(self) -> None:
+        """See `Runner.reset`."""
+        for state in self._carried:
+            state.zero_()
 
     @torch.inference_mode()
     def run(self) -> None:
@@ -51,7 +46,6 @@ class EagerRunner(Buffers):
         results = as_tuple(self._module(*self.inputs.values()))
         for buffer, result in zip(self.outputs.values(), results, strict=True):
             buffer.copy_(result)
-        self.carry()
 
 
 def device_of(module: nn.Module) -> torch.device:

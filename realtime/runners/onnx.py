@@ -10,12 +10,12 @@ import torch
 
 from ...kernels.errors import CheckpointError, ParameterError
 from ...models.graph import GraphSpec, TensorSpec
-from .eager import Buffers
+from .eager import allocated
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
-class OnnxRunner(Buffers):
+class OnnxRunner:
     """An exported graph in ONNX Runtime, reading and writing the buffers where they are.
 
     One thread computes: a second one would have to be woken within every block, and take a core from the audio
@@ -51,7 +51,8 @@ class OnnxRunner(Buffers):
                 )
             device = torch.device("cuda", torch.cuda.current_device())
             providers.insert(0, (PROVIDERS[provider], {"device_id": device.index}))
-        super().__init__(spec, device)
+        self.inputs, self.outputs = allocated(spec.inputs, device), allocated(spec.outputs, device)
+        self._carried = [(self.inputs[name], self.outputs[result]) for name, result in spec.carries.items()]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -84,7 +85,13 @@ class OnnxRunner(Buffers):
         if self._device.type == "cuda":
             torch.cuda.current_stream(self._device).synchronize()
         self.session.run_with_iobinding(self._binding)
-        self.carry()
+        for state, result in self._carried:  # ONNX Runtime does not promise that one buffer may be both
+            state.copy_(result)
+
+    def reset(self) -> None:
+        """See `Runner.reset`."""
+        for state, _ in self._carried:
+            state.zero_()
 
 
 def onnx_providers() -> list[str]:

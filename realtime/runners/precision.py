@@ -63,6 +63,6 @@ def _relative_rms(result: Tensor, expected: Tensor) -> float:
     """RMS difference over the RMS of what is expected; infinite where the result is not finite."""
     if not bool(torch.isfinite(result).all()):
         return float("inf")
-    reference = expected.double()
-    difference = float((result.double() - reference).square().mean().sqrt())
+    reference = expected.cpu().double()  # on the CPU, for not every GPU has float64
+    difference = float((result.cpu().double() - reference).square().mean().sqrt())
     return difference / max(float(reference.square().mean().sqrt()), 1e-12)

@@ -24,6 +24,7 @@ from ...models.pitch.mel import HOP, N_FFT, N_MELS, MelWorkspace
 from ...models.pitch.rmvpe import FRAME_MULTIPLE, RMVPE, RmvpeStep
 from ..runners import make_runner
 from ..runners.onnx import onnx_providers
+from .staging import Download, Upload
 
 MEL_WAIT_FRAMES = 3  # a frame needs 512 samples beyond its centre, 3.2 hops; blocks end on the hop
 _HALF = N_FFT // 2
@@ -40,7 +41,7 @@ class PitchStreamState:
         audio_length: Samples of it that are filled.
         mel_mem: The newest log-mel frames `[128, frames]`; the last one is frame `mel_frames - 1`.
         mel_frames: Mel frames computed since the start of the stream.
-        h_mem: Forward GRU output at the last frame given out `[1, 1, gru_size]`: the very buffer that the network reads
+        h_mem: Forward GRU output at the last frame given out `[1, gru_size]`: the very buffer that the network reads
             and that each step updates.
         committed: Frames given out since the start of the stream.
         samples: Samples taken in since then.
@@ -105,20 +106,17 @@ class StreamingRMVPE:
         self.right_frames = right_frames
         self.early_samples = early_samples
         device = model.cnn.weight.device
-        self._step_module = RmvpeStep(model)
-        row_count = block_frames + right_frames
+        self._step_module = RmvpeStep(model, block_frames + right_frames, self.window_frames)
         network = graph if graph is not None and backend.startswith("onnx") else self._step_module
-        spec = self._step_module.spec(row_count, self.window_frames)
-        self.runner = make_runner(spec, network, backend)
+        self.runner = make_runner(self._step_module.spec, network, backend)
         if self.runner.inputs["mel"].device != device:
             raise ParameterError(
                 f"backend {backend} runs on {self.runner.inputs['mel'].device}, and the pitch network is on {device}"
             )
         self.runner.inputs["last_row"].fill_(block_frames - 1)
-        self._row_numbers = torch.arange(self.window_frames, device=device)
-        # Small arrays are moved by NumPy, for which that is cheaper than it is for torch, and handed over once a step.
-        self._window_scratch = np.zeros((N_MELS, self.window_frames), dtype=np.float32)
-        self._window = torch.from_numpy(self._window_scratch)[None]
+        self._row_numbers = np.arange(block_frames + right_frames)
+        self._mel, self._rows = Upload(self.runner.inputs["mel"]), Upload(self.runner.inputs["rows"])
+        self._salience = Download(self.runner.outputs["salience"])
         most_frames = block_frames + MEL_WAIT_FRAMES + 1
         self._mel_workspace = MelWorkspace.allocate(most_frames)
         self._mel_scratch = np.zeros((N_MELS, most_frames), dtype=np.float32)
@@ -250,21 +248,24 @@ class StreamingRMVPE:
         if frames <= 0:
             return _NO_SALIENCE
         start = max(-(-(state.mel_frames - self.window_frames) // FRAME_MULTIPLE) * FRAME_MULTIPLE, 0)
-        known = state.mel_frames - start
-        self._window_scratch[:, :known] = state.mel_mem[:, self.window_frames - known :]
-        self._window_scratch[:, known:] = state.mel_mem[:, -1:]
-        mel = self.runner.inputs["mel"].copy_(self._window)
-        rows = self._row_numbers[state.committed - start : known]
-        if (frames, len(rows)) == (self.block_frames, self.block_frames + self.right_frames):
-            self.runner.inputs["rows"].copy_(rows)
-            self.runner.run()
-            salience = self.runner.outputs["salience"]
-        else:  # the stream's first frames and its last: the same step in a shape of their own, which no graph holds
-            last_row = self._row_numbers[frames - 1 : frames]
-            salience, h_out = self._step_module(mel, rows, last_row, state.h_mem)
-            state.h_mem.copy_(h_out)
+        known, first = state.mel_frames - start, state.committed - start
+        window = self._mel.array[0]
+        window[:, :known] = state.mel_mem[:, self.window_frames - known :]
+        window[:, known:] = state.mel_mem[:, -1:]
+        self._mel.send()
         state.committed += frames
-        return salience.cpu().numpy()[0, :frames]
+        if (frames, known - first) == (self.block_frames, len(self._row_numbers)):
+            np.add(self._row_numbers, first, out=self._rows.array[0])
+            self._rows.send()
+            self.runner.run()
+            return self._salience.receive()[0, :frames]
+        # The stream's first frames and its last: the same step in a shape of their own, which no graph holds.
+        device = state.h_mem.device
+        rows, last_row = torch.arange(first, known, device=device), torch.tensor([[frames - 1]], device=device)
+        salience, h_out = self._step_module(self.runner.inputs["mel"], rows[None], last_row, state.h_mem)
+        state.h_mem.copy_(h_out)
+        found: NDArray[np.float32] = salience[0, :frames].cpu().numpy()
+        return found
 
 
 def streaming_pitch(

@@ -7,8 +7,7 @@ context of the flow and the decoder, and the crossfade into the next block.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,19 +17,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...kernels.crossfade import CrossfadeState, crossfade_into
-from ...kernels.level import rms_mix
-from ...kernels.salience import coarse_pitch
+from ...kernels.rms_mix import rms_mix_into
+from ...kernels.salience import coarse_pitch_into
 from ...models.pitch.mel import HOP, SAMPLE_RATE
 from ...models.pitch.rmvpe import RMVPE
 from ...models.retrieval import protect
-from ...models.rvc.content import ContentStep, Hubert
-from ...models.rvc.prior import PriorStep
+from ...models.rvc.content import Hubert
+from ...models.rvc.steps import ContentStep, PriorStep
 from ...models.rvc.voice import RvcVoice
 from ...models.voice import VoiceParams
 from ..config import FRAME_MS, StreamConfig
 from ..runners import make_runner
 from ..runners.precision import precision_for
 from .pitch import MEL_WAIT_FRAMES, PitchStreamState, StreamingRMVPE, streaming_pitch
+from .staging import Upload
 from .waveform import GeneratorState, StreamingGenerator
 
 CONTENT_WAIT_FRAMES = 2  # the newest two frames have no content feature: its field of 400 samples is not complete
@@ -97,6 +97,24 @@ class RvcStage:
         per_frame = net.shape.samples_per_frame
         self.output_rate = net.shape.sample_rate
         self.latency_samples = self.lookahead * per_frame
+        self._lanes = _Lanes(voice.device)
+        with self._lanes.own():
+            self._build_networks(content, rmvpe, config)
+        lead = _LEVEL_LEAD_FRAMES * per_frame
+        self._rendered, self._levelled = np.zeros((2, lead + self.generator.samples), dtype=np.float32)
+        self._shifted_f0 = np.zeros(self.window, dtype=np.float32)
+        self.state = RvcState(
+            audio_mem=np.zeros(self.window * HOP, dtype=np.float32),
+            pitch=self.tracker.state if self.tracker else None,
+            f0_mem=np.zeros(self.window, dtype=np.float32),
+            generator=self.generator.state,
+            wav_mem=np.zeros(lead, dtype=np.float32),
+            crossfade=CrossfadeState.allocate(self.crossfade * per_frame),
+            frames_in=0,
+        )
+
+    def _build_networks(self, content: Hubert, rmvpe: RMVPE | None, config: StreamConfig) -> None:
+        voice, net = self.voice, self.voice.synthesizer
         # What is exported for ONNX Runtime is the pitch network alone.
         backend = config.backend if config.backend in ("eager", "cuda-graph") else "auto"
         encoder = ContentStep(in_precision(content, config.precision), voice.version, self.window * HOP)
@@ -107,25 +125,17 @@ class RvcStage:
         self.prior = make_runner(prior.spec, prior, backend)
         features = self.content.outputs["features"].shape[1]
         self._slots = (torch.arange(known, device=voice.device) // 2).clamp(max=features - 1)
-        # The content encoder and the pitch network have nothing to do with one another.
-        self._content_stream: torch.cuda.Stream | None = None
-        if voice.device.type == "cuda":
-            self._content_stream = torch.cuda.Stream(voice.device)  # type: ignore[no-untyped-call]
+        self._audio = Upload(self.content.inputs["audio"])
         self.tracker: StreamingRMVPE | None = None
+        self._coarse: Upload | None = None
         if net.has_f0:
             right = min(self.lookahead - MEL_WAIT_FRAMES, MAX_PITCH_RIGHT_FRAMES)
             self.tracker = streaming_pitch(rmvpe, self.block, right, voice.device, config.backend)
+            self._coarse = Upload(self.prior.inputs["pitch"])
+        self._new_f0 = np.zeros(self.block, dtype=np.float32)
+        self._f0 = Upload(torch.zeros(known, device=voice.device))
         right, tail = rendered - self.block, self.crossfade + _LEVEL_REACH_FRAMES
         self.generator = StreamingGenerator(net, self.block, right, tail, backend)
-        self.state = RvcState(
-            audio_mem=np.zeros(self.window * HOP, dtype=np.float32),
-            pitch=self.tracker.state if self.tracker else None,
-            f0_mem=np.zeros(self.window, dtype=np.float32),
-            generator=self.generator.state,
-            wav_mem=np.zeros(_LEVEL_LEAD_FRAMES * per_frame, dtype=np.float32),
-            crossfade=CrossfadeState.allocate(self.crossfade * per_frame),
-            frames_in=0,
-        )
 
     @property
     def f0_hz(self) -> float:
@@ -134,14 +144,33 @@ class RvcStage:
 
     def reset(self) -> None:
         """See `VoiceStage.reset`."""
-        self.state.reset()
+        with self._lanes.own():
+            self.state.reset()
 
     @torch.inference_mode()
     def process(self, block: NDArray[np.float32], params: VoiceParams, out: NDArray[np.float32]) -> None:
         """See `VoiceStage.process`."""
+        with self._lanes.own():
+            self._process(block, params, out)
+
+    @torch.inference_mode()
+    def advance(self, block: NDArray[np.float32], params: VoiceParams) -> None:
+        """See `VoiceStage.advance`. The next rendered block begins like a file: flow and decoder know no past."""
+        state = self.state
+        with self._lanes.own():
+            self._take(block)
+            self._track(block)
+            newest = len(state.f0_mem) - self.lookahead
+            passed = self._shifted_f0[: self.block]
+            np.multiply(state.f0_mem[newest - self.block : newest], _pitch_factor(params), out=passed)
+            self.generator.advance(passed)
+            state.crossfade.reset()
+            state.wav_mem[:] = 0.0
+
+    def _process(self, block: NDArray[np.float32], params: VoiceParams, out: NDArray[np.float32]) -> None:
         state, per_frame = self.state, self.voice.synthesizer.shape.samples_per_frame
         self._take(block)
-        with self._beside():
+        with self._lanes.beside():
             self._encode()
         self._track(block)
         # Committed now. At first these frames lie before the stream: they are rendered like any other, so that all
@@ -151,87 +180,109 @@ class RvcStage:
         # A live stream does not end for a speaker that is not there: it takes the last one.
         speaker = min(int(params.speaker), self.voice.synthesizer.speakers - 1)
         g = self.voice.synthesizer.emb_g.weight[speaker][None, :, None]
-        wav = self.generator.step(m, logs, f0, g, start, params.formant_semitones, params.seed)
+        lead = len(state.wav_mem)
+        wav = self._rendered[lead:]
+        self.generator.step(m, logs, f0, g, start, params.formant_semitones, params.seed, wav)
         if start < 0:
             wav[: -start * per_frame] = 0.0
             if start + self.block <= 0:
                 self.generator.state.forget_sound()
-        wav = self._matched(wav, start, params.rms_mix)
+        wav = self._matched(start, params.rms_mix)
         crossfade_into(wav[: (self.block + self.crossfade) * per_frame], state.crossfade, out)
-
-    @torch.inference_mode()
-    def advance(self, block: NDArray[np.float32], params: VoiceParams) -> None:
-        """See `VoiceStage.advance`. The next rendered block begins like a file: flow and decoder know no past."""
-        state = self.state
-        self._take(block)
-        self._track(block)
-        newest = len(state.f0_mem) - self.lookahead
-        self.generator.skip(_shifted(state.f0_mem[newest - self.block : newest], params))
-        state.crossfade.reset()
-        state.wav_mem[:] = 0.0
 
     def _take(self, block: NDArray[np.float32]) -> None:
         _shift_in(self.state.audio_mem, block)
         self.state.frames_in += self.block
 
-    @contextmanager
-    def _beside(self) -> Iterator[None]:
-        """On a GPU, work that what comes before does not wait for, and what comes after does only as it asks."""
-        if self._content_stream is None:
-            yield
-            return
-        self._content_stream.wait_stream(torch.cuda.current_stream(self.voice.device))
-        with torch.cuda.stream(self._content_stream):
-            yield
-
     def _encode(self) -> None:
         """Start on the content features of the window."""
-        first, window = self.state.frames_in - self.window, self.state.audio_mem
+        first, audio = self.state.frames_in - self.window, self.state.audio_mem
         if first < 0:  # less past than the window holds: what there is, mirrored, never silence
-            window = np.pad(window[-first * HOP :], (-first * HOP, 0), mode="reflect")
-        self.content.inputs["audio"].copy_(torch.from_numpy(window)[None])
+            self._audio.array[0] = np.pad(audio[-first * HOP :], (-first * HOP, 0), mode="reflect")
+        else:
+            self._audio.array[0] = audio
+        self._audio.send()
         self.content.run()
 
     def _track(self, block: NDArray[np.float32]) -> None:
         """Bring F0 up to the newest frame; frames that are not known yet hold the last one that is."""
         if self.tracker is None:
             return
-        f0, known = self.state.f0_mem, self.tracker.push(block)
+        f0, known = self.state.f0_mem, self._new_f0[: self.tracker.push_into(block, self._new_f0)]
         ahead = self.tracker.latency_frames
-        f0[: -self.block] = f0[self.block :].copy()
+        f0[: -self.block] = f0[self.block :]
         f0[len(f0) - ahead - len(known) : len(f0) - ahead] = known
         f0[len(f0) - ahead :] = f0[len(f0) - ahead - 1]
 
     def _prior(self, start: int, params: VoiceParams) -> tuple[Tensor, Tensor, NDArray[np.float32]]:
         """Prior mean, log deviation and shifted F0 of the frames from `start` to the newest with a feature."""
-        state, voice, net = self.state, self.voice, self.voice.synthesizer
-        first, slots = state.frames_in - self.window, self._slots
-        if self._content_stream is not None:
-            torch.cuda.current_stream(voice.device).wait_stream(self._content_stream)
+        state, voice, slots = self.state, self.voice, self._slots
+        f0 = self._shifted_f0[: len(slots)]
+        np.multiply(state.f0_mem[: len(slots)], _pitch_factor(params), out=f0)
+        if self._coarse is not None:
+            coarse_pitch_into(f0, 2.0 ** (-params.formant_semitones / 12.0), self._coarse.array[0])
+            self._coarse.send()
+        self._lanes.join()
         features = self.content.outputs["features"][0]
-        f0 = _shifted(state.f0_mem[: len(slots)], params)
-        phone = features[slots]
-        if voice.index is not None and params.index_rate > 0.0:
-            phone = voice.index.blend(features, params.index_rate)[slots]
-            if net.has_f0:
-                phone = protect(phone, features[slots], torch.from_numpy(f0).to(voice.device), params.protect)
-        if net.has_f0:
-            coarse = coarse_pitch(f0 / np.float32(2.0 ** (params.formant_semitones / 12.0)))
-            self.prior.inputs["pitch"].copy_(torch.from_numpy(coarse)[None])
-        self.prior.inputs["phone"].copy_(phone[None])
+        phone = self.prior.inputs["phone"]
+        if voice.index is None or params.index_rate == 0.0:
+            torch.index_select(features, 0, slots, out=phone[0])
+        else:
+            blended = voice.index.blend(features, params.index_rate)[slots]
+            if self._coarse is not None:
+                self._f0.array[:] = f0
+                self._f0.send()
+                blended = protect(blended, features[slots], self._f0.target, params.protect)
+            phone.copy_(blended[None])
         self.prior.run()
-        return self.prior.outputs["m"], self.prior.outputs["logs"], f0[start - first :]
+        return self.prior.outputs["m"], self.prior.outputs["logs"], f0[start - state.frames_in + self.window :]
 
-    def _matched(self, wav: NDArray[np.float32], start: int, mix: float) -> NDArray[np.float32]:
-        """The rendering from frame `start` on, its loudness following the source's by `1 - mix`."""
-        state, per_frame = self.state, self.voice.synthesizer.shape.samples_per_frame
+    def _matched(self, start: int, mix: float) -> NDArray[np.float32]:
+        """What was rendered from frame `start` on, its loudness following the source's by `1 - mix`."""
+        state, wav, per_frame = self.state, self._rendered, self.voice.synthesizer.shape.samples_per_frame
         lead = len(state.wav_mem)
-        wav = np.concatenate((state.wav_mem, wav))
+        wav[:lead] = state.wav_mem
         state.wav_mem[:] = wav[self.block * per_frame :][:lead]
         if mix < 1.0:
             first = state.frames_in - start + _LEVEL_LEAD_FRAMES
-            wav = rms_mix(state.audio_mem[-first * HOP :], wav, per_frame, mix, hop_in=HOP)
+            rms_mix_into(state.audio_mem[-first * HOP :], wav, per_frame, mix, HOP, self._levelled)
+            wav = self._levelled
         return wav[lead:]
+
+
+class _Lanes:
+    """Streams of one stage on an NVIDIA GPU; nothing elsewhere.
+
+    Each stage works on streams of its own, whichever thread calls it: a voice that is being built does not hold up the
+    one that sounds. The content encoder and the pitch network have nothing to do with one another, so the first has a
+    stream beside the rest.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._own: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._own = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self._beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self._own.wait_stream(torch.cuda.current_stream(device))  # which may still be loading the weights
+
+    def own(self) -> AbstractContextManager[None]:
+        """What runs inside is queued on the stage's own stream."""
+        return _NO_STREAM if self._own is None else torch.cuda.stream(self._own)
+
+    def beside(self) -> AbstractContextManager[None]:
+        """What runs inside waits for what the stage did before, and the stage goes on without it until `join`."""
+        if self._own is None:
+            return _NO_STREAM
+        self._beside.wait_stream(self._own)
+        return torch.cuda.stream(self._beside)
+
+    def join(self) -> None:
+        """Let what follows wait for what was started beside it."""
+        if self._own is not None:
+            self._own.wait_stream(self._beside)
+
+
+_NO_STREAM = nullcontext()
 
 
 @lru_cache(maxsize=1)  # the engine that a voice is swapped in with shares it
@@ -246,8 +297,8 @@ def in_precision(content: Hubert, precision: str) -> Hubert:
     return content if dtype is torch.float32 else copy.deepcopy(content).to(dtype)
 
 
-def _shifted(f0: NDArray[np.float32], params: VoiceParams) -> NDArray[np.float32]:
-    return f0 * np.float32(2.0 ** (params.pitch_semitones / 12.0))
+def _pitch_factor(params: VoiceParams) -> np.float32:
+    return np.float32(2.0 ** (params.pitch_semitones / 12.0))
 
 
 def _shift_in(memory: NDArray[np.float32], block: NDArray[np.float32]) -> None:

@@ -2,7 +2,8 @@
 
 A voice whose formants are moved is rendered on a grid of frames that is denser by a factor, and played that much
 faster. The grid runs through the stream: where it stands between two frames is carried, so that a factor that changes
-leaves no step.
+leaves no step. The decoder takes as many frames of the grid as the next of a few fixed factors needs, so that it can be
+captured and exported: what is beyond the newest frame repeats it.
 """
 
 from __future__ import annotations
@@ -15,17 +16,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...kernels.fractional import sample_evenly
+from ...kernels.fractional import sample_evenly_into
+from ...kernels.linear import linear_places_into
+from ...kernels.noise import StreamNoise
+from ...models.parameters import VOICE_PARAMETERS
+from ...models.rvc.phase import frame_phases
 from ...models.rvc.prior import HIDDEN
-from ...models.rvc.render import cycles, drawn_prior, sample_linearly, source_noise
-from ...models.rvc.streaming import CachedDecoder, CachedFlow, DecoderStep
-from ...models.rvc.synthesizer import Synthesizer
+from ...models.rvc.render import LATENT_STREAM, SOURCE_STREAM
+from ...models.rvc.steps import DecoderStep, FlowStep, SourceStep
+from ...models.rvc.streaming import CachedDecoder, CachedFlow
+from ...models.rvc.synthesizer import LATENT_NOISE, Synthesizer
 from ..runners import Runner, make_runner
+from .staging import Download, Upload
 
 _LEAD_FRAMES = 2  # a grid of half the density reads its first value up to a frame and a half before the block
 _FILTER_SAMPLES = 40  # on each side of what is played at another rate: 33 for an octave up, and rounding
-
 _GRID_RETURN = 0.01  # a sixth of a semitone
+_GRID_SEMITONES = 3  # from one fixed factor to the next: at most 19 % more is rendered than a factor needs
 
 
 @dataclass(slots=True)
@@ -33,22 +40,23 @@ class GeneratorState:
     """What is carried.
 
     Attributes:
-        flow_mem: Context of the flow's layers [N]: the very buffer that the network reads and that each block updates.
+        flow_mem: Context of the flow's layers `[1, N]`: the very buffer that the network reads and that each block
+            updates.
         decoder_mem: Context of the decoder's layers, likewise.
+        phase: Of the source before the frames of `f0_mem`, in the units of `frame_phases` `[1, 1]`, likewise.
         z_mem: Latent of the last frames before the block `[1, 192, 2]`.
         f0_mem: F0 in Hz of the source over these [2].
         wav_mem: Last samples of the dense grid before the block.
-        phase: Of the source in cycles before the next frame.
         grid_offset: Where the next frame begins on the dense grid, in its frames from the first not yet rendered.
         started: Whether any block was rendered.
     """
 
     flow_mem: Tensor
     decoder_mem: Tensor
+    phase: Tensor
     z_mem: Tensor
     f0_mem: NDArray[np.float32]
     wav_mem: NDArray[np.float32]
-    phase: float
     grid_offset: float
     started: bool
 
@@ -56,25 +64,82 @@ class GeneratorState:
         """Drop the context of all layers, as before the start of a file. Where phase and grid stand is kept."""
         for tensor in (self.flow_mem, self.decoder_mem, self.z_mem):
             tensor.zero_()
-        self.f0_mem[:] = 0.0
         self.wav_mem[:] = 0.0
 
     def reset(self) -> None:
         """Return to the start of a stream."""
         self.forget_sound()
-        self.phase = self.grid_offset = 0.0
+        self.phase.zero_()
+        self.f0_mem[:] = 0.0
+        self.grid_offset = 0.0
         self.started = False
+
+
+class _Source:
+    """The harmonic source of a voice with F0, with what it is fed."""
+
+    def __init__(self, net: Synthesizer, frames: int, block_frames: int, backend: str) -> None:
+        assert net.dec.m_source is not None
+        step = SourceStep(net.dec.m_source, frames, block_frames)
+        self.runner = make_runner(step.spec, step, backend)
+        self.f0, self.noise = Upload(self.runner.inputs["f0"]), Upload(self.runner.inputs["noise"])
+        # Not the input of the network: the last copy to that may still be under way.
+        self.skipped = Upload(torch.zeros(1, block_frames, device=self.runner.inputs["f0"].device))
+        self.drawn = StreamNoise(SOURCE_STREAM, net.shape.samples_per_frame, frames)
+        self.noise_rows = self.noise.array.reshape(frames, -1)
+
+
+class _Grid:
+    """The decoder for factors up to one of the fixed ones, and what takes a block to its grid."""
+
+    def __init__(
+        self, dec: CachedDecoder, frames: int, samples: int, density: float, backend: str, like: Runner
+    ) -> None:
+        count = math.ceil(1 + frames * density)
+        needed = min(math.ceil(dec.per_frame + samples * density) + _FILTER_SAMPLES, count * dec.per_frame)
+        step = DecoderStep(dec, count, needed, None)
+        self.density = density
+        self.runner = make_runner(step.spec, step, backend, {name: like.inputs[name] for name in ("mem_in", "g")})
+        self.wav = Download(self.runner.outputs["wav"])
+        self.step = Upload(self.runner.inputs["step"])
+        names = [name for name in ("z", "source") if name in self.runner.inputs]
+        self._places = {name: _Places(self.runner.inputs[name]) for name in names}
+
+    def take(self, name: str, x: Tensor, x_start: float, start: float, density: float) -> None:
+        """Put `x` `[1, C, N]`, whose first value stands at `x_start`, on the grid that begins at `start`."""
+        self._places[name].sample(x, x_start, start, density)
+
+
+class _Places:
+    """Linear interpolation of a signal into an input of a network."""
+
+    def __init__(self, target: Tensor) -> None:
+        self._target, count = target, target.shape[2]
+        # Places are found on the host, in float64, which not every GPU has.
+        self._below = Upload(torch.zeros(count, dtype=torch.int64, device=target.device))
+        self._weight = Upload(torch.zeros(count, device=target.device))
+
+    def sample(self, x: Tensor, x_start: float, start: float, density: float) -> None:
+        linear_places_into(x.shape[2], x_start, start, density, self._below.array, self._weight.array)
+        self._below.send()
+        self._weight.send()
+        below, weight = self._below.target, self._weight.target
+        before, after = x.index_select(2, below), x.index_select(2, below + 1)
+        torch.add(before.mul_(1.0 - weight), after.mul_(weight), out=self._target)
 
 
 class StreamingGenerator:
     """The waveform side of an RVC voice.
+
+    Attributes:
+        samples: That each step renders: the block and the tail.
 
     Args:
         net: The generator.
         block_frames: Frames of 10 ms per step.
         right_frames: Frames after the block that each step is given.
         tail_frames: How many of these are rendered too.
-        backend: See `make_runner`. The decoder of moved formants runs eagerly, for its lengths follow them.
+        backend: See `make_runner`.
     """
 
     def __init__(
@@ -83,25 +148,38 @@ class StreamingGenerator:
         self.net = net
         self.block_frames = block_frames
         self.tail_frames = min(tail_frames, right_frames)
-        frames, samples = block_frames + right_frames, (block_frames + self.tail_frames) * net.shape.samples_per_frame
-        flow, self._any_decoder = CachedFlow(net.flow, block_frames), CachedDecoder(net.dec)
-        decoder = DecoderStep(self._any_decoder, frames, samples, block_frames)
-        self.flow = make_runner(flow.spec(frames), flow, backend)
+        per_frame, device = net.shape.samples_per_frame, net.emb_g.weight.device
+        frames = block_frames + right_frames
+        self.samples = (block_frames + self.tail_frames) * per_frame
+        flow = FlowStep(CachedFlow(net.flow, block_frames), frames)
+        self.flow = make_runner(flow.spec, flow, backend)
+        cached = CachedDecoder(net.dec)
+        decoder = DecoderStep(cached, frames, self.samples, block_frames)
         self.decoder = make_runner(decoder.spec, decoder, backend)
-        self.source: Runner | None = None
-        if net.dec.m_source is not None:
-            self.source = make_runner(net.dec.m_source.spec(_LEAD_FRAMES + frames), net.dec.m_source, backend)
+        self._wav = Download(self.decoder.outputs["wav"])
+        most = int(VOICE_PARAMETERS["formant_semitones"].high)
+        self._grids = [
+            _Grid(cached, frames, self.samples, 2.0 ** (semitones / 12.0), backend, self.decoder)
+            for semitones in range(_GRID_SEMITONES - most, most + 1, _GRID_SEMITONES)
+        ]
+        self._source = _Source(net, _LEAD_FRAMES + frames, block_frames, backend) if net.has_f0 else None
+        self._drawn = StreamNoise(LATENT_STREAM, HIDDEN, frames)
+        self._noise = Upload(torch.zeros(1, HIDDEN, frames, device=device))
+        self._z = torch.zeros(1, HIDDEN, _LEAD_FRAMES + frames, device=device)
+        self._dense_wav = np.zeros(_FILTER_SAMPLES + self._grids[-1].wav.array.size, dtype=np.float32)
+        phase = self._source.runner.inputs["phase_in"] if self._source else torch.zeros(1, 1, dtype=torch.int32)
         self.state = GeneratorState(
             flow_mem=self.flow.inputs["mem_in"],
             decoder_mem=self.decoder.inputs["mem_in"],
-            z_mem=torch.zeros(1, HIDDEN, _LEAD_FRAMES, device=net.emb_g.weight.device),
+            phase=phase,
+            z_mem=torch.zeros(1, HIDDEN, _LEAD_FRAMES, device=device),
             f0_mem=np.zeros(_LEAD_FRAMES, dtype=np.float32),
             wav_mem=np.zeros(_FILTER_SAMPLES, dtype=np.float32),
-            phase=0.0,
             grid_offset=0.0,
             started=False,
         )
 
+    @torch.inference_mode()
     def step(
         self,
         m: Tensor,
@@ -111,7 +189,8 @@ class StreamingGenerator:
         start: int,
         formant_semitones: float,
         seed: int,
-    ) -> NDArray[np.float32]:
+        out: NDArray[np.float32],
+    ) -> None:
         """Render the next block.
 
         Args:
@@ -122,47 +201,59 @@ class StreamingGenerator:
             start: Absolute index of the block's first frame.
             formant_semitones: Shift of the resonances.
             seed: Of the noise.
-
-        Returns:
-            The block and the `tail_frames` after it.
+            out: Filled with the block and the `tail_frames` after it [samples].
         """
         state, block = self.state, self.block_frames
-        self.flow.inputs["z_p"].copy_(drawn_prior(m, logs, start, seed))
+        self._draw_latent(m, logs, start, seed)
         self.flow.inputs["g"].copy_(g)
         self.flow.run()
-        z = torch.cat((state.z_mem, self.flow.outputs["z"]), dim=2)
-        f0 = np.concatenate((state.f0_mem, f0))
-        source = self._source(f0, start - _LEAD_FRAMES, state.phase - cycles(state.f0_mem), seed)
-        state.phase = (state.phase + cycles(f0[_LEAD_FRAMES : _LEAD_FRAMES + block])) % 1.0
-        state.z_mem.copy_(z[..., block : block + _LEAD_FRAMES])
-        state.f0_mem[:] = f0[block : block + _LEAD_FRAMES]
-        wav = self._decoded(z, source, g, 2.0 ** (formant_semitones / 12.0), start)
+        self._z[..., :_LEAD_FRAMES].copy_(state.z_mem)
+        self._z[..., _LEAD_FRAMES:].copy_(self.flow.outputs["z"])
+        state.z_mem.copy_(self._z[..., block : block + _LEAD_FRAMES])
+        if self._source is not None:
+            self._render_source(self._source, f0, start, seed)
+        self.decoder.inputs["g"].copy_(g)
+        self._decode(2.0 ** (formant_semitones / 12.0), start, out)
         state.started = True
-        return wav
 
-    def skip(self, f0: NDArray[np.float32]) -> None:
+    @torch.inference_mode()
+    def advance(self, f0: NDArray[np.float32]) -> None:
         """Pass over a block without rendering it; the next one starts with an empty context.
 
         Args:
             f0: Hz of the source over the block [block_frames].
         """
-        self.state.forget_sound()
-        self.state.phase = (self.state.phase + cycles(f0)) % 1.0
+        state, block, lead = self.state, self.block_frames, _LEAD_FRAMES
+        state.forget_sound()
+        if self._source is not None:
+            skipped = self._source.skipped
+            skipped.array[0, :lead] = state.f0_mem
+            skipped.array[0, lead:] = f0[: block - lead]
+            skipped.send()
+            state.phase.copy_(frame_phases(state.phase, skipped.target)[:, -1:])
+            state.f0_mem[:] = f0[block - lead : block]
 
-    def _source(self, f0: NDArray[np.float32], first_frame: int, phase: float, seed: int) -> Tensor | None:
-        """See `models.render.harmonic_source`."""
-        if self.source is None:
-            return None
-        self.source.inputs["f0"].copy_(torch.from_numpy(f0)[None])
-        self.source.inputs["noise"].copy_(source_noise(self.net, first_frame, len(f0), seed))
-        self.source.inputs["phase_in"].fill_(phase)
-        self.source.run()
-        return self.source.outputs["source"]
+    def _draw_latent(self, m: Tensor, logs: Tensor, start: int, seed: int) -> None:
+        """Draw what the flow takes from the prior."""
+        self._drawn.into(seed, start, self._noise.array[0].T)
+        self._noise.send()
+        z_p = self.flow.inputs["z_p"]
+        torch.exp(logs, out=z_p).mul_(self._noise.target).mul_(LATENT_NOISE).add_(m)
 
-    def _decoded(self, z: Tensor, source: Tensor | None, g: Tensor, density: float, start: int) -> NDArray[np.float32]:
-        """Samples of the block, from latent and source that begin two frames before it."""
+    def _render_source(self, source: _Source, f0: NDArray[np.float32], start: int, seed: int) -> None:
+        """Render the source from two frames before the block on, with its noise and the phase that is carried."""
+        state, block, given = self.state, self.block_frames, source.f0.array[0]
+        given[:_LEAD_FRAMES] = state.f0_mem
+        given[_LEAD_FRAMES:] = f0
+        state.f0_mem[:] = given[block : block + _LEAD_FRAMES]
+        source.f0.send()
+        source.drawn.into(seed, start - _LEAD_FRAMES, source.noise_rows)
+        source.noise.send()
+        source.runner.run()
+
+    def _decode(self, density: float, start: int, out: NDArray[np.float32]) -> None:
+        """Samples of the block, from the latent and the source that begin two frames before it."""
         state, per_frame, block = self.state, self.net.shape.samples_per_frame, self.block_frames
-        frames, samples = z.shape[2] - _LEAD_FRAMES, (block + self.tail_frames) * per_frame
         if not state.started:
             state.grid_offset = start * density % 1.0  # the grid has a frame where the stream begins
         offset = state.grid_offset
@@ -173,29 +264,25 @@ class StreamingGenerator:
             after = float(round(after))
         step = math.floor(after)
         state.grid_offset = after - step
-        as_it_is = density == 1.0 and offset == 0.0
-        if as_it_is:
-            self.decoder.inputs["z"].copy_(z[..., _LEAD_FRAMES:])
-            self.decoder.inputs["g"].copy_(g)
+        source = self._source.runner.outputs["source"] if self._source else None
+        if density == 1.0 and offset == 0.0:
+            self.decoder.inputs["z"].copy_(self._z[..., _LEAD_FRAMES:])
             if source is not None:
                 self.decoder.inputs["source"].copy_(source[..., _LEAD_FRAMES * per_frame :])
             self.decoder.run()
-            decoded = self.decoder.outputs["wav"]
-        else:
-            # The grid's frame q stands at q - offset dense frames from the block's first.
-            dense_frames = math.ceil(1 + frames * density)
-            dense_z = sample_linearly(z, -_LEAD_FRAMES, -offset, dense_frames, density)
-            dense_source = None
-            if source is not None:
-                lead, count = -_LEAD_FRAMES * per_frame, dense_frames * per_frame
-                dense_source = sample_linearly(source, lead, -offset * per_frame, count, density)
-            needed = math.ceil(per_frame + samples * density) + _FILTER_SAMPLES
-            dense_samples = min(needed, dense_frames * per_frame)
-            decoded, mem = self._any_decoder(dense_z, g, dense_source, dense_samples, step, state.decoder_mem)
-            state.decoder_mem.copy_(mem)
-        wav = np.concatenate((state.wav_mem, decoded[0, 0].float().cpu().numpy()))
+            out[:] = self._wav.receive()[0, 0]
+            state.wav_mem[:] = out[block * per_frame - _FILTER_SAMPLES : block * per_frame]
+            return
+        # The grid's frame q stands at q - offset dense frames from the block's first.
+        grid = next(grid for grid in self._grids if grid.density >= density - 1e-9)
+        grid.take("z", self._z, -_LEAD_FRAMES, -offset, density)
+        if source is not None:
+            grid.take("source", source, -_LEAD_FRAMES * per_frame, -offset * per_frame, density)
+        grid.step.array[0, 0] = step
+        grid.step.send()
+        grid.runner.run()
+        wav = self._dense_wav[: _FILTER_SAMPLES + grid.wav.array.size]
+        wav[:_FILTER_SAMPLES] = state.wav_mem
+        wav[_FILTER_SAMPLES:] = grid.wav.receive()[0, 0]
         state.wav_mem[:] = wav[step * per_frame :][:_FILTER_SAMPLES]
-        if as_it_is:
-            return wav[_FILTER_SAMPLES:]
-        first = _FILTER_SAMPLES + offset * per_frame + 0.5 * density - 0.5
-        return sample_evenly(wav, first, density, samples)
+        sample_evenly_into(wav, _FILTER_SAMPLES + offset * per_frame + 0.5 * density - 0.5, density, out)

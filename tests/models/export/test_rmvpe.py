@@ -30,20 +30,20 @@ def model() -> RMVPE:
 
 def largest_difference(model: RMVPE, path: Path, block: int, right: int, window: int) -> float:
     """Between the file in ONNX Runtime and the module, over salience and state of four steps in a row."""
-    step, worst = RmvpeStep(model), 0.0
-    runner = make_runner(step.spec(block + right, window), path, "onnx")
+    step, worst = RmvpeStep(model, block + right, window), 0.0
+    runner = make_runner(step.spec, path, "onnx")
     runner.inputs["last_row"].fill_(block - 1)
     h = torch.zeros_like(runner.inputs["h_in"])
     generator = torch.Generator().manual_seed(1)
     for i in range(4):
         mel = torch.randn(1, 128, window, generator=generator) * 2.0 - 6.0
         first = (window - block - right) * i // 3
-        rows = torch.arange(first, first + block + right)
+        rows = torch.arange(first, first + block + right)[None]
         runner.inputs["mel"].copy_(mel)
         runner.inputs["rows"].copy_(rows)
         runner.run()
         with torch.inference_mode():
-            salience, h = step(mel, rows, torch.tensor([block - 1]), h)
+            salience, h = step(mel, rows, torch.tensor([[block - 1]]), h)
         assert salience.shape == (1, block + right, 360)
         assert h.abs().max() > 0.01
         pairs = ((runner.outputs["salience"], salience), (runner.inputs["h_in"], h))

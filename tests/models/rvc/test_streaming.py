@@ -42,7 +42,7 @@ def error(got: torch.Tensor, expected: torch.Tensor) -> float:
 def flowed(net: Synthesizer, block: int, lookahead: int) -> torch.Tensor:
     z, g, _ = inputs(net)
     flow = CachedFlow(net.flow, block)
-    mem, parts = torch.zeros(flow.context_length), []
+    mem, parts = torch.zeros(1, flow.context_length), []
     for start in range(0, FRAMES - block + 1, block):
         y, mem = flow(z[..., start : start + block + lookahead], g, mem)
         parts.append(y[..., :block])
@@ -52,7 +52,7 @@ def flowed(net: Synthesizer, block: int, lookahead: int) -> torch.Tensor:
 def decoded(net: Synthesizer, block: int, lookahead: int, tail: int = 0) -> torch.Tensor:
     z, g, source = inputs(net)
     dec, per_frame = CachedDecoder(net.dec), net.shape.samples_per_frame
-    mem, parts = torch.zeros(dec.context_length), []
+    mem, parts = torch.zeros(1, dec.context_length), []
     for start in range(0, FRAMES - block + 1, block):
         stop = min(start + block + lookahead, FRAMES)
         part = source[..., start * per_frame : stop * per_frame] if source is not None else None
@@ -103,7 +103,7 @@ def test_a_call_leaves_the_context_that_it_is_given_as_it_was() -> None:
     net = network(SHAPES["40k"])
     z, g, source = inputs(net)
     dec = CachedDecoder(net.dec)
-    silence = torch.zeros(dec.context_length)
+    silence = torch.zeros(1, dec.context_length)
     first, after = dec(z, g, source, 400, 1, silence)
     assert not silence.any()
     assert after.is_contiguous()
@@ -122,5 +122,5 @@ def test_a_block_costs_little_more_than_its_own_length() -> None:
     with FlopCounterMode(display=False) as plain:
         net.dec(z, g, source)
     with FlopCounterMode(display=False) as cached:
-        dec(z[..., :8], g, source[..., : 8 * 400], 2 * 400, 2, torch.zeros(dec.context_length))
+        dec(z[..., :8], g, source[..., : 8 * 400], 2 * 400, 2, torch.zeros(1, dec.context_length))
     assert cached.get_total_flops() < 3.0 * plain.get_total_flops() * 2 / FRAMES

@@ -139,8 +139,8 @@ def test_the_pitch_network_follows_its_block_through_the_window(build: Build, tm
     """One graph, every offset: what the stream does from step to step."""
     torch.manual_seed(3)
     model = RMVPE(base_channels=4, blocks=1, intermediate_layers=1, gru_size=16)
-    step = RmvpeStep(model)
-    runner = build(step.spec(5, 64), step, tmp_path)
+    step = RmvpeStep(model, 5, 64)
+    runner = build(step.spec, step, tmp_path)
     device = runner.inputs["mel"].device
     mel, h = torch.randn(1, 128, 64).to(device), torch.zeros(1, 1, 16, device=device)
     offsets, steps = [0, 32, 59, 17], []
@@ -153,10 +153,10 @@ def test_the_pitch_network_follows_its_block_through_the_window(build: Build, tm
     runner.inputs["mel"].copy_(mel)
     runner.inputs["last_row"].fill_(2)
     for offset, (salience, h) in zip(offsets, steps, strict=True):
-        runner.inputs["rows"].copy_(torch.arange(offset, offset + 5))
+        runner.inputs["rows"].copy_(torch.arange(offset, offset + 5)[None])
         runner.run()
         torch.testing.assert_close(runner.outputs["salience"], salience, atol=1e-4, rtol=1e-3)
-        torch.testing.assert_close(runner.inputs["h_in"], h, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(runner.inputs["h_in"], h[:, 0], atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.gpu
@@ -242,7 +242,7 @@ def test_a_graph_with_free_dimensions_takes_any_size_in_these_and_no_other(tmp_p
     torch.onnx.export(Doubled(), (torch.zeros(2, 3),), str(path), dynamo=False, **names)  # type: ignore[arg-type]
 
     def spec(*shape: int) -> GraphSpec:
-        return GraphSpec("doubled", {"x": TensorSpec(shape)}, {"y": TensorSpec(shape)})
+        return GraphSpec("doubled", {"x": TensorSpec(shape)}, {"y": TensorSpec(shape)}, batch=shape[0])
 
     for length in (1, 3, 20):
         runner = make_runner(spec(2, length), path, "onnx")
@@ -314,6 +314,6 @@ def test_an_operation_without_half_precision_falls_back(caplog: pytest.LogCaptur
 def test_the_pitch_network_agrees_with_itself_in_bfloat16() -> None:
     """Recurrent state and integer offsets go through the check as in a stream."""
     torch.manual_seed(5)
-    step = RmvpeStep(RMVPE(base_channels=4, blocks=1, intermediate_layers=1, gru_size=16))
-    inputs = [torch.randn(1, 128, 64), torch.arange(20, 25), torch.tensor([2]), torch.zeros(1, 1, 16)]
+    step = RmvpeStep(RMVPE(base_channels=4, blocks=1, intermediate_layers=1, gru_size=16), 5, 64)
+    inputs = [torch.randn(1, 128, 64), torch.arange(20, 25)[None], torch.tensor([[2]]), torch.zeros(1, 16)]
     assert precision_for(step, inputs, 0.05, [torch.bfloat16]) is torch.bfloat16

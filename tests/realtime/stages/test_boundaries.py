@@ -19,7 +19,6 @@ from altervox.kernels.crossfade import CrossfadeState, crossfade_into
 from altervox.models import load_voice
 from altervox.models.resample import resampled
 from altervox.models.rvc.decoder import DecoderShape
-from altervox.models.rvc.render import drawn_prior
 from altervox.models.rvc.synthesizer import Synthesizer
 from altervox.realtime import Engine, StreamConfig
 from altervox.realtime.stages.waveform import StreamingGenerator
@@ -56,10 +55,12 @@ def rendered(net: Synthesizer, kind: str, block: int, first: int) -> np.ndarray:
     logs, f0 = torch.full((1, 192, FRAMES), -1.5), melody(kind)
     stream, fade = StreamingGenerator(net, block, LOOKAHEAD, tail_frames=1), CrossfadeState.allocate(PER_FRAME)
     g, parts = net.emb_g(torch.tensor([0]))[..., None], []
+    wav = np.zeros(stream.samples, dtype=np.float32)
     for start in range(first, FRAMES - block - LOOKAHEAD, block):
         seen = slice(start, start + block + LOOKAHEAD)
         out = np.zeros(block * PER_FRAME, dtype=np.float32)
-        crossfade_into(stream.step(m[..., seen], logs[..., seen], f0[seen], g, start, 0.0, 0), fade, out)
+        stream.step(m[..., seen], logs[..., seen], f0[seen], g, start, 0.0, 0, wav)
+        crossfade_into(wav, fade, out)
         parts.append(out)
     return np.concatenate(parts)
 
@@ -86,17 +87,18 @@ def test_a_phase_or_noise_of_the_blocks_own_shows(
     broken: str, kind: str, net: Synthesizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Renderings that do not agree lose level where one fades into the other."""
-    draws, intact = iter(range(10_000)), StreamingGenerator._source
+    draws, draw, render_source = iter(range(10_000)), StreamingGenerator._draw_latent, StreamingGenerator._render_source
 
-    def source(self: StreamingGenerator, f0: np.ndarray, first: int, phase: float, seed: int) -> torch.Tensor | None:
-        return intact(self, f0, first, *((0.0, seed) if broken == "phase" else (phase, next(draws))))
+    def source(self: StreamingGenerator, part: Any, f0: np.ndarray, start: int, seed: int) -> None:
+        if broken == "phase":
+            self.state.phase.zero_()
+        render_source(self, part, f0, start, seed if broken == "phase" else next(draws))
 
-    def prior(*a: Any) -> torch.Tensor:
-        m, logs, first, seed = a
-        return drawn_prior(m, logs, first, seed if broken == "phase" else next(draws))
+    def prior(self: StreamingGenerator, m: torch.Tensor, logs: torch.Tensor, start: int, seed: int) -> None:
+        draw(self, m, logs, start, seed if broken == "phase" else next(draws))
 
-    monkeypatch.setattr(StreamingGenerator, "_source", source)
-    monkeypatch.setattr("altervox.realtime.stages.waveform.drawn_prior", prior)
+    monkeypatch.setattr(StreamingGenerator, "_render_source", source)
+    monkeypatch.setattr(StreamingGenerator, "_draw_latent", prior)
     for block in (2, 10):
         out = rendered(net, kind, block, 0)
         assert boundaries.level_db(out, *joints_and_others(out, block, PER_FRAME, 20), 140, 260) < -1.2
