@@ -72,7 +72,7 @@ def bench_live(
     """Run the benchmark. Returns the exit code.
 
     Raises:
-        AltervoxError: there is no sound server to be had, the voice is not there, or a session fails.
+        AltervoxError: no sound server can be started, the voice is missing, or a session fails.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     rows: list[dict[str, Any]] = []
@@ -82,11 +82,11 @@ def bench_live(
             if not as_json:
                 click.echo(f"block {block_ms} ms ...", err=True)
             rows.append(_row(sinks, stalls, seconds, voice, block_ms, buffer_ms))
-    told = {"machine": machine("auto"), "voice": voice, "seconds": seconds, "load": load, "rig_pass_through_ms": rig_ms}
+    head = {"machine": machine("auto"), "voice": voice, "seconds": seconds, "load": load, "rig_pass_through_ms": rig_ms}
     if as_json:
-        click.echo(json.dumps({**told, "rows": rows}, indent=1))
+        click.echo(json.dumps({**head, "rows": rows}, indent=1))
     else:
-        _print_table(told, rows)
+        _print_table(head, rows)
     return 0
 
 
@@ -97,7 +97,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def _busy(count: int) -> Iterator[None]:
-    """So many processes that compute without end."""
+    """Run that many processes that keep a core busy."""
     with ExitStack() as stack:
         for _ in range(count):
             stack.enter_context(started([sys.executable, "-c", "while True: pass"]))
@@ -105,7 +105,7 @@ def _busy(count: int) -> Iterator[None]:
 
 
 def _pass_through_ms(sinks: BenchSinks) -> float | None:
-    """What the sound server's own tools need from mouth to cable."""
+    """Latency of the sound server's own tools from the virtual speaker to the cable."""
     with sinks.pass_through():
         time.sleep(1.0)
         with sinks.record() as recording:
@@ -118,7 +118,7 @@ def _pass_through_ms(sinks: BenchSinks) -> float | None:
 def _say(
     sinks: BenchSinks, samples: FloatArray, control: LiveControl | None = None, seconds: float | None = None
 ) -> tuple[list[float], list[float]]:
-    """Say something, once or again and again so long, until it has come out of the cable.
+    """Play speech into the virtual microphone, once or repeatedly, until it has come out of the cable.
 
     Returns:
         The latencies that the session reported meanwhile, in ms, and when it counted underruns, on `time.monotonic`.
@@ -163,7 +163,7 @@ def sweep_delays_ms(said: FloatArray, heard: FloatArray) -> list[float]:
 
 
 def faded_frames(said: FloatArray, heard: FloatArray, delay_ms: float) -> NDArray[np.int64]:
-    """Numbers of the frames of 10 ms in which something loud was said and digital silence came out."""
+    """Indices of the frames of 10 ms with loud speech at the input and digital silence at the output."""
     shift = round(delay_ms * RATE / 1000.0)
     frames = min(len(said), len(heard) - shift) // _FRAME
     if frames < 1:
@@ -173,13 +173,13 @@ def faded_frames(said: FloatArray, heard: FloatArray, delay_ms: float) -> NDArra
 
 
 def _has_silent_run(frames: FloatArray) -> NDArray[np.bool_]:
-    """Of each frame, whether a millisecond of it is nothing but zeros [frames]."""
+    """Whether each frame holds a millisecond of zeros [frames]."""
     silent = np.cumsum(np.pad(frames == 0.0, ((0, 0), (1, 0))), axis=1)
     return np.asarray(np.any(silent[:, _SILENT_RUN:] - silent[:, :-_SILENT_RUN] == _SILENT_RUN, axis=1))
 
 
 def lost_by_rig(said: FloatArray) -> int:
-    """Frames of 10 ms that are missing in what was said itself: the sound server's loss, not altervox's."""
+    """Frames of 10 ms that are missing in the input itself: losses of the sound server, not of altervox."""
     sounding = said != 0.0
     if not sounding.any():
         return 0
@@ -191,7 +191,7 @@ def lost_by_rig(said: FloatArray) -> int:
 def _row(
     sinks: BenchSinks, stalls: Stalls, seconds: float, voice: str, block_ms: int, buffer_ms: float | None
 ) -> dict[str, Any]:
-    """One session."""
+    """Run one session; returns its row."""
     devices = list_devices(again=True)
     session = SessionSettings(state=SessionState(voice=voice))
     options = LiveOptions(session=session, block_ms=block_ms, device_buffer_ms=buffer_ms)
@@ -220,14 +220,14 @@ def _row(
     faded = faded_frames(said, heard, latency_ms)
     faded_s = recording.began_s + (faded * _FRAME) / RATE + latency_ms / 1000.0
     stalled_s = stalls.between(began, began + elapsed)
-    told = status.as_json()
+    statistics_json = status.as_json()
     return {
         "block_ms": block_ms,
         "seconds": round(elapsed, 1),
         "measured_ms": None if measured is None else round(measured, 1),
         "measured_spread_ms": round(float(np.ptp(delays_ms)), 2) if delays_ms else None,
         "reported_ms": round(reported, 1),
-        "latency_ms": told["latency_ms"],
+        "latency_ms": statistics_json["latency_ms"],
         "underruns": status.underruns - before.underruns,
         "underruns_at_s": [round(at - began, 1) for at in underruns_s],
         "underruns_in_stalls": stalls.near(underruns_s) if stalls.is_known else None,
@@ -241,7 +241,9 @@ def _row(
         "rig_lost_frames": lost_by_rig(said),
         "stalls": len(stalled_s) if stalls.is_known else None,
         "longest_stall_ms": round(1000.0 * max(stalled_s, default=0.0), 1) if stalls.is_known else None,
-        **{name: told[name] for name in ("deadline_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms", "drift_ppm")},
+        **{
+            name: statistics_json[name] for name in ("deadline_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms", "drift_ppm")
+        },
         "cpu_percent": round(100.0 * (cpu - cpu_before) / elapsed, 1),
     }
 
@@ -252,16 +254,16 @@ def _cpu_s(process_id: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _print_table(told: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+def _print_table(head: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    beside = f", {told['load']} busy processes beside it" if told["load"] else ""
+    beside = f", {head['load']} busy processes beside it" if head["load"] else ""
     table = Table(
-        title=f"{told['machine']}; voice {told['voice']}, {told['seconds']:g} s of speech a row{beside}",
-        caption="Delay from mouth to cable in ms; times of blocks in ms. In stalls: of these, those beside a pause of "
-        "the machine itself. Faded frames are 10 ms each. Without altervox, through the sound server's own tools, "
-        f"sound takes {_or_none(told['rig_pass_through_ms'])} ms.",
+        title=f"{head['machine']}; voice {head['voice']}, {head['seconds']:g} s of speech a row{beside}",
+        caption="Latency from the virtual speaker to the cable in ms; processing times of blocks in ms. In stalls: "
+        "those next to a pause of the machine itself. Faded frames are 10 ms each. Without altervox, through the sound "
+        f"server's own tools, sound takes {_or_none(head['rig_pass_through_ms'])} ms.",
     )
     for heading, _ in _COLUMNS:
         table.add_column(heading, justify="right")

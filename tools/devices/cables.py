@@ -34,9 +34,9 @@ class Cable:
     """What the name of one of its ends says about a cable.
 
     Attributes:
-        kind: Product.
+        kind: Name of the product.
         loop: Which cable of that kind; empty where its ends need not be connected.
-        listening_name: How the end to listen to is called, if nobody renamed it.
+        listening_name: Name of the end to listen to, if nobody renamed it.
     """
 
     kind: str
@@ -75,7 +75,7 @@ def with_cables(devices: list[AudioDevice]) -> list[AudioDevice]:
 
 
 def how_to_get_a_cable(system: str = sys.platform) -> str:
-    """What to do where there is no virtual cable."""
+    """How to get a virtual cable on this system."""
     if system.startswith("linux"):
         return "make one with: altervox cable create"
     if system == "darwin":

@@ -1,7 +1,7 @@
 """Which sound devices there are, which one is meant, and which one was chosen before.
 
-Devices are told apart by what their users know: a description, or a part of it. Where one is needed and none is named,
-the microphone is the system's default and the output is altervox's own cable, else the one virtual cable there is.
+Devices are chosen by the description that users know, or a part of it. Without a name, the microphone is the system's
+default and the output is altervox's own cable, otherwise the only virtual cable.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NO_INPUT = {  # both hide microphones from programs that may not use them
 
 
 def settings_folder() -> Path:
-    """Where choices are remembered: the platform's folder for settings, or `ALTERVOX_HOME`."""
+    """Folder in which choices are stored: the platform's folder for settings, or `ALTERVOX_HOME`."""
     home = os.environ.get("ALTERVOX_HOME")
     return Path(home).expanduser() if home else platformdirs.user_config_path("altervox", appauthor=False)
 
@@ -46,10 +46,10 @@ def list_devices(again: bool = False) -> list[AudioDevice]:
     the settings folder (see `pulse.py`).
 
     Args:
-        again: List anew what came since the first time; ends every open stream of this process.
+        again: List devices that came since the first time too; ends every open stream of this process.
 
     Raises:
-        AudioDeviceError: PortAudio is missing or does not start, or there are no devices for want of ALSA's plugin.
+        AudioDeviceError: PortAudio is missing or does not start, or ALSA's plugin is missing.
     """
     if sys.platform.startswith("linux"):
         os.environ.update(prepare_linux_environment(settings_folder()))
@@ -67,7 +67,7 @@ def list_devices(again: bool = False) -> list[AudioDevice]:
 
 
 def _with_pulse(devices: list[AudioDevice]) -> list[AudioDevice]:
-    """The devices, those of the sound server as it describes them."""
+    """The devices; those of the sound server with the server's descriptions."""
     own = {device.portaudio_name: device for device in devices if device.portaudio_name.startswith("altervox_")}
     others = [device for device in devices if device.portaudio_name not in own]
     try:
@@ -114,7 +114,7 @@ def _from_pulse(device: AudioDevice, pulse: PulseDevice, served: list[PulseDevic
 
 
 def listening_name(device: AudioDevice) -> str:
-    """What to choose in Discord or OBS to hear what is played to this device; empty if it is no cable."""
+    """Name to choose in Discord or OBS to hear this device; empty if it is no cable."""
     return device.listening_name
 
 
@@ -122,11 +122,11 @@ def choose_input(devices: Sequence[AudioDevice], wanted: str | None = None) -> A
     """The microphone.
 
     Args:
-        devices: From `list_devices`.
+        devices: Result of `list_devices`.
         wanted: Number, name, part of a name or stable name; None for the system's default.
 
     Raises:
-        UnknownAudioDeviceError: None or several are called that.
+        UnknownAudioDeviceError: No device or several devices match the name.
         AudioDeviceError: There is none, or the default is an end of a cable.
     """
     if wanted is not None:
@@ -149,15 +149,15 @@ def choose_input(devices: Sequence[AudioDevice], wanted: str | None = None) -> A
 def choose_output(
     devices: Sequence[AudioDevice], wanted: str | None = None, source: AudioDevice | None = None
 ) -> AudioDevice:
-    """Where the voice goes.
+    """The output for the voice.
 
     Args:
-        devices: From `list_devices`.
-        wanted: Number, name, part of a name or stable name; None for altervox's own cable, else the one that there is.
-        source: The input in use.
+        devices: Result of `list_devices`.
+        wanted: Number, name, part of a name or stable name; None for altervox's own cable, otherwise the only one.
+        source: Input in use; None to accept one that hears the output.
 
     Raises:
-        UnknownAudioDeviceError: None or several are called that.
+        UnknownAudioDeviceError: No device or several devices match the name.
         AudioDeviceError: There is none, no cable or several, or the input hears this output.
     """
     if wanted is not None:
@@ -185,20 +185,20 @@ def choose_output(
 
 
 def refuse_feedback(source: AudioDevice, output: AudioDevice) -> None:
-    """Raise if what is played to the output comes back through the input.
+    """Raise if the input hears the output.
 
     Raises:
-        AudioDeviceError: It does.
+        AudioDeviceError: The input hears the output.
     """
     if not set(source.loops).isdisjoint(output.loops):
         raise AudioDeviceError(
-            f"the input {source.name!r} hears what is played to the output {output.name!r}, so the voice would be "
-            "changed again and again: choose another input or output, or allow it with --allow-loop"
+            f"the input {source.name!r} hears the output {output.name!r}, so the voice would be fed back: choose "
+            "another input or output, or accept it with --allow-loop"
         )
 
 
 def _named(devices: Sequence[AudioDevice], direction: Direction, wanted: str) -> AudioDevice:
-    """The one that is meant: a number, else the whole name before a part of it, listed ones before others."""
+    """The device that a number or name stands for: whole names before parts, listed devices before others."""
     able = [device for device in devices if device.channels(direction)]
     if not able:
         raise AudioDeviceError(f"this machine has no {direction}: see `altervox doctor`")
@@ -243,7 +243,7 @@ def _names(device: AudioDevice) -> list[str]:
 
 
 def _near(text: str, devices: Sequence[AudioDevice]) -> list[AudioDevice]:
-    """Those with a similar name, or with one of its words."""
+    """Devices with a similar name, or with a word of the name."""
     words = [word for word in text.split() if len(word) > 2]
     close = difflib.get_close_matches(text, [device.name.casefold() for device in devices], n=_NAMED_AT_MOST)
     return [
@@ -265,12 +265,12 @@ def _listing(devices: Sequence[AudioDevice]) -> str:
 
 
 def is_default(given: str) -> bool:
-    """Whether what was given as a name asks for the default: what is taken where nothing was given or remembered."""
+    """Whether a given name is "default", which also ignores the remembered device."""
     return given.strip().casefold() == "default"
 
 
 def wanted_name(role: str, given: str | None, devices: Sequence[AudioDevice]) -> str | None:
-    """What to choose by: the name that was given, else that of the device remembered; None for the default."""
+    """The given name, otherwise the name of the remembered device; None for the default."""
     if given:
         return None if is_default(given) else given
     device = recall(role, devices)
@@ -278,7 +278,7 @@ def wanted_name(role: str, given: str | None, devices: Sequence[AudioDevice]) ->
 
 
 def remember(role: str, device: AudioDevice | None) -> None:
-    """Note what was chosen as "input", "output" or whatever else a role is; with None forget it.
+    """Store the device chosen for a role, "input" or "output"; None forgets it.
 
     Raises:
         OutputError: The settings folder cannot be written.
@@ -299,13 +299,13 @@ def remember(role: str, device: AudioDevice | None) -> None:
 
 
 def recall(role: str, devices: Sequence[AudioDevice]) -> AudioDevice | None:
-    """What was chosen last for the role; None if nothing was, or it is not there now."""
+    """The device chosen last for a role; None if there was no choice or the device is missing now."""
     name = _remembered().get(role)
     return next((device for device in devices if device.stable_name == name), None)
 
 
 def _remembered() -> dict[str, str]:
-    """What is noted; a damaged note counts as none, since choosing again mends it."""
+    """The stored choices; a damaged file counts as empty, since choosing again replaces it."""
     try:
         noted = json.loads((settings_folder() / "devices.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""One session for each output: two that play into one cable would be heard as one muddle."""
+"""One session per output: two that play into one cable would be heard mixed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def claimed(output: AudioDevice) -> Iterator[None]:
 
 
 def _path(output: AudioDevice) -> Path:
-    """Of the output on this sound server; another server may have one of the same name."""
+    """Lock file of an output on this sound server; another server may have one of the same name."""
     server = os.environ.get("PULSE_SERVER", "")
     digest = hashlib.sha256(f"{output.stable_name}\n{server}".encode(errors="surrogateescape")).hexdigest()[:16]
     return platformdirs.user_runtime_path("altervox", appauthor=False) / f"output-{digest}.lock"

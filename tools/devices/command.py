@@ -1,4 +1,4 @@
-"""`altervox devices`: what there is to record from and to play to."""
+"""`altervox devices`: lists inputs and outputs."""
 
 from __future__ import annotations
 

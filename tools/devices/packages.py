@@ -1,4 +1,4 @@
-"""What altervox uses of a Linux system beyond Python packages, and the one line that installs what lacks."""
+"""System packages that altervox needs on Linux, and the line that installs the missing ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PLUGIN_FOLDERS = ("/usr/lib/alsa-lib", "/usr/lib64/alsa-lib", *map(str, Path("/
 
 
 def missing_packages() -> list[str]:
-    """Debian's and Ubuntu's names of the packages that a session with a virtual cable needs and that are not there."""
+    """Debian's and Ubuntu's names of the missing packages that a session with a virtual cable needs."""
     folders = [os.environ["ALSA_PLUGIN_DIR"]] if "ALSA_PLUGIN_DIR" in os.environ else _PLUGIN_FOLDERS
     there = {
         "pulseaudio-utils": bool(shutil.which("pactl") and shutil.which("parec")),
@@ -23,5 +23,5 @@ def missing_packages() -> list[str]:
 
 
 def how_to_install_packages() -> str:
-    """The line that installs what lacks."""
+    """The line that installs the missing packages."""
     return f"sudo apt install {' '.join(missing_packages())} (not Debian or Ubuntu: pactl, PortAudio, alsa-plugins)"

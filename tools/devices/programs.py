@@ -1,4 +1,4 @@
-"""Programs of the sound server that work beside us, and that end when we do, whatever our end is."""
+"""Helper programs of the sound server, which end with this process however it ends."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def start(
 
     Args:
         command: The program, and its arguments.
-        stdin: As for `Popen`.
-        stdout: As for `Popen`.
-        environment: None for this process's.
+        stdin: Standard input, as for `Popen`.
+        stdout: Standard output, as for `Popen`.
+        environment: Environment variables; None for those of this process.
     """
     setpriv = shutil.which("setpriv")
     # Busybox has one, too, which knows nothing of this.

@@ -41,16 +41,16 @@ class PulseDevice:
 
     Attributes:
         kind: "sink" (plays) or "source" (records).
-        name: The server's own.
-        description: What users see.
+        name: Name that the server knows it by.
+        description: Name that users see.
         rate: Hz at which it runs.
-        channels: How many.
+        channels: Number of channels.
         module: Number of the module that made it; -1 if none did.
-        sink: Name of the sink that it is, or whose sound it records; empty if neither.
-        loops: What its sound reaches, names of sinks and of sources; of a source, its own name.
-        is_monitor: Whether it is the monitor that every sink has.
-        is_null: Whether the sink leads to no hardware.
-        is_default: The server's choice.
+        sink: Name of the sink itself, or of the sink that the source records; empty if neither.
+        loops: Names of the sinks and sources that a sink's sound reaches; for a source, its own name.
+        is_monitor: Whether it is the monitor source of a sink.
+        is_null: Whether it is a null sink, without hardware.
+        is_default: Whether it is the server's default.
     """
 
     kind: Literal["sink", "source"]
@@ -82,7 +82,7 @@ class Module:
 
 
 def pactl(*arguments: str) -> str:
-    """What `pactl` prints, in English.
+    """Output of `pactl`, in English.
 
     Raises:
         AudioDeviceError: It is not installed, there is no server, or the server refuses.
@@ -127,8 +127,8 @@ def _where_it_should_be() -> str:
 
 def server_name() -> str:
     """Name and version of the server, such as "PulseAudio (on PipeWire 1.0.5) 15.0.0"."""
-    told = _fields(pactl("info").splitlines())
-    return f"{told.get('Server Name', 'unknown')} {told.get('Server Version', '')}".strip()
+    info = _fields(pactl("info").splitlines())
+    return f"{info.get('Server Name', 'unknown')} {info.get('Server Version', '')}".strip()
 
 
 def device_numbers() -> dict[str, str]:
@@ -140,8 +140,8 @@ def device_numbers() -> dict[str, str]:
 
 def default_devices() -> tuple[str, str]:
     """Names of the sink and of the source that the server gives to programs that ask for none."""
-    told = _fields(pactl("info").splitlines())
-    return told.get("Default Sink", ""), told.get("Default Source", "")
+    info = _fields(pactl("info").splitlines())
+    return info.get("Default Sink", ""), info.get("Default Source", "")
 
 
 def subscribe() -> AbstractContextManager[subprocess.Popen[bytes]]:
@@ -152,7 +152,7 @@ def subscribe() -> AbstractContextManager[subprocess.Popen[bytes]]:
 
 def pulse_devices() -> list[PulseDevice]:
     """Every sink and source of the server."""
-    told = _fields(pactl("info").splitlines())
+    info = _fields(pactl("info").splitlines())
     loaded = modules()
     null_modules = {module.number for module in loaded if module.name == "module-null-sink"}
     sinks, sources = (
@@ -167,16 +167,16 @@ def pulse_devices() -> list[PulseDevice]:
             or fields.get("factory.name") == "support.null-audio-sink"
         )
         loops = tuple(sorted(_reached(name, feeds)))
-        found.append(_device("sink", fields, name, loops, False, is_null, name == told.get("Default Sink")))
+        found.append(_device("sink", fields, name, loops, False, is_null, name == info.get("Default Sink")))
     for name, fields in sources.items():
         is_monitor = _is_named(fields.get("Monitor of Sink", ""))
         sink = _recorded_sink(name, sources, masters)
-        found.append(_device("source", fields, sink, (name,), is_monitor, False, name == told.get("Default Source")))
+        found.append(_device("source", fields, sink, (name,), is_monitor, False, name == info.get("Default Source")))
     return found
 
 
 def _masters(loaded: list[Module], devices: dict[str, dict[str, str]]) -> dict[str, str]:
-    """Of each device that is made from another one, by remapping or filtering, the other one's name."""
+    """Names of the devices that remapped or filtered devices are made from, by the names of the latter."""
     masters = {
         name: fields["device.master_device"] for name, fields in devices.items() if "device.master_device" in fields
     }
@@ -190,7 +190,7 @@ def _masters(loaded: list[Module], devices: dict[str, dict[str, str]]) -> dict[s
 def _feeds(
     loaded: list[Module], sinks: dict[str, dict[str, str]], sources: dict[str, dict[str, str]], masters: dict[str, str]
 ) -> list[tuple[str, str]]:
-    """Pairs of devices of which the first one's sound goes on to the second one."""
+    """Pairs of devices: the sound of the first one goes to the second one."""
     monitors = [(fields.get("Monitor of Sink", ""), name) for name, fields in sources.items()]
     remapped = [(name, master) if name in sinks else (master, name) for name, master in masters.items()]
     wired = [
@@ -299,10 +299,10 @@ def modules() -> list[Module]:
 
 
 def prepare_linux_environment(folder: Path) -> dict[str, str]:
-    """Write ALSA's configuration and say what must stand in the environment before PortAudio is initialised.
+    """Write ALSA's configuration; returns the environment variables that PortAudio needs before it is initialised.
 
     Args:
-        folder: Where to write it.
+        folder: Folder of the file.
 
     Returns:
         Variables to set; none where there is no server, or ALSA's own configuration is not where it is expected.
@@ -337,7 +337,7 @@ def prepare_linux_environment(folder: Path) -> dict[str, str]:
 
 
 def _base() -> Path | None:
-    """What to include: the configuration that is in force, or what that includes if it is one of these already."""
+    """The configuration to include: the current one, or what it includes if altervox wrote it."""
     base = Path(os.environ.get("ALSA_CONFIG_PATH") or SYSTEM_CONFIGURATION)
     try:
         lines = base.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -350,7 +350,7 @@ def _base() -> Path | None:
 
 @contextmanager
 def awake(sink: str) -> Iterator[None]:
-    """Keep a sink working every few milliseconds, and wait until it does (up to 3 s).
+    """Keep a sink running in steps of a few milliseconds, and wait until it does (up to 3 s).
 
     A null sink of PulseAudio that nobody uses works 2 s ahead. A stream that comes gets its first callback, and then no
     other until those are over: 1.6 to 2.0 s, measured. A reader of the sink's monitor that asks for little delay makes
@@ -376,7 +376,7 @@ def awake(sink: str) -> Iterator[None]:
 
 
 def _works_ahead_s(sink: str) -> float:
-    """Seconds that the sink has done ahead or intends to; 0 if it does not say."""
+    """Latency of a sink in seconds, current or configured; 0 if unknown."""
     fields = next((fields for fields in map(_fields, _blocks("sinks")) if fields["Name"] == sink), {})
     numbers = re.findall(r"(\d+) usec", fields.get("Latency", ""))
     return max((int(number) / 1e6 for number in numbers), default=0.0)

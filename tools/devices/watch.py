@@ -1,8 +1,8 @@
-"""What becomes of a session's devices on the sound server while it runs (Linux): gone, back, another default.
+"""Watches a session's devices on the sound server (Linux): gone, back, another default.
 
-PulseAudio and PipeWire move the stream of a device that goes to another one, such as from a cable to the loudspeakers,
-and PortAudio does not notice. So `pactl subscribe` is listened to, on a thread of the control process, and the session
-is told to let go of the device; and when it is back, to open it again.
+When a device disappears, PulseAudio and PipeWire move its streams to another one, such as from a cable to the
+loudspeakers, and PortAudio does not notice. So a thread of the control process follows `pactl subscribe` and tells the
+session to close the streams of the device, and to open them again when it is back.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Send = Callable[[Command], None]
 
 
 def kept_awake(output: AudioDevice) -> AbstractContextManager[object]:
-    """Keeps a cable of the sound server from sleeping: an idle null sink of PulseAudio wakes every 2 s only.
+    """Keeps a cable of the sound server from sleeping: an idle null sink of PulseAudio wakes only every 2 s.
 
     Raises:
         AudioDeviceError: See `awake`.
@@ -42,15 +42,15 @@ def kept_awake(output: AudioDevice) -> AbstractContextManager[object]:
 
 
 class DeviceWatch:
-    """Watches for as long as its context lasts; the cable is kept awake all the while, if it is one that may sleep.
+    """Watches devices as long as its context lasts, and keeps the cable awake if it may sleep.
 
-    What is not reached through a sound server with `pactl` is not watched.
+    Only devices of a sound server that `pactl` reaches are watched.
 
     Args:
         source: The microphone.
-        outputs: The cable first.
-        replacement: What to send to go over to the system's new default microphone; None to stay with `source`.
-        allow_loop: Go over to a microphone that hears the outputs, too.
+        outputs: The outputs, the cable first.
+        replacement: Makes the command that switches to the system's new default microphone; None to keep `source`.
+        allow_loop: Whether to switch to a microphone that hears the outputs, too.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class DeviceWatch:
         self._allow_loop = allow_loop
         self._defaults = ("", source.system_name if replacement is not None else "")  # sink, source
         self._default_is_new = False  # and not followed yet
-        self._is_late = False  # in following it, which was told
+        self._is_late = False  # whether following it has failed, which was logged once
         self._numbers: dict[str, str] = {}
         self._absent: frozenset[str] = frozenset()
         self._stopping = threading.Event()
@@ -89,13 +89,13 @@ class DeviceWatch:
         self._awake.close()
 
     def start(self, send: Send) -> None:
-        """Begin to watch.
+        """Start watching.
 
         Args:
-            send: Takes the session's commands; called on another thread.
+            send: Sends a command to the session; called on another thread.
         """
         if not self._watched():
-            log.info("devices that come and go are not watched: there is no pactl to ask, or they are not its")
+            log.info("devices that come and go are not watched: they are not devices of a sound server with pactl")
             return
         self._thread = threading.Thread(target=self._run, args=(send,), name="altervox-devices", daemon=True)
         self._thread.start()
@@ -115,7 +115,7 @@ class DeviceWatch:
             log.warning("devices that come and go are not watched: %s", error)
 
     def _follow_events(self, send: Send) -> None:
-        """Look whenever the server tells that something has changed, until it ends."""
+        """Check the devices whenever the server reports a change, until it ends."""
         with subscribe() as self._subscription:
             if self._stopping.is_set():  # too late for `__exit__` to have seen this subscription
                 return
@@ -130,15 +130,15 @@ class DeviceWatch:
                 if not select.select([descriptor], [], [], wait_s)[0]:
                     due = True
                     continue
-                told = os.read(descriptor, 65536)
-                if not told:
+                received = os.read(descriptor, 65536)
+                if not received:
                     return
-                *lines, rest = (rest + told).split(b"\n")
+                *lines, rest = (rest + received).split(b"\n")
                 due |= not listening or any(map(_MATTERS.match, lines))
                 listening = True
 
     def _look(self, send: Send) -> bool:
-        """Compare what is there with what was, and tell the session. Whether all of it could be done."""
+        """Compare the devices with those before and inform the session; returns whether that is complete."""
         try:
             numbers, defaults = device_numbers(), default_devices()
         except AudioDeviceError as error:
@@ -170,7 +170,7 @@ class DeviceWatch:
         return frozenset(device.stable_name for device in self._watched() if applies(device.system_name))
 
     def _make_ready(self) -> None:
-        """Prepare for devices that are back: another program may have listed devices while they were not there."""
+        """Prepare for devices that are back, which another program may have missed when it listed devices."""
         try:
             prepare_linux_environment(settings_folder())
             self._wake()
@@ -182,7 +182,7 @@ class DeviceWatch:
         self._awake.enter_context(kept_awake(self._outputs[0]))
 
     def _follow_default(self, send: Send, replacement: Callable[[AudioDevice], Command]) -> None:
-        """Go over to the system's new default microphone, unless it hears what the session plays."""
+        """Switch to the system's new default microphone, unless it hears the outputs."""
         try:
             devices = list_devices(again=True)
         except AudioDeviceError as error:

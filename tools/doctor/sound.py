@@ -160,7 +160,7 @@ def _windows_permission() -> Check:
             return Check(
                 "microphone use",
                 "warning",
-                "Windows' privacy settings keep the microphone from programs",
+                "Windows' privacy settings deny programs the microphone",
                 "Settings, Privacy & security, Microphone: let desktop apps access it",
             )
     return Check("microphone use", "ok", "allowed by Windows' privacy settings")
@@ -189,7 +189,7 @@ def realtime_check(allowed: int, is_root: bool) -> Check:
     if is_root or allowed < 0 or allowed >= CALLBACKS:
         limit = f", up to {allowed}" if allowed > 0 and not is_root else ""
         return Check("priority", "ok", f"real-time priority may be taken{limit}")
-    found = f"real-time priority {allowed} at most (RLIMIT_RTPRIO), callbacks want {CALLBACKS}"
+    found = f"real-time priority is limited to {allowed} (RLIMIT_RTPRIO); callbacks need {CALLBACKS}"
     remedy = (
         'put "@audio - rtprio 95" into /etc/security/limits.d/audio.conf, yourself into that group '
         "(sudo usermod -aG audio $USER), and log in again"

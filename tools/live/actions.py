@@ -1,4 +1,4 @@
-"""What a key does to a running session, whichever keyboard reader it comes from."""
+"""The command that a key sends to a running session, whichever keyboard reader it comes from."""
 
 from __future__ import annotations
 

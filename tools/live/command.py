@@ -49,21 +49,22 @@ _ENVIRONMENT = ("ALSA_CONFIG_PATH", "PULSE_SERVER", "XDG_RUNTIME_DIR")
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
-    """What the command line asks for.
+    """Options of the command line.
 
     Attributes:
-        session: The session; its sample rate will be that of the output.
-        source: Name or number of the microphone; "default" for the system's, whatever is remembered; None for that or
-            what is remembered.
-        output: Name or number of the cable; "default" for the one that there is.
+        session: Settings of the session; its sample rate becomes that of the output.
+        source: Name or number of the microphone; "default" for the system's; None for the remembered one, otherwise
+            the system's.
+        output: Name or number of the cable; "default" for the only one; None for the remembered one, otherwise the
+            only one.
         monitor: Name or number of an output to hear oneself on; None for none.
-        block_ms: Length of the blocks; None to choose the shortest that this machine can afford.
-        device_buffer_ms: How much sound the devices hold; None for what suits the host API.
-        prefill_ms: Output held ready; None to work it out.
-        exclusive: Keep other programs off the devices.
+        block_ms: Block size; None to choose the shortest that this machine can afford.
+        device_buffer_ms: Device buffer; None for what suits the host API.
+        prefill_ms: Output held ready; None to compute it.
+        exclusive: Whether to open the devices in exclusive mode.
         channel: Channel of the microphone, from 0.
-        allow_loop: Take devices although the microphone hears the output.
-        share_output: Take an output although another session plays into it.
+        allow_loop: Whether to accept a microphone that hears the output.
+        share_output: Whether to accept an output that another session plays into.
     """
 
     session: SessionSettings = field(default_factory=SessionSettings)
@@ -80,7 +81,7 @@ class LiveOptions:
 
 
 def measure(options: LiveOptions, as_json: bool) -> int:
-    """Measure the delay of an output and of the input that hears it, and remember it for these two.
+    """Measure the latency of an output and an input that hears it, and store it for these two.
 
     Raises:
         AltervoxError: a device is not there or does not work, or the input does not hear the output.
@@ -105,19 +106,19 @@ def live(
     """Run a session, and print its statistics at the end. Returns the exit code.
 
     Args:
-        options: What is asked for.
-        seconds: How long to run; None for until it is told to end.
-        as_json: Whether statistics are for programs.
-        screenshot: An SVG file for the last view.
-        hot_keys: Bindings for `global_hot_keys`; none where nothing is bound.
+        options: Options of the command line.
+        seconds: Duration of the session; None to run until it is stopped.
+        as_json: Whether to print the statistics as JSON.
+        screenshot: SVG file for the last terminal view.
+        hot_keys: Bindings for `global_hot_keys`; none for no global hot keys.
 
     Raises:
-        AltervoxError: a device or the voice is not there, or does not work; the message says what to do.
+        AltervoxError: a device or the voice is missing or does not work; the message says what to do.
     """
     began_s = time.time() - time.process_time()  # about when this process was started
     if screenshot is not None and not screenshot.absolute().parent.is_dir():
         raise OutputError(f"{screenshot} cannot be written: folder {screenshot.parent} does not exist; create it first")
-    status: Status | None = None
+    status = shown = None
     stopping = _stop_signals()
     try:
         with ExitStack() as stack:
@@ -153,7 +154,7 @@ def live(
             control.begin(settings)
             watch.start(control.send)
             if hot_keys and "talk" in hot_keys:
-                control.send(command_for("release"))  # until the key is pressed; carried out before there is sound
+                control.send(command_for("release"))  # until the key is pressed; handled before sound starts
             control.wait_until_running(lambda: bool(stopping))
             try:
                 for role, given, device in (("input", options.source, source), ("output", options.output, output)):
@@ -162,32 +163,33 @@ def live(
                 end = time.monotonic() + (seconds if seconds is not None else float("inf"))
                 is_shown = sys.stderr.isatty() and not as_json and os.environ.get("TERM") not in ("dumb", "unknown")
                 if not (is_shown or as_json):
-                    click.echo("running; Ctrl-C ends it", err=True)
+                    click.echo("running; press Ctrl-C to stop", err=True)
                 _follow(control, next_hot_key, is_shown, stopping, end)
             finally:
+                shown = control.status()
                 control.stop()
                 status = control.status()
     finally:
-        if status is not None:  # it has begun
-            _tell_end(status, as_json, screenshot)
+        if status is not None and shown is not None:  # it has begun
+            _report_end(status, shown if status.state == "stopped" else status, as_json, screenshot)
     if status is not None and status.recording_error:
         raise OutputError(status.recording_error)
     return 0
 
 
-def _tell_end(status: Status, as_json: bool, screenshot: Path | None) -> None:
+def _report_end(status: Status, shown: Status, as_json: bool, screenshot: Path | None) -> None:
     """Print statistics and save the view, also of a session that has failed."""
     click.echo(json.dumps(status.as_json()) if as_json else _summary(status), err=not as_json)
     if screenshot is not None:
         from .view import save_view
 
-        save_view(status, screenshot)
+        save_view(shown, screenshot)
 
 
 def _follow(
     control: LiveControl, next_hot_key: Callable[[], str], is_shown: bool, stopping: list[int], end: float
 ) -> None:
-    """Show what the session tells of itself, and do what keys ask for, until it is over."""
+    """Show the status of the session and handle keys until it ends."""
     with ExitStack() as stack:
         action_sources = [next_hot_key]  # each gives the next action, or "" if there is none
         show = None
@@ -202,7 +204,7 @@ def _follow(
                 next_status_s = now_s + _STATUS_EVERY_S
                 control.check()
                 status = control.status()
-                if status.state == "stopped":  # it was told to, by somebody else
+                if status.state == "stopped":  # another client stopped it
                     return
                 if show is not None:
                     show(status)
@@ -222,7 +224,7 @@ def live_settings(
     monitor: AudioDevice | None = None,
     began_s: float = 0.0,
 ) -> LiveSettings:
-    """What a session between these devices starts with."""
+    """Settings of a session between these devices."""
     from ...models.library import list_voices  # late, for it takes a while: the audio process loads meanwhile
 
     spec_in = _stream_spec(options, source, "input")
@@ -259,7 +261,7 @@ def _stream_spec(options: LiveOptions, device: AudioDevice, direction: Direction
 
 
 def _rate(device: AudioDevice, direction: Direction) -> int:
-    """48 kHz if the device opens at it, else its default rate, else another that it opens at."""
+    """48 kHz if the device opens at it, otherwise its default rate, otherwise another rate that it opens at."""
     if supported_rates(device, direction, [PREFERRED_RATE]):
         return PREFERRED_RATE
     default = round(device.default_rate)
@@ -267,14 +269,14 @@ def _rate(device: AudioDevice, direction: Direction) -> int:
     rate = next((rate for rate in others if rate > 0 and rate % RATE_GRID == 0), None)
     if rate is None:
         raise AudioDeviceError(
-            f"{device.name!r} opens at {default} Hz only, and altervox needs a rate that is a multiple of {RATE_GRID} "
+            f"{device.name!r} opens only at {default} Hz, but altervox needs a rate that is a multiple of {RATE_GRID} "
             "Hz: set it to 48000 Hz in the system's sound settings, or choose another device"
         )
     return rate
 
 
 def _stop_signals() -> list[int]:
-    """A list that is no longer empty once this process was told to stop."""
+    """A list that is empty until this process receives a signal to stop."""
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -15,7 +15,7 @@ from ...kernels.errors import AltervoxError, MissingDependencyError, ParameterEr
 from ...kernels.extras import how_to_install
 
 ACTIONS = ("bypass", "mute", "next voice", "talk")
-# None for "talk": who does not know of it must not be silent until it is pressed.
+# "talk" has no default: with one, a user who does not know of it would be muted until it is pressed.
 DEFAULT_BINDINGS = {"bypass": "ctrl+alt+b", "mute": "ctrl+alt+m", "next voice": "ctrl+alt+v"}
 
 # Names of keys that type nothing, with X11's names for them. Those on the left are pynput's names, too.
@@ -68,9 +68,9 @@ class _KeyEvent(NamedTuple):
     """A key that went down or up.
 
     Attributes:
-        code: Tells the two keys of a pair, such as both Ctrl, apart.
-        name: As in a combination, the same for both.
-        pressed: Down rather than up.
+        code: Key code, which distinguishes the two keys of a pair, such as both Ctrl.
+        name: Name as in a combination, the same for both keys of a pair.
+        pressed: Whether the key went down.
     """
 
     code: int
@@ -109,7 +109,7 @@ def global_hot_keys(bindings: Mapping[str, str]) -> Iterator[Callable[[], str]]:
     several combinations fit, the one with most keys acts.
 
     Args:
-        bindings: From actions out of `ACTIONS` to keys, such as "ctrl+alt+m" or "f8".
+        bindings: Keys by action of `ACTIONS`, such as "ctrl+alt+m" or "f8".
 
     Raises:
         ParameterError: an unknown action or key, or the same keys twice.
@@ -117,7 +117,7 @@ def global_hot_keys(bindings: Mapping[str, str]) -> Iterator[Callable[[], str]]:
         HotKeyError: the system does not allow it.
     """
     matcher = _Matcher(_combinations(bindings))
-    events: deque[_KeyEvent] = deque(maxlen=_QUEUE_LENGTH)  # the oldest go first: a release must not be lost
+    events: deque[_KeyEvent] = deque(maxlen=_QUEUE_LENGTH)  # the oldest are dropped first: a release must not be lost
     wanted = frozenset[str]().union(*matcher.actions)
 
     def next_action() -> str:
@@ -159,7 +159,7 @@ def _combination(keys: str) -> _Combination:
 
 
 class _Matcher:
-    """Knows what is held and which action that means."""
+    """Tracks the held keys and finds the action that they mean."""
 
     def __init__(self, actions: Mapping[_Combination, str]) -> None:
         self.actions = actions
@@ -167,7 +167,7 @@ class _Matcher:
         self._talking: _Combination | None = None
 
     def action(self, event: _KeyEvent) -> str:
-        """What an event asks for, often nothing: ""."""
+        """The action of an event; usually none: ""."""
         if not event.pressed:
             self._held.pop(event.code, None)
             if self._talking is None or self._talking <= set(self._held.values()):
@@ -190,7 +190,7 @@ class _Matcher:
 
 
 def _listener() -> _Listener:
-    """What listens to the keyboard on this system."""
+    """The keyboard listener of this system."""
     if sys.platform in ("win32", "darwin"):
         return _pynput_listener
     if os.environ.get("XDG_SESSION_TYPE") == "wayland" or os.environ.get("WAYLAND_DISPLAY"):
@@ -227,7 +227,7 @@ def _x11_listener(wanted: frozenset[str], put: Callable[[_KeyEvent], None]) -> I
                     put(_KeyEvent(code, names[code], kind == X.KeyPress))
 
     def listen() -> None:
-        with suppress(ConnectionClosedError):  # the desktop has ended, and with it what could be told
+        with suppress(ConnectionClosedError):  # the desktop has ended
             events.record_enable_context(context, receive)
 
     with _x11_connection() as control, _x11_connection() as events:  # listening takes a connection of its own
@@ -283,7 +283,7 @@ def _x11_codes(display: Any, name: str) -> list[int]:
 
 @contextmanager
 def _pynput_listener(wanted: frozenset[str], put: Callable[[_KeyEvent], None]) -> Iterator[None]:
-    """The same for Windows and macOS. Not run there yet."""
+    """Listener for Windows and macOS. Not run there yet."""
     try:
         from pynput.keyboard import Key, Listener
     except ImportError:

@@ -1,4 +1,4 @@
-"""`altervox live --measure`: the delay of two devices, by sweeps that the one plays and the other hears."""
+"""`altervox live --measure`: the latency of two devices, measured with sweeps that one plays and the other records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SILENCE = 1e-5
 
 
 def measure_devices(source: StreamSpec, output: StreamSpec, as_json: bool) -> int:
-    """Measure, tell and remember.
+    """Measure the latency, print it and store it.
 
     Raises:
         AudioDeviceError: a device does not open, or the input does not hear the output.
@@ -32,11 +32,11 @@ def measure_devices(source: StreamSpec, output: StreamSpec, as_json: bool) -> in
         raise AudioDeviceError(_why_not(source, output, measured))
     remember(source, output, measured.delay_ms)
     if as_json:
-        click.echo(json.dumps({**conditions(source, output), **_told(measured)}, ensure_ascii=False))
+        click.echo(json.dumps({**conditions(source, output), **_as_json(measured)}, ensure_ascii=False))
         return 0
     estimated = measured.estimated_in_ms + measured.estimated_out_ms
     click.echo(
-        f"signal heard in {measured.found} of {TRIES} sweeps, at {measured.gain_db:+.0f} dB of what was played\n"
+        f"sweep heard in {measured.found} of {TRIES} sweeps, at {measured.gain_db:+.0f} dB of what was played\n"
         f"measured:  {measured.delay_ms:.1f} ms for both devices together (sweeps differ by {measured.spread_ms:.1f})\n"
         f"estimated: {estimated:.1f} ms from what PortAudio reports: in {measured.estimated_in_ms:.1f}, "
         f"out {measured.estimated_out_ms:.1f}\n"
@@ -46,7 +46,7 @@ def measure_devices(source: StreamSpec, output: StreamSpec, as_json: bool) -> in
 
 
 def _steadiest(source: StreamSpec, output: StreamSpec) -> LoopDelay:
-    """Of some runs the one whose sweeps agree best; the first in which they agree well."""
+    """The run whose sweeps agree best; stops at the first run in which they agree well."""
     runs: list[LoopDelay] = []
     for _ in range(_RUNS):
         runs.append(measure_loop(source, output))
@@ -56,7 +56,7 @@ def _steadiest(source: StreamSpec, output: StreamSpec) -> LoopDelay:
 
 
 def _why_not(source: StreamSpec, output: StreamSpec, measured: LoopDelay) -> str:
-    """One sentence for a measurement that gave nothing."""
+    """One sentence about a measurement without a result."""
     played_to, heard_at = output.device.name, source.device.name
     if measured.found:
         return (
@@ -74,7 +74,7 @@ def _why_not(source: StreamSpec, output: StreamSpec, measured: LoopDelay) -> str
     )
 
 
-def _told(measured: LoopDelay) -> dict[str, float | int | None]:
+def _as_json(measured: LoopDelay) -> dict[str, float | int | None]:
     return {
         "delay_ms": measured.delay_ms,
         "found": measured.found,

@@ -14,7 +14,7 @@ from ..devices.choose import settings_folder
 
 
 def measured_delay_ms(source: StreamSpec, output: StreamSpec) -> float | None:
-    """What was measured for these two before; None if nothing was."""
+    """The stored latency of these two devices; None if they were not measured."""
     key = conditions(source, output)
     for entry in _entries():
         delay = entry.get("delay_ms")
@@ -24,7 +24,7 @@ def measured_delay_ms(source: StreamSpec, output: StreamSpec) -> float | None:
 
 
 def conditions(source: StreamSpec, output: StreamSpec) -> dict[str, str | float | bool | None]:
-    """What the devices' latency depends on, by its names in JSON."""
+    """Properties that the latency of the devices depends on, by their JSON names."""
     return {
         "input": source.device.stable_name,
         "output": output.device.stable_name,
@@ -37,7 +37,7 @@ def conditions(source: StreamSpec, output: StreamSpec) -> dict[str, str | float 
 
 
 def _is_for(entry: dict[str, Any], key: dict[str, str | float | bool | None]) -> bool:
-    """Whether it was noted for this; a key that is missing is not None."""
+    """Whether an entry is for these properties; a missing key does not count as None."""
     return all(name in entry and entry[name] == value for name, value in key.items())
 
 
@@ -46,7 +46,7 @@ def _path() -> Path:
 
 
 def _entries() -> list[dict[str, Any]]:
-    """What is noted; a damaged note counts as none, since measuring again mends it."""
+    """The stored entries; a damaged file counts as empty, since measuring again replaces it."""
     try:
         noted = json.loads(_path().read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -55,7 +55,7 @@ def _entries() -> list[dict[str, Any]]:
 
 
 def remember(source: StreamSpec, output: StreamSpec, delay_ms: float) -> None:
-    """Note a measured latency in place of an earlier one.
+    """Store a measured latency in place of an earlier one.
 
     Raises:
         OutputError: the settings folder cannot be written.

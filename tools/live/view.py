@@ -52,7 +52,7 @@ def terminal_view() -> Iterator[Callable[[Status], None]]:
 
 
 def live_view(status: Status) -> RenderableType:
-    """What is shown of a status."""
+    """The terminal view of a status."""
     title = Text.assemble((status.state, _STATE_STYLES.get(status.state, "bold")), f"   {_clock(status.seconds)}")
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim", justify="right")
@@ -95,7 +95,7 @@ def save_view(status: Status, path: Path) -> None:
 
 
 def silence_remedy() -> str:
-    """Where this system lets programs use the microphone."""
+    """Where this system allows programs to use the microphone."""
     if sys.platform == "win32":
         return "Settings > Privacy & security > Microphone > let desktop apps access your microphone"
     if sys.platform == "darwin":

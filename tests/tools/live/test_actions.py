@@ -205,7 +205,7 @@ def test_keys_change_what_is_shown_and_heard(pulse_rig: PulseServer, tmp_path: P
 def test_a_terminal_that_cannot_move_its_cursor_is_told_that_it_runs(pulse_rig: PulseServer, tmp_path: Path) -> None:
     terminal = Terminal(pulse_rig, tmp_path, *DEVICES[:4], "--voice=off", "--seconds=1", kind="dumb")
     try:
-        terminal.type("", until="running; Ctrl-C ends it")
+        terminal.type("", until="running; press Ctrl-C to stop")
         assert terminal.process.wait(60) == 0
     finally:
         terminal.close()

@@ -248,7 +248,7 @@ def test_it_comes_back_when_the_sound_server_does(tmp_path: Path) -> None:
         (["--input", "Nonsense", "--output", "Virtual Cable"], "no input is called 'Nonsense'"),
         (
             ["--input", "Virtual Microphone", "--output", "Virtual Microphone Feed"],
-            "hears what is played to the output",
+            "hears the output",
         ),
         (["--input", "Virtual Microphone", "--output", "Virtual Cable", "--voice", "nobody"], "no voice"),
         ([*DEVICES, "--block-ms", "30"], "block_ms is 30"),

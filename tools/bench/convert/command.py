@@ -64,7 +64,7 @@ def _measured(home: Path, voice: str, seconds: float, device: str) -> dict[str, 
 
 
 def measure(voice_name: str, seconds: str, device: str) -> None:
-    """Convert made-up speech once to warm up and once to measure; print the result as JSON."""
+    """Convert synthetic speech once to warm up and once to measure; print the result as JSON."""
     import time
 
     import numpy as np

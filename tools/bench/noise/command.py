@@ -34,8 +34,8 @@ class _Scene:
 
     Attributes:
         samples: Clean [N].
-        is_pause: Of each sample [N].
-        is_speech: Of each frame of 10 ms [N / 480].
+        is_pause: Whether each sample lies in a pause [N].
+        is_speech: Whether each frame of 10 ms is speech [N / 480].
     """
 
     samples: FloatArray
@@ -98,7 +98,7 @@ def _print_gates(scene: _Scene, noises: dict[str, FloatArray], probabilities: di
 
 
 def _shares(scene: _Scene, gain: FloatArray) -> tuple[float, float]:
-    """Of the frames of speech, the share that a gate's gains [N] silence; of the pauses, the share that they pass."""
+    """Proportion of speech frames that a gate's gains [N] silence, and of pause frames that they pass."""
     is_open = gain.reshape(-1, FRAME).mean(axis=1) >= 0.5
     return float(np.mean(~is_open[scene.is_speech])), float(np.mean(is_open[scene.is_pause[::FRAME]]))
 
