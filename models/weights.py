@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..kernels.errors import CheckpointError
 from ..kernels.printable import printable
@@ -25,12 +26,22 @@ Network = TypeVar("Network", bound=nn.Module)
 
 def on_meta(build: Callable[[], Network]) -> Network:
     """The network that `build` makes, with parameters that have shapes and no memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), _WithoutInitialValues():
         return build()
 
 
+class _WithoutInitialValues(TorchFunctionMode):
+    """Leaves initial values out: on the meta device they change nothing, and drawing them imports 800 modules."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in ("uniform_", "normal_", "fill_", "zero_"):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def load_weights(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Make the tensors of a state dict those of a network built by `on_meta`: contiguous, floating ones in float32.
+    """Make the tensors of a state dict those of a network built by `on_meta`: floating ones in float32, all in the
+    network's memory format.
 
     Raises:
         CheckpointError: a tensor is missing, is not the network's, or has another shape or kind of number.
@@ -72,4 +83,5 @@ def _fitting(tensor: Tensor, wanted: Tensor, shape: tuple[int, ...], name: str) 
         raise CheckpointError(f"{name} has the shape {list(tensor.shape)}, not {list(shape)}")
     if tensor.is_floating_point() != wanted.is_floating_point():
         raise CheckpointError(f"{name} holds {str(tensor.dtype).removeprefix('torch.')} numbers")
-    return tensor.to(wanted.dtype).contiguous()
+    innermost = wanted.ndim == 4 and wanted.is_contiguous(memory_format=torch.channels_last)
+    return tensor.to(wanted.dtype, memory_format=torch.channels_last if innermost else torch.contiguous_format)
