@@ -93,7 +93,7 @@ class CaptureState:
     """State of an input callback, which alone writes it.
 
     Attributes:
-        ring: Where the samples go, mono.
+        ring: Ring buffer for the mono samples.
         channel: Which of the device's channels is taken, from 0.
         callbacks: Callbacks so far.
         overrun_samples: Samples lost because the ring was full.

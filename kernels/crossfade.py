@@ -1,7 +1,7 @@
 """Join renderings of consecutive blocks that overlap, by fades that add up to one: sin^2, as SOLA's, but no search.
 
 It is meant for renderings that agree where they overlap, as those of a voice that carries its phase do. The delay is 0:
-a sample leaves with its block. The overlap is look-ahead, which whoever renders it has waited for.
+a sample leaves with its block. The overlap is lookahead, which whoever renders it has waited for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class CrossfadeState:
     """Memory of `crossfade_into`.
 
     Attributes:
-        tail_mem: What the last rendering has after its block [overlap].
+        tail_mem: Samples of the last rendering after its block [overlap].
         fade_in: Weight of the new rendering, from 0 to 1 [overlap].
     """
 

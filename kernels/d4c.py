@@ -40,10 +40,10 @@ class _Plan:
     """What depends on the sample rate and on the size of the result only.
 
     Attributes:
-        fft_size: Of the group delay and of the love train.
+        fft_size: FFT size of the group delay and of WORLD's voicing measure ("love train").
         band_window: Weights of a band of the group delay [odd].
         centres: Bins in the middle of the bands [bands].
-        loud_bins: How many bins of the spectrum of a band, the largest ones, are not noise.
+        loud_bins: Number of the largest bins in a band's spectrum that do not count as noise.
         guard: Noise at -120 dB, one row per window. It keeps silence from being divided by silence, and makes noise of
             whatever lies below it [4, fft_size].
         axis: Weight of the levels in dB at 0 Hz, in the bands' centres and at Nyquist in each bin [bands + 2, bins].
@@ -80,9 +80,9 @@ class D4CWorkspace:
     """Buffers of `d4c_into`, for up to so many voiced frames at a time.
 
     Attributes:
-        plan: What the sample rate and the size of the result decide.
+        plan: Constants that follow from the sample rate and the size of the result.
         voiced: Indices of the frames at work [frames].
-        cosine: Of one window, from its centre on [longest half + 1].
+        cosine: Right half of a window's cosine, from its centre on [longest half + 1].
         rows: Windowed audio [frames, 5, fft_size].
         spectra: Spectra of `rows` [frames, 5, fft_size / 2 + 1].
         power: Power of the windows before and after the frames [frames, 2].
@@ -147,8 +147,8 @@ def d4c_into(
     Args:
         audio: Mono, contiguous [N].
         f0_hz: [frames], 0 where unvoiced.
-        times_s: Where the frames are centred [frames].
-        sample_rate: In Hz, as the workspace was allocated for.
+        times_s: Centres of the frames [frames].
+        sample_rate: Hz, as in the workspace.
         workspace: Buffers.
         out: Filled with the amplitude ratio of noise, 0..1 [frames, bins], bins evenly from 0 Hz to half the sample
             rate; 1 throughout in frames that are unvoiced, or turn out to be.
@@ -314,8 +314,8 @@ def _group_delay_windows(
     Args:
         x: Audio [N].
         f0_hz: [all frames].
-        times_s: Where they are centred [all frames].
-        sample_rate: In Hz.
+        times_s: Centres of the frames [all frames].
+        sample_rate: Hz.
         voiced: The frames wanted [frames].
         cosine: Scratch.
         guard: See `_Plan`.
@@ -355,12 +355,12 @@ def _bands_of_group_delay(
     """Stretches of the group delay of each frame, freed of what changes more slowly than from harmonic to harmonic.
 
     Args:
-        spectra: Of what `_group_delay_windows` made [frames, 5, bins].
+        spectra: Spectra of the windows of `_group_delay_windows` [frames, 5, bins].
         power: From there [frames, 2].
         f0_hz: [all frames].
-        bins_per_hz: Of the spectra.
+        bins_per_hz: Bins per Hz of the spectra.
         voiced: The frames wanted [frames].
-        centres: Of the bands, in bins [bands].
+        centres: Centres of the bands, in bins [bands].
         band_window: Their weights [odd].
         lines: Scratch [5, bins].
         bands: Filled up to the length of the weights [frames, bands, fft_size].
@@ -439,7 +439,7 @@ def _aperiodicity(
     """Amplitude ratio of noise: the power of each band that is left without its loudest bins, the harmonics.
 
     Args:
-        spectra: Of the bands [frames, bands, bins].
+        spectra: Spectra of the bands [frames, bands, bins].
         f0_hz: [all frames].
         voiced: The frames wanted [frames].
         axis: See `_Plan`.

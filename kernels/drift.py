@@ -31,7 +31,7 @@ class DriftState:
     Attributes:
         table: Filter by phase [phases + 1, 2 * HALF_TAPS].
         input_mem: The newest input samples and room for a block [2 * HALF_TAPS + max_block].
-        position: Of the next output after the first sample of `input_mem` that it needs, in input samples.
+        position: Position of the next output after the first sample of `input_mem` that it needs, in input samples.
     """
 
     table: NDArray[np.float64] = field(repr=False)
@@ -102,10 +102,10 @@ def _resample(
         at = int(position)
         exact = (position - at) * phases
         phase = int(exact)
-        share = exact - phase
+        weight_above = exact - phase
         total = 0.0
         for i in range(taps):
-            weight = table[phase, i] + share * (table[phase + 1, i] - table[phase, i])
+            weight = table[phase, i] + weight_above * (table[phase + 1, i] - table[phase, i])
             total += weight * memory[at + 1 + i]
         out[count] = total
         count += 1

@@ -1,4 +1,4 @@
-"""Samples that are no number: found and silenced in place."""
+"""NaN and infinite samples: detected and silenced in place."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class GateState:
 
     Attributes:
         sample_rate: Hz.
-        gain: Of the last sample, 0..1.
+        gain: Gain of the last sample, 0..1.
         is_open: Whether the gain rises, or falls.
         hold_left: Samples below the closing level until it falls.
         power_sum: Sum of the squares in `square_mem`.
@@ -80,7 +80,7 @@ class SpeechGateState:
 
     Attributes:
         sample_rate: Hz.
-        gain: Of the last sample, 0..1.
+        gain: Gain of the last sample, 0..1.
         is_open: Whether the gain rises, or falls.
         hold_left: Samples below the closing probability until it falls.
     """
@@ -131,7 +131,7 @@ def speech_gate_gain_into(
     """The factors by which to multiply the next frames of a stream, so that only speech is heard.
 
     Args:
-        probability: Of speech in each frame of 10 ms, 0..1 [k].
+        probability: Probability of speech in each frame of 10 ms, 0..1 [k].
         state: Advanced in place.
         threshold: Probability from which on the gate opens.
         gain_out: Filled [k * 10 ms], contiguous; 0..1.

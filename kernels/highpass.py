@@ -20,7 +20,7 @@ class HighpassState:
 
     Attributes:
         coefficients: b0, b1, b2, a1, a2 of a Butterworth high-pass of second order [5].
-        memory: Of the transposed direct form II [2].
+        memory: Memory of the transposed direct form II [2].
     """
 
     coefficients: NDArray[np.float64]

@@ -91,7 +91,7 @@ def soft_limit(x: FloatArray, knee: float = 0.9) -> FloatArray:
 
     Args:
         x: [N].
-        knee: Where bending starts, below 1.
+        knee: Level at which limiting starts, below 1.
     """
     size = np.abs(x)
     bent = knee + (1.0 - knee) * np.tanh((size - knee) / (1.0 - knee))

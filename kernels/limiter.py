@@ -1,6 +1,6 @@
-"""A look-ahead limiter: nothing leaves above the ceiling, and loud passages sink and rise without distortion.
+"""A lookahead limiter: nothing leaves above the ceiling, and loud passages sink and rise without distortion.
 
-The gain that each sample needs is held for the look-ahead (a minimum over a sliding window, by a monotonic queue:
+The gain that each sample needs is held for the lookahead (a minimum over a sliding window, by a monotonic queue:
 Lemire 2006, arXiv:cs/0610046), smoothed by a moving average of the same length, and recovers exponentially (Giannoulis,
 Massberg & Reiss 2012, JAES 60(6)). The average of held minima never exceeds what the sample at its end needs.
 """

@@ -31,7 +31,7 @@ class LoudnessState:
     Attributes:
         sample_rate: Hz.
         gain_db: At the end of the last frame.
-        mean_square: Of the speech so far, before the gain.
+        mean_square: Mean square of the speech so far, before the gain.
         speech_frames: That it is a mean of; no more than 3 s of them.
     """
 
@@ -53,7 +53,7 @@ def level_speech_into(
 
     Args:
         x: Frames of 10 ms [k * 10 ms], contiguous.
-        probability: Of speech in each, 0..1 [k].
+        probability: Probability of speech in each frame, 0..1 [k].
         state: Advanced in place.
         target_db: RMS that speech is to have, in dB of full scale.
         out: Filled [k * 10 ms], contiguous; may be `x`.

@@ -19,8 +19,8 @@ class MelBands:
     """A filterbank without its zeros.
 
     Attributes:
-        first_bins: Of the bands [bands].
-        weights: Of the bins from there on, zero beyond a band's last one [bands, most bins of a band].
+        first_bins: First bin of each band [bands].
+        weights: Weights of the bins from there on, zero beyond a band's last one [bands, most bins of a band].
     """
 
     first_bins: NDArray[np.int64]
@@ -51,7 +51,7 @@ def log_bands(
         spectra: [frames, bins].
         first_bins: See `MelBands`, as for the next.
         weights: See there.
-        floor: Of the magnitudes.
+        floor: Lower limit of the magnitudes.
         magnitude: Scratch [bins].
         out: [bands, frames].
     """

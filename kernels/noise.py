@@ -20,7 +20,7 @@ def frame_noise(seed: int, stream: int, first_frame: int, frames: int, width: in
         seed: The user's.
         stream: Tells independent uses of one seed apart.
         first_frame: May be negative (context before the start of a stream).
-        frames: How many.
+        frames: Number of frames.
         width: Numbers per frame; part of the definition of the numbers.
     """
     first_chunk = first_frame // _CHUNK_FRAMES

@@ -31,7 +31,7 @@ def stop_band(half_periods: int) -> float:
     """Where the stop band starts, relative to the lower Nyquist frequency (Kaiser's estimate).
 
     Args:
-        half_periods: Of the lower rate, on each side of the filter's centre.
+        half_periods: Periods of the lower rate on each side of the filter's centre.
     """
     return PASS_BAND + (STOP_BAND_DB - 7.95) / (14.36 * half_periods)
 
@@ -41,8 +41,8 @@ def prototype(up: int, down: int, half_periods: int = DEFAULT_HALF_PERIODS) -> N
 
     Args:
         up: Numerator of the reduced ratio output / input.
-        down: Its denominator.
-        half_periods: Of the lower rate, on each side of the centre.
+        down: Denominator of the ratio.
+        half_periods: Periods of the lower rate on each side of the centre.
 
     Returns:
         [2 * half_periods * max(up, down) + 1], symmetric. Every `up`-th value, from whichever start, adds up to 1, so
@@ -66,7 +66,7 @@ class ResamplerState:
 
     Attributes:
         up: Numerator of the reduced ratio output / input.
-        down: Its denominator. Blocks of a multiple of it give `up / down` times as many outputs, each.
+        down: Denominator of the ratio. A block of a multiple of it gives `up / down` times as many outputs.
         max_block: Largest block taken, in samples.
         delay_samples_out: Output sample n shows the input at (n - delay_samples_out) / output rate seconds, where
             input sample k lies at k / input rate. 0 for equal rates, not a whole number for most upward ratios.
@@ -93,7 +93,7 @@ class ResamplerState:
             from_rate: Hz, 8000..192000.
             to_rate: Hz, 8000..192000.
             max_block: Largest block to come, in input samples.
-            half_periods: Of the lower rate, on each side of the filter's centre: its delay.
+            half_periods: Periods of the lower rate on each side of the filter's centre, which are its delay.
 
         Raises:
             ParameterError: a rate, the block or the filter is out of range.
@@ -138,7 +138,7 @@ def resample_block(x: FloatArray, state: ResamplerState, out: FloatArray) -> int
     Args:
         x: [n], at most `state.max_block`.
         state: Advanced in place.
-        out: Its first samples are filled, the rest is left alone; contiguous.
+        out: Contiguous; the first samples are filled, the rest is unchanged.
 
     Returns:
         How many samples were written: `state.outputs_due(n)` before the call.

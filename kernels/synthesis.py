@@ -38,12 +38,12 @@ class SynthesisState:
 
     Attributes:
         frame: Absolute index of the next frame; numbers the noise.
-        phase: Of the pulse train in cycles, 0..1, at the last frame.
+        phase: Phase of the pulse train at the last frame in cycles, 0..1.
         f0_mem: F0 in Hz of the last frame, 0 where unvoiced.
         spectrum_mem: Complex logarithm of its minimum-phase spectrum [BINS].
         periodic_mem: Amplitude ratio of its pulses [BINS].
-        overlap_mem: What earlier pulses and noise add to the samples to come [FFT_SIZE].
-        highpass: Of the filter that removes DC.
+        overlap_mem: Tails of earlier pulses and noise in the coming samples [FFT_SIZE].
+        highpass: State of the filter that removes DC.
     """
 
     frame: int = 0
@@ -85,7 +85,7 @@ class SynthesisWorkspace:
         excitation: Windowed noise, zero beyond two hops [frames, FFT_SIZE].
         excitation_spectra: Spectra of it [frames, BINS].
         spectra: Spectra of the pulses, then of the noise [pulses + frames, BINS].
-        responses: What these add to the output [pulses + frames, FFT_SIZE].
+        responses: Responses of pulses and noise that are added to the output [pulses + frames, FFT_SIZE].
         buffer: The output and what rings on after it [frames * HOP + FFT_SIZE].
         samples: The output before the high-pass filter [frames * HOP].
     """
@@ -153,7 +153,7 @@ def synthesize_into(
     Args:
         frames: [n] frames; voiced F0 is limited to 20..1600 Hz.
         state: Advanced in place.
-        seed: Of the noise, which is a function of the seed and of the absolute frame index.
+        seed: Seed of the noise, which is a function of the seed and of the absolute frame index.
         workspace: Buffers.
         out: Filled [n * HOP] at 24 kHz. Samples come `LATENCY_SAMPLES` after the frames: frame i is centred on sample
             `i * HOP + LATENCY_SAMPLES` of the stream.

@@ -94,8 +94,8 @@ def analyse_into(audio: Float64Array, f0_hz: Float64Array, first_frame: int, wor
 
     Args:
         audio: At 24 kHz, contiguous [N], N as the workspace has it and at least `samples_to_analyse`.
-        f0_hz: Of the frames wanted [frames], 0 where unvoiced. Where voicing is in doubt, give an F0: D4C has the last
-            word and makes the frame unvoiced if it finds no harmonics.
+        f0_hz: F0 of the requested frames [frames], 0 where unvoiced. If voicing is in doubt, give an F0: D4C makes the
+            frame unvoiced if it finds no harmonics.
         first_frame: Index of the first of them, where frame 0 is centred on `audio[0]`.
         workspace: Buffers.
     """

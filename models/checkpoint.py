@@ -49,12 +49,12 @@ class VoiceCheckpoint:
 
     Attributes:
         weight: The generator's state dict.
-        config: Its hyper-parameters, the 18 of the format.
+        config: The 18 hyper-parameters of the format.
         version: "v1" (256 features) or "v2" (768), by the weights.
         has_f0: Whether it takes pitch, by the weights.
         sample_rate: Hz.
         speakers: Number of speakers.
-        info: What the trainer wrote about it.
+        info: Text of the trainer about the voice.
     """
 
     weight: dict[str, Tensor]
@@ -119,7 +119,7 @@ def read_state(path: Path, marker: str, what: str) -> dict[str, Tensor]:
     Args:
         path: The file.
         marker: Start of a tensor's name by which this kind of model is known, e.g. "unet.".
-        what: Its name for messages, e.g. "RMVPE".
+        what: Name of the network in messages, e.g. "RMVPE".
 
     Raises:
         CheckpointError: the file is missing, damaged, unsafe or another model.

@@ -64,7 +64,7 @@ def read_index(path: Path, width: int) -> FeatureIndex:
         vectors[rank[start : start + len(part)]] = part
         start += len(part)
         largest = np.abs(part).max()
-        if not largest <= MAX_INDEX_MAGNITUDE:  # also what is no number
+        if not largest <= MAX_INDEX_MAGNITUDE:  # also NaN
             raise CheckpointError(f"{path} is damaged: it holds the value {largest:g}")
     return FeatureIndex(torch.from_numpy(vectors))
 

@@ -42,11 +42,11 @@ class VoiceInfo:
     """A line of the list of voices.
 
     Attributes:
-        name: How the user calls it.
-        kind: What it is made of.
+        name: Name of the voice.
+        kind: Kind of the voice, which decides how it is rendered.
         sample_rate: Hz, None if it follows the input.
         description: One line.
-        path: Its folder, None for an embedded voice.
+        path: Folder of the voice; None for an embedded one.
     """
 
     name: str
@@ -95,7 +95,7 @@ def add_voice(source: Path, name: str | None = None) -> VoiceInfo:
 
     Args:
         source: A `.pth`, a folder with one, or a `.zip` with one; an `.index` beside it in a folder or zip comes along.
-        name: What to call it; None takes the file's own name.
+        name: Name of the voice; None takes the name of the file.
 
     Raises:
         VoiceError: the source holds no voice or several, the name is taken or unusable, or the zip is unsafe.

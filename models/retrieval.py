@@ -59,7 +59,7 @@ def protect(features: Tensor, before_index: Tensor, f0: Tensor, amount: float) -
         features: `[T, C]`, at the rate of `f0`.
         before_index: `[T, C]`.
         f0: Hz, 0 where unvoiced `[T]`.
-        amount: Share of the blended features that unvoiced frames keep; 0.5 or more switches protection off.
+        amount: Proportion of the blended features that unvoiced frames keep; 0.5 or more switches protection off.
     """
     if amount >= 0.5:
         return features

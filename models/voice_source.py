@@ -44,7 +44,7 @@ class VoiceFiles:
         weights: The `.pth`.
         index: The `.index` that goes with it, if there is one.
         remark: One sentence about which index was chosen where that is not plain, or "".
-        names: What to call these files in messages, by path: the user knows nothing of temporary folders.
+        names: Names of these files in messages, by path: the user does not know the temporary folders.
     """
 
     weights: Path

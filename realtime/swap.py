@@ -69,10 +69,10 @@ class SwappableEngine:
         sample_rate: Hz.
         block_size: Samples.
         bypass: Whether the input is heard instead of the voice; assign it at any time, from any thread.
-        params: How to render; assign another `VoiceParams` at any time, from any thread. All engines take it with
-            their next block.
+        params: Parameters of the voice; assign another `VoiceParams` at any time, from any thread. All engines use it
+            from their next block on.
         failed_blocks: Blocks that an engine has failed to convert; they are silent.
-        cause: What the sounding engine said when it failed last; empty while it works.
+        cause: Message of the sounding engine's last failure; empty while it works.
 
     Args:
         engine: The first engine, fresh or reset.

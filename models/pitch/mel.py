@@ -41,9 +41,9 @@ class MelWorkspace:
 
     Attributes:
         rows: Windowed audio [frames, N_FFT].
-        double_rows: The same in double precision.
+        double_rows: Windowed rows in double precision.
         double_spectra: Spectra of it [frames, bins].
-        spectra: The same in single precision.
+        spectra: Spectra in single precision.
         magnitude: Magnitudes of one of them [bins].
     """
 

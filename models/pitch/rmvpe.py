@@ -221,7 +221,7 @@ class RMVPE(nn.Module):
         """GRU and last layer of one step.
 
         Args:
-            x: What the GRU sees `[B, n, 384]`.
+            x: Input of the GRU `[B, n, 384]`.
             last_row: The frame whose state is wanted `[B, 1]`.
             h_in: Forward GRU state before the first frame `[B, gru_size]`.
 

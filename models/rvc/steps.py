@@ -66,7 +66,7 @@ class FlowStep(Step):
 
     Args:
         flow: The flow.
-        frames: Of the block and what follows it.
+        frames: Frames of the block and its lookahead.
         batch: Streams.
     """
 
@@ -134,7 +134,7 @@ class DecoderStep(Step):
 
     Args:
         dec: The decoder.
-        frames: Of each block and what follows it.
+        frames: Frames of each block and its lookahead.
         samples: To render.
         step: Frames after which the next block starts; None where this is an input, as it changes from block to block.
         batch: Streams.

@@ -131,7 +131,7 @@ class CachedDecoder(nn.Module):
             z: `[B, 192, T]`, also what follows the samples asked for.
             g: Speaker embedding `[B, 256, 1]`.
             source: `[B, 1, T * samples_per_frame]`, None for a voice without F0.
-            samples: How many to render, at most T frames' worth.
+            samples: Number of samples to render, at most those of T frames.
             step: Frames after which the next block starts, less than T; a tensor int64 `[B, 1]` where they change from
                 block to block.
             mem: Context of all layers `[B, context_length]`; zeros at the start of a stream.

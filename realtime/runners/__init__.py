@@ -52,7 +52,7 @@ def make_runner(
     """The runner of a network.
 
     Args:
-        spec: Its interface.
+        spec: Interface of the network.
         module_or_path: A module for `eager` and `cuda-graph`, run where its weights are; an exported file for `onnx`
             and `onnx-cuda`.
         backend: One of `BACKENDS`. `auto` is `cuda-graph` for a module on an NVIDIA GPU, or `eager` if it cannot be

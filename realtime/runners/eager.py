@@ -22,7 +22,7 @@ class EagerRunner:
     What is carried is an input and an output in one buffer: a module returns new tensors, never views of its inputs.
 
     Args:
-        spec: Its interface.
+        spec: Interface of the network.
         module: Takes the inputs and returns the outputs, in the order of `spec`.
         share: Inputs of another runner to use in place of new ones: for networks that carry the same state.
     """

@@ -24,7 +24,7 @@ class OnnxRunner:
     Args:
         spec: Interface of the graph. Dimensions that the file leaves free get the sizes that are given here.
         path: The `.onnx` file.
-        provider: What executes it, one of `PROVIDERS`.
+        provider: Execution provider, one of `PROVIDERS`.
 
     Raises:
         ParameterError: this machine, torch or ONNX Runtime does not have the provider.

@@ -46,9 +46,9 @@ class DspState:
         window_mem: The newest audio at 24 kHz, in WORLD's own precision, and zeros that the analysis may read.
         to_pitch: Resampler to the pitch network's rate.
         to_drop: Samples at that rate still to be left out before the network's first one.
-        pitch: Of the pitch network.
-        f0_mem: Its newest F0 in Hz.
-        preset: What is known of the speaker, and the shift that follows from it.
+        pitch: State of the pitch network.
+        f0_mem: Newest F0 of the pitch network in Hz.
+        preset: Estimate of the speaker, and the shift that follows from it.
         synthesis: Pulse phase and overlap.
     """
 
@@ -62,7 +62,7 @@ class DspState:
 
     @classmethod
     def allocate(cls, block_frames: int, lookahead_frames: int, pitch: PitchStreamState) -> DspState:
-        """State at the start of a stream, for blocks and look-ahead of that many frames of 5 ms."""
+        """State at the start of a stream, for blocks and lookahead of that many frames of 5 ms."""
         newest = (CONTEXT_FRAMES + block_frames + lookahead_frames) * HOP
         window = np.zeros(max(newest, samples_to_analyse(CONTEXT_FRAMES, block_frames)))
         to_pitch = ResamplerState.allocate(SAMPLE_RATE, mel.SAMPLE_RATE, block_frames * HOP, RESAMPLER_HALF_PERIODS)
@@ -82,10 +82,10 @@ class DspState:
 
 
 class DspStage:
-    """A preset as a stage. Delay: 30 ms of look-ahead, or more for more right context, and 5.7 ms of synthesis.
+    """A preset as a stage. Delay: 30 ms of lookahead, or more for more right context, and 5.7 ms of synthesis.
 
     Args:
-        preset: What it does.
+        preset: Preset of the voice.
         config: Lengths. A backend that needs a GPU is not for this stage, which has none.
         rmvpe: Pitch network, on the CPU; None for the small one that ships.
         pitch_right_frames: Frames of 10 ms that its backward GRU sees beyond a block. Each adds 10 ms of delay.

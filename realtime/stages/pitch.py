@@ -282,7 +282,7 @@ def streaming_pitch(
         model: On `device`; None for the network that ships.
         block_frames: See `StreamingRMVPE`, as for what is not named here.
         right_frames: See there.
-        device: Where it runs.
+        device: Device that the network runs on.
         backend: `auto` runs the network that ships in ONNX Runtime on a CPU if that is installed, three to four times
             as fast there as `eager`; for all other cases see `make_runner`.
         early_samples: See `StreamingRMVPE`.

@@ -45,9 +45,9 @@ class RvcState:
 
     Attributes:
         audio_mem: The newest audio at 16 kHz, as long as the window.
-        pitch: Of the pitch network; None for a voice without F0.
+        pitch: State of the pitch network; None for a voice without F0.
         f0_mem: F0 in Hz before the pitch shift of the newest frames, as long as the window [frames].
-        generator: Of flow, decoder and source.
+        generator: State of flow, decoder and source.
         wav_mem: Samples before the block, before loudness was matched.
         crossfade: Provisional rendering of the next frames, to fade from.
         frames_in: Frames taken in since the start.
@@ -73,7 +73,7 @@ class RvcState:
 
 
 class RvcStage:
-    """An RVC voice as a stage. Delay: the look-ahead of the config.
+    """An RVC voice as a stage. Delay: the lookahead of the config.
 
     Args:
         voice: The voice.

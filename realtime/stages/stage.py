@@ -15,10 +15,10 @@ class VoiceStage(Protocol):
     Attributes:
         input_rate: Hz.
         output_rate: Hz.
-        latency_samples: How much later than the input the output is, in samples at the output rate.
+        latency_samples: Latency of the output in samples at the output rate.
         state: All that is carried from block to block: a dataclass.
         f0_hz: The speaker's newest F0, before any shift; 0 where unvoiced or not asked for.
-        speaker: What is known of the speaker; None for a stage that does not depend on it. A new stage goes on from
+        speaker: Estimate of the speaker; None for a stage that does not depend on it. A new stage continues from
             what another one knows by `speaker.adopt`, after `reset`, which forgets the speaker.
     """
 
@@ -40,7 +40,7 @@ class VoiceStage(Protocol):
 
         Args:
             block: [block_ms at `input_rate`].
-            params: How to render; may change with every block.
+            params: Parameters of the voice; may change with every block.
             out: Filled [block_ms at `output_rate`].
         """
         ...
@@ -55,7 +55,7 @@ class VoiceStage(Protocol):
 
         Args:
             block: [block_ms at `input_rate`].
-            params: How it would have been rendered.
+            params: Parameters with which the block would have been rendered.
         """
         ...
 

@@ -43,11 +43,11 @@ class GeneratorState:
         flow_mem: Context of the flow's layers `[1, N]`: the very buffer that the network reads and that each block
             updates.
         decoder_mem: Context of the decoder's layers, likewise.
-        phase: Of the source before the frames of `f0_mem`, in the units of `frame_phases` `[1, 1]`, likewise.
+        phase: Phase of the source before the frames of `f0_mem`, in the units of `frame_phases` `[1, 1]`, likewise.
         z_mem: Latent of the last frames before the block `[1, 192, 2]`.
         f0_mem: F0 in Hz of the source over these [2].
         wav_mem: Last samples of the dense grid before the block.
-        grid_offset: Where the next frame begins on the dense grid, in its frames from the first not yet rendered.
+        grid_offset: Position of the next frame on the dense grid, in its frames from the first not yet rendered.
         started: Whether any block was rendered.
     """
 
@@ -138,7 +138,7 @@ class StreamingGenerator:
         net: The generator.
         block_frames: Frames of 10 ms per step.
         right_frames: Frames after the block that each step is given.
-        tail_frames: How many of these are rendered too.
+        tail_frames: Number of these that are rendered too.
         backend: See `make_runner`.
     """
 
@@ -194,13 +194,13 @@ class StreamingGenerator:
         """Render the next block.
 
         Args:
-            m: Prior mean of the block and the look-ahead `[1, 192, block and right frames]`.
+            m: Prior mean of the block and the lookahead `[1, 192, block and right frames]`.
             logs: Prior log deviation, likewise.
             f0: Hz of the source, 0 where unvoiced, likewise.
             g: Speaker embedding `[1, 256, 1]`.
             start: Absolute index of the block's first frame.
-            formant_semitones: Shift of the resonances.
-            seed: Of the noise.
+            formant_semitones: Formant shift in semitones.
+            seed: Seed of the noise.
             out: Filled with the block and the `tail_frames` after it [samples].
         """
         state, block = self.state, self.block_frames

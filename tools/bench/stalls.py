@@ -30,7 +30,7 @@ class Stalls:
 
     Attributes:
         ended_s: When each stall ended, on the clock `time.monotonic`.
-        lasted_s: How long it was.
+        lasted_s: Duration of the stall.
         is_known: Whether the system lets anyone look.
     """
 

@@ -36,7 +36,7 @@ class ReferenceConfig:
     """Lengths, all multiples of 10 ms, at the defaults of RVC.
 
     Attributes:
-        sample_rate: Of the audio that goes in and comes out, Hz; a multiple of 100.
+        sample_rate: Rate of input and output in Hz, a multiple of 100.
         block_ms: Audio per call of `ReferenceLoop.process`.
         context_ms: Past audio in front of what is rendered.
         crossfade_ms: Over which blocks are joined; of more than 40 ms the rest is context on the right.
@@ -79,11 +79,11 @@ class ReferenceLoopState:
 
     Attributes:
         audio_mem: The newest input, gated [window at the device's rate].
-        audio_16k_mem: The same at 16 kHz, on the voice's device [window].
+        audio_16k_mem: The window at 16 kHz, on the voice's device [window].
         ungated_mem: The newest input before the gate [40 ms].
         pitch: Pitch caches.
-        sola: What follows the last block that was given out.
-        noise: Where the voice's noise comes from.
+        sola: Samples after the last block that was given out.
+        noise: Source of the voice's noise.
     """
 
     audio_mem: NDArray[np.float32]
@@ -98,7 +98,7 @@ class ReferenceLoop:
     """Converts a stream of mono audio block by block, as RVC does: nothing but pitch is carried by the voice.
 
     Attributes:
-        params: How to render; read once per block. `f0_method` and `protect` have no part in it, and `seed`
+        params: Parameters of the voice; read once per block. `f0_method` and `protect` have no part in it, and `seed`
             counts from the next `reset` on.
 
     Args:
@@ -209,7 +209,7 @@ def reference_loop(voice: RvcVoice, config: ReferenceConfig, params: VoiceParams
     """The loop of a voice with the base models that it needs.
 
     Raises:
-        BaseModelError: they cannot be had.
+        BaseModelError: they cannot be obtained.
     """
     content = voice.content_encoder()
     rmvpe = None

@@ -17,7 +17,7 @@ def repeated_step(voice: RvcVoice, block_ms: int) -> Callable[[int], None]:
     """What runs the step once, at RVC's own defaults: 2.5 s of context, 50 ms of crossfade, 10 ms of search.
 
     Raises:
-        BaseModelError: a base model cannot be had.
+        BaseModelError: a base model cannot be obtained.
     """
     net = voice.synthesizer
     geometry = ReferenceGeometry(extra=250, crossfade=5, search=1, block=block_ms // 10)

@@ -114,7 +114,7 @@ def reference_step(
         pitch_semitones: Pitch shift.
         formant_semitones: Formant shift.
         index: Retrieval index.
-        index_rate: Share of retrieved features.
+        index_rate: Proportion of retrieved features.
 
     Returns:
         `[geometry.rendered * samples_per_frame]` at the generator's rate.

@@ -29,8 +29,8 @@ class Batch:
     Attributes:
         audio: With the 512 samples of context that mel frames need on both sides [B, frames * 160 + 864].
         f0_hz: [B, frames], 0 where unvoiced.
-        known: Where the label counts [B, frames].
-        repeated: How many frames at the right repeat the one before them, as at the newest edge of a stream [B].
+        known: Whether the label counts [B, frames].
+        repeated: Number of frames at the right that repeat the one before them, as at the newest edge of a stream [B].
     """
 
     audio: Tensor
@@ -43,12 +43,12 @@ class BatchSource:
     """Draws batches; batch number k is always the same.
 
     Args:
-        clips: Of the training split.
+        clips: Clips of the training split.
         noises: Recorded noise and music at 16 kHz.
         size: Examples in a batch.
         frames: Their length, a multiple of 32.
-        noise_alone: Share of examples that are noise or music without a voice.
-        repeated: Share of examples that end in repeated frames.
+        noise_alone: Proportion of examples that are noise or music without a voice.
+        repeated: Proportion of examples that end in repeated frames.
     """
 
     def __init__(

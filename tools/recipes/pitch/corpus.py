@@ -39,7 +39,7 @@ class Clip:
         name: Unique in its split.
         audio: At 16 kHz [N].
         f0_hz: 0 where unvoiced [N // 160 + 1]; frame j is centred on sample 160 j.
-        known: Where the label can be trusted, voicing included [frames].
+        known: Whether the label can be trusted, voicing included [frames].
         voice: Who speaks.
         kind: "world", "singer" or "predicted" (F0 as it was put in), "raw" (as it was measured), "human".
     """
@@ -104,7 +104,7 @@ def read_clips(folder: Path, split: str) -> list[Clip]:
     """All clips of a split, by name.
 
     Args:
-        folder: Of the corpus.
+        folder: Folder of the corpus.
         split: One of `SPLITS`.
     """
     clips = []

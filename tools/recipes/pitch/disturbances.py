@@ -106,7 +106,7 @@ def some_noise(
     """Noise of a random kind [samples].
 
     Args:
-        samples: How many.
+        samples: Number of samples.
         noises: Recorded ones.
         voices: Speech to make babble of.
         rng: Draws all.

@@ -51,7 +51,7 @@ class Report:
 
     Attributes:
         tables: By name.
-        data: What `--json` prints.
+        data: Output of `--json`.
         figures: Paths of what was drawn.
     """
 

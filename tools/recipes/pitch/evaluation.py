@@ -32,7 +32,7 @@ class Condition:
 
     Attributes:
         noise: One of `NOISES`, or None.
-        snr_db: Of the active speech over the noise; None without noise.
+        snr_db: Signal-to-noise ratio of the active speech; None without noise.
         is_telephone: Whether it goes through 300 to 3400 Hz at 8 kHz.
     """
 
@@ -112,9 +112,9 @@ def count(f0_hz: FloatArray, is_voiced: BoolArray, label_hz: FloatArray, known: 
 
     Args:
         f0_hz: The tracker's F0 [frames], 0 where it names none.
-        is_voiced: What it says about voicing [frames].
+        is_voiced: Voicing decision [frames].
         label_hz: The truth, 0 where unvoiced [frames].
-        known: Where the truth is known [frames].
+        known: Whether the truth is known [frames].
     """
     f0_hz, is_voiced, label_hz = f0_hz[known], is_voiced[known], label_hz[known]
     voiced = label_hz > 0
@@ -141,7 +141,7 @@ def disturbed(clip: Clip, condition: Condition, clips: Sequence[Clip]) -> FloatA
 
     Args:
         clip: At 16 kHz.
-        condition: What happens to it.
+        condition: Noise or filter that is applied.
         clips: Whose voices make up babble, those of the clip's own voice left out.
     """
     if condition.is_telephone:
@@ -228,7 +228,7 @@ def tune(tracker: Tracker, clips: Sequence[Clip], advance: Callable[[], None]) -
 
     Args:
         tracker: Whose threshold.
-        clips: Of the split for tuning.
+        clips: Clips of the split for tuning.
         advance: Called after each clip.
     """
     confidences, truths = [], []
@@ -246,10 +246,10 @@ class Result:
     """What one tracker did under one condition, all clips of a kind together.
 
     Attributes:
-        tracker: Its name, with the threshold where it is given several.
+        tracker: Name of the tracker, with the threshold if it has several.
         condition: The condition's name.
-        kind: Of the clips.
-        clips: How many.
+        kind: Kind of the clips.
+        clips: Number of clips.
         counts: Sums over their frames.
     """
 
@@ -272,8 +272,8 @@ def evaluate(
 
     Args:
         tracker: Which.
-        thresholds: Of confidence, by the name that its results get.
-        clips: What it hears.
+        thresholds: Confidence thresholds by the name of their results.
+        clips: Clips to evaluate.
         conditions: Under which.
         talkers: Clips that babble is made of.
         advance: Called after each clip under each condition.

@@ -31,7 +31,7 @@ class Tracks:
     """F0 of one recording by several trackers.
 
     Attributes:
-        name: Of the recording.
+        name: Name of the recording.
         audio: At 16 kHz [N].
         f0_hz: By the tracker's name, 0 where unvoiced [N // 160 + 1].
     """
@@ -45,9 +45,9 @@ def plot_noise(results: Sequence[Result], own: str, folder: Path) -> Path:
     """Draw pitch accuracy and voicing error over the signal-to-noise ratio, a line for each tracker.
 
     Args:
-        results: Of all trackers on clips whose label does not come from them.
+        results: Results of all trackers on clips whose label does not come from them.
         own: Name of the tracker that is drawn thicker.
-        folder: Where the figure goes.
+        folder: Folder of the figure.
     """
     figure = _figure("Pitch trackers in pink, white and babble noise", (10.0, 4.6))
     panels: Sequence[Axes] = figure.subplots(1, 2)
@@ -67,7 +67,7 @@ def plot_noise(results: Sequence[Result], own: str, folder: Path) -> Path:
 
 
 def plot_stream(rows: Sequence[StreamRow], folder: Path) -> Path:
-    """Draw what streams lose against one pass over the look-ahead, a line for each block length and kind of state."""
+    """Draw what streams lose against one pass over the lookahead, a line for each block length and kind of state."""
     figure = _figure("Small RMVPE as a stream against one pass over the whole", (10.0, 4.6))
     panels: Sequence[Axes] = figure.subplots(1, 2)
     streams = [(row, row.settings) for row in rows if row.condition == CLEAN.name and row.settings is not None]
@@ -86,7 +86,7 @@ def plot_stream(rows: Sequence[StreamRow], folder: Path) -> Path:
     for axes, label in zip(panels, ("deviation in cents, 95th percentile", "frames of other voicing, %"), strict=True):
         axes.set_ylim(bottom=0.0)
         axes.set_xticks(sorted({row.lookahead_ms for row, _ in streams}))
-        axes.set_xlabel("look-ahead (ms)")
+        axes.set_xlabel("lookahead (ms)")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
     panels[0].legend()
@@ -97,9 +97,9 @@ def plot_tracks(recordings: Sequence[Tracks], own: Sequence[str], folder: Path) 
     """Draw spectrograms of recordings with the F0 of all trackers, their first seconds.
 
     Args:
-        recordings: What is drawn, a panel for each.
+        recordings: Recordings to draw, one panel each.
         own: Names of the trackers that are drawn wide.
-        folder: Where the figure goes.
+        folder: Folder of the figure.
     """
     figure = _figure("F0 of recordings of people", (11.0, 3.6 * len(recordings)))
     panels: Sequence[Axes] = list(figure.subplots(len(recordings), 1, squeeze=False)[:, 0])

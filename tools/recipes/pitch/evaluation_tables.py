@@ -91,7 +91,7 @@ def grid(note: str, results: Sequence[Result], columns: Mapping[str, Sequence[st
 
     Args:
         note: Above the table.
-        results: What is shown.
+        results: Results to show.
         columns: Names of the conditions that are pooled, by heading.
     """
     rows = [
@@ -132,7 +132,7 @@ def _both(counts: Counts) -> str:
 def stream_table(note: str, rows: Sequence[StreamRow]) -> Table:
     """What streams lose, a row for each way."""
     columns = [
-        "look-ahead ms",
+        "lookahead ms",
         "block ms",
         "window, frames",
         "state",

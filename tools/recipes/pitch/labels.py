@@ -37,7 +37,7 @@ class Track:
 
     Attributes:
         f0_hz: [frames], 0 where unvoiced.
-        known: Where the value can be trusted [frames].
+        known: Whether the value can be trusted [frames].
     """
 
     f0_hz: NDArray[np.float64]
@@ -59,12 +59,12 @@ def measured_track(speech: FloatArray) -> Track:
     x = np.ascontiguousarray(speech, dtype=np.float64)
     coarse, times = pyworld.dio(x, SAMPLE_RATE, f0_floor=FLOOR_HZ, f0_ceil=CEILING_HZ, frame_period=FRAME_MS)
     f0 = pyworld.stonemask(x, coarse, times, SAMPLE_RATE)
-    likeness = _likeness(x, len(f0))
+    correlation = _correlation(x, len(f0))
     lags = np.rint(_CHECK_RATE / np.maximum(f0, FLOOR_HZ)).astype(int) - _SHORTEST_LAG
-    at_period = _best_near(likeness, lags)
-    at_half = _best_near(likeness, lags // 2 - (_SHORTEST_LAG + 1) // 2)
+    at_period = _best_near(correlation, lags)
+    at_half = _best_near(correlation, lags // 2 - (_SHORTEST_LAG + 1) // 2)
     repeats = (at_period > VOICED_FROM) & (at_half < _SHORTER_LAG * at_period)
-    borne_out = np.where(f0 > 0, repeats, likeness.max(axis=1) < UNVOICED_BELOW)
+    borne_out = np.where(f0 > 0, repeats, correlation.max(axis=1) < UNVOICED_BELOW)
     return Track(f0, borne_out & _steady(f0) & _loud_enough(x, len(f0)))
 
 
@@ -89,7 +89,7 @@ def voiced_runs(f0_hz: NDArray[np.float64]) -> list[slice]:
     return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _likeness(x: NDArray[np.float64], frames: int) -> NDArray[np.float64]:
+def _correlation(x: NDArray[np.float64], frames: int) -> NDArray[np.float64]:
     """Normalised cross-correlation of 25 ms with the same length `lag` later [frames, lags], on a copy at 8 kHz."""
     low = soxr.resample(x, SAMPLE_RATE, _CHECK_RATE)
     hop, segment, longest = int(_CHECK_RATE * FRAME_MS / 1000.0), _CHECK_RATE // 40, _SHORTEST_LAG + _LAGS
@@ -104,12 +104,12 @@ def _likeness(x: NDArray[np.float64], frames: int) -> NDArray[np.float64]:
     return np.asarray(dot / np.sqrt(energy[:, :1] * energy[:, _SHORTEST_LAG:] + 1e-12))
 
 
-def _best_near(likeness: NDArray[np.float64], lags: NDArray[np.int_]) -> NDArray[np.float64]:
+def _best_near(correlation: NDArray[np.float64], lags: NDArray[np.int_]) -> NDArray[np.float64]:
     """The best correlation within one sample of a lag [frames], 0 where the lag is out of range."""
-    wide = np.pad(likeness, ((0, 0), (1, 1)))
-    rows, at = np.arange(len(lags)), lags.clip(0, likeness.shape[1] - 1)
+    wide = np.pad(correlation, ((0, 0), (1, 1)))
+    rows, at = np.arange(len(lags)), lags.clip(0, correlation.shape[1] - 1)
     best = np.maximum(np.maximum(wide[rows, at], wide[rows, at + 1]), wide[rows, at + 2])
-    return np.where((lags >= 0) & (lags < likeness.shape[1]), best, 0.0)
+    return np.where((lags >= 0) & (lags < correlation.shape[1]), best, 0.0)
 
 
 def _steady(f0_hz: NDArray[np.float64]) -> NDArray[np.bool_]:

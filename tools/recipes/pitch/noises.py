@@ -1,4 +1,4 @@
-"""Sounds that are no voice: music and recorded noises from a General MIDI sound font, and made-up ones.
+"""Sounds that are no voice: music and recorded noises from a General MIDI sound font, and synthetic ones.
 
 The sound font is FluidR3 (Debian's fluid-soundfont-gm, MIT licence); its instruments, applause, sea and rotor are
 recordings. Music is random notes: what matters is its spectrum.

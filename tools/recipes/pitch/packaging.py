@@ -54,9 +54,9 @@ def package(state_path: Path, clips: list[Clip], folder: Path) -> dict[str, obje
     """Write the files that ship.
 
     Args:
-        state_path: Of a run of training, `state.pt`.
+        state_path: `state.pt` of a training run.
         clips: The tuning split, for `voicing_shift`.
-        folder: Where they go; what is there is replaced, each file whole or not at all.
+        folder: Folder of the files; existing ones are replaced atomically.
 
     Returns:
         Facts about it: steps, parameters, shift of the logits, bytes.

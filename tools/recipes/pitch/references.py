@@ -40,7 +40,7 @@ class Tracker(Protocol):
 
     Attributes:
         name: For tables.
-        threshold: Of confidence, above which its makers call a frame voiced.
+        threshold: Confidence above which its makers call a frame voiced.
         has_every_frame: Whether it names an F0 in frames that it holds to be unvoiced, too.
     """
 
@@ -67,7 +67,7 @@ def on_frames(
         times_s: Centres of the frames of the track in seconds [T], rising.
         f0_hz: [T] above 0.
         confidence: [T].
-        frames: How many frames of 10 ms are wanted, the first one centred on time 0.
+        frames: Number of frames of 10 ms, the first one centred on time 0.
     """
     position = np.interp(np.arange(frames) * HOP / SAMPLE_RATE, times_s, np.arange(len(times_s)))
     left = np.minimum(position.astype(np.int64), max(len(times_s) - 2, 0))
@@ -164,7 +164,7 @@ class World:
     """Harvest, or DIO with StoneMask.
 
     They decide on voicing themselves, by naming no F0, and give no confidence. Confidence here is 0 there and elsewhere
-    D4C's measure, the share of the energy that lies below 4 kHz, by which WORLD's analysis takes voicing back if it is
+    D4C's measure, the proportion of the energy below 4 kHz, by which WORLD's analysis takes voicing back if it is
     below 0.85. With the threshold 0 the decision is that of the F0 estimator alone.
 
     Args:
@@ -218,7 +218,7 @@ class SmallRmvpe:
     Args:
         model: The network.
         name: For tables.
-        threshold: Of salience.
+        threshold: Threshold of the salience.
     """
 
     has_every_frame = True
@@ -265,7 +265,7 @@ def load(name: str) -> Tracker:
 
 
 def load_installed(names: Sequence[str]) -> tuple[list[Tracker], dict[str, str]]:
-    """Those of the trackers that can be had, and why not for the others."""
+    """The trackers that are available, and why the others are not."""
     found: list[Tracker] = []
     missing: dict[str, str] = {}
     for name in names:

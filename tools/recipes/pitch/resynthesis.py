@@ -30,7 +30,7 @@ class Analysis:
     Attributes:
         contour_hz: F0 [frames], 0 where unvoiced.
         power: Spectral envelope [frames, bins].
-        aperiodicity: Share of noise [frames, bins].
+        aperiodicity: Proportion of noise [frames, bins].
     """
 
     contour_hz: Float64Array
@@ -54,7 +54,7 @@ def stretched(found: Analysis, factor: float) -> Analysis:
 
 
 def world_speech(found: Analysis, f0_hz: Float64Array, formant_ratio: float = 1.0) -> tuple[Float64Array, Float64Array]:
-    """The sentence with another F0 every 5 ms and resonances moved by a ratio.
+    """The sentence with another F0 every 5 ms and formants moved by a ratio.
 
     Returns:
         Audio at 24 kHz and its F0 every 5 ms, 0 where nothing but noise was put in.
@@ -121,7 +121,7 @@ def predicted_speech(speech: NDArray[np.float32], f0_hz: Float64Array, rng: np.r
     """Speech by linear prediction, excited by pulses of the F0 given and by noise.
 
     Args:
-        speech: At 24 kHz; its resonances and levels are used.
+        speech: At 24 kHz; its formants and levels are used.
         f0_hz: Every 5 ms, 0 where noise is to be put in.
         rng: Draws the noise.
 

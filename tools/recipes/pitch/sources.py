@@ -41,7 +41,7 @@ class Speaker:
     Attributes:
         name: The synthesiser's name for it.
         split: "train", "tune" (thresholds) or "test". A voice is in one of them only.
-        clips: How many sentences it says.
+        clips: Number of sentences of the voice.
         write: Draws a sentence.
         speak: Says it, at 24 kHz.
     """

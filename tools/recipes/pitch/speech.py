@@ -27,7 +27,7 @@ def speak_all(folder: Path) -> Iterator[tuple[Speaker, int, Path]]:
     """Let every speaker say its sentences; those that are there already are left alone.
 
     Args:
-        folder: Where `<speaker>/<index>.flac` lie.
+        folder: Folder of the files `<speaker>/<index>.flac`.
 
     Yields:
         Speaker, index of the sentence and its file, as they come.

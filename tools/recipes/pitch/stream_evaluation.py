@@ -41,7 +41,7 @@ class StreamSettings:
         right_frames: Frames of 10 ms that are waited for beyond the mel frame.
         block_ms: Block length.
         is_carried: Whether the forward GRU state goes from block to block; else it is zeroed before each.
-        window_frames: What the U-Net sees; None is the least.
+        window_frames: Window of the U-Net; None for the shortest.
     """
 
     right_frames: int
@@ -55,15 +55,15 @@ class StreamRow:
     """What a stream did.
 
     Attributes:
-        settings: How it was run; None for one pass over the whole.
-        condition: What the clips went through.
+        settings: Settings of the stream; None for one pass over the whole.
+        condition: Noise or filter that was applied to the clips.
         lookahead_ms: Time from the middle of a frame to the end of the audio that it waits for, whole hops.
-        window_frames: What the U-Net saw.
+        window_frames: Window of the U-Net.
         counts: Against the label.
-        voicing_differs: Share of all frames whose voicing is not that of one pass.
-        cents_p50: Of the deviation from one pass in frames that are voiced for both and for the label.
-        cents_p95: Of the same.
-        off: Share of those frames that deviate by more than 50 cents.
+        voicing_differs: Proportion of all frames whose voicing is not that of one pass.
+        cents_p50: Median deviation from one pass in frames that are voiced for both and for the label.
+        cents_p95: 95th percentile of that deviation.
+        off: Proportion of those frames that deviate by more than 50 cents.
     """
 
     settings: StreamSettings | None
@@ -78,7 +78,7 @@ class StreamRow:
 
 
 def settings_to_compare() -> list[StreamSettings]:
-    """Every look-ahead with every block, carried; the same zeroed; and longer windows at the engine's default."""
+    """Every lookahead with every block, carried; the same zeroed; and longer windows at the engine's default."""
     grid = [StreamSettings(r, ms, c) for c in (True, False) for ms in BLOCKS_MS for r in RIGHT_FRAMES]
     return grid + [StreamSettings(2, 20, window_frames=w) for w in WINDOWS_FRAMES[1:]]
 
@@ -113,7 +113,7 @@ def compare_streams(
 
     Args:
         model: The network.
-        clips: What is streamed.
+        clips: Clips to stream.
         settings: How.
         graph: The network's step as a file for ONNX Runtime; None for torch.
         advance: Called after each clip of each row.
@@ -173,10 +173,10 @@ class SpeedRow:
 
     Attributes:
         backend: That ran it.
-        window_frames: What the U-Net saw.
-        milliseconds: Percentiles 50, 95, 99 and the most; None where the backend is not to be had, and `reason` why.
+        window_frames: Window of the U-Net.
+        milliseconds: Percentiles 50, 95, 99 and the most; None where the backend is unavailable, and `reason` why.
         reason: See above.
-        mean_cpu_ms: Of the processor's time, in which others that use the machine do not show.
+        mean_cpu_ms: Mean processor time, which other processes on the machine do not affect.
     """
 
     backend: str
@@ -195,8 +195,8 @@ def time_blocks(
         model: The network.
         backend: One of `altervox.realtime.config.BACKENDS`.
         graph: The network's step as a file for ONNX Runtime.
-        window_frames: What the U-Net sees.
-        blocks: How many are timed, after some that are not.
+        window_frames: Window of the U-Net.
+        blocks: Number of timed blocks, after some for warm-up.
     """
     import torch
 

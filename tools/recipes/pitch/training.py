@@ -48,18 +48,18 @@ class TrainingConfig:
     """How to train.
 
     Attributes:
-        steps: Of the first part; the learning rate falls to zero over them.
+        steps: Steps of the first part; the learning rate falls to zero over them.
         batch_size: Examples in a step.
         frames: Length of an example in frames of 10 ms.
         learning_rate: At its peak, reached after `warm_up` steps.
         warm_up: Steps.
         average: Decay of the running mean of the weights, which is what ships.
-        shape_from: Share of the steps after which the binary cross-entropy over all bins gains weight.
-        seed: Of the first weights.
+        shape_from: Proportion of the steps after which the binary cross-entropy over all bins gains weight.
+        seed: Seed of the initial weights.
         edge_steps: Steps that follow, on windows as a stream has them.
         edge_frames: Length of these.
         edge_rate: Their first learning rate; it falls to zero.
-        edge_noise: Share of these that are noise alone.
+        edge_noise: Proportion of these that are noise alone.
     """
 
     steps: int = 3000
@@ -98,8 +98,8 @@ class Training:
     """A run of training that can be stopped and taken up again.
 
     Args:
-        folder: Where its state and its log lie.
-        config: How to train.
+        folder: Folder of state and log.
+        config: Training configuration.
         clips: To learn from.
         noises: Recorded noise and music at 16 kHz.
         tune: Clips to report on.
@@ -243,7 +243,7 @@ def pitch_loss(z: Tensor, f0_hz: Tensor, known: Tensor, late: bool) -> Tensor:
     Args:
         z: Logits [B, frames, 360].
         f0_hz: [B, frames], 0 where unvoiced.
-        known: Where labels count [B, frames].
+        known: Whether labels count [B, frames].
         late: Whether the shape of the salience matters more by now than finding the pitch.
     """
     target = salience_target(f0_hz)
