@@ -139,9 +139,10 @@ class Engine:
     def skip(self, block: NDArray[np.float32]) -> None:
         """Let the next block pass without rendering it, because it would come too late to be played.
 
-        Everything that follows from the input goes on: windows, F0, phase, frame indices. What follows is as if the
-        block had been rendered, with the same latency, except that the next block fades in over 5 ms and that an RVC
-        voice lacks its own past output there. Whoever plays the output fades out what was played before.
+        Everything that follows from the input goes on: windows, F0, phase, frame indices. The next block has the same
+        latency, fades in over 5 ms, and lacks what the skipped one would have left ringing: a DSP voice is the same as
+        without the skip after 120 ms, an RVC voice after 400 ms. Whoever plays the output fades out what was played
+        before.
 
         Args:
             block: Mono [block_size], as for `process`.
