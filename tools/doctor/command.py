@@ -43,7 +43,7 @@ def _mark(status: Status) -> str:
 
 
 def _all(audio: Path | None) -> Iterator[Check]:
-    from .extras import index_check, onnx_check
+    from .extras import onnx_check
     from .gpu import nvidia_gpus, torch_checks
     from .library import library_checks
     from .sound import device_checks
@@ -52,7 +52,6 @@ def _all(audio: Path | None) -> Iterator[Check]:
     yield python_check()
     yield from torch_checks(gpus)
     yield onnx_check(bool(gpus))
-    yield index_check()
     yield from library_checks()
     yield from device_checks()
     if audio is not None:

@@ -41,11 +41,3 @@ def onnx_check(has_gpu: bool) -> Check:
     except ImportError as error:
         return Check("onnx runtime", "error", f"{package} {release} does not load: {error}", f"reinstall {package}")
     return Check("onnx runtime", "ok", f"{package} {release}: {', '.join(providers)}")
-
-
-def index_check() -> Check:
-    """faiss, for the .index files of RVC voices."""
-    try:
-        return Check("faiss", "ok", f"{version('faiss-cpu')}; .index files are used")
-    except PackageNotFoundError:
-        return Check("faiss", "warning", "not installed; voices go without their .index", how_to_install("index"))

@@ -46,11 +46,11 @@ def test_a_missing_extra_is_installed_by_the_one_command_that_is_named_everywher
         "import importlib.metadata as metadata; from altervox.tools.doctor import extras\n"
         "def missing(name): raise metadata.PackageNotFoundError(name)\n"
         "extras.version = missing\n"
-        "checks = extras.index_check(), extras.onnx_check(False), extras.onnx_check(True)\n"
+        "checks = extras.onnx_check(False), extras.onnx_check(True)\n"
         "print(*(check.remedy for check in checks), sep='\\n')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [how_to_install("index"), how_to_install("cpu"), how_to_install("gpu")]
+    assert done.stdout.splitlines() == [how_to_install("cpu"), how_to_install("gpu")]
 
 
 def test_base_models_are_found(tmp_path: Path) -> None:
