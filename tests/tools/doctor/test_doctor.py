@@ -34,7 +34,7 @@ def checks(*arguments: str, **environment: str) -> dict[str, dict[str, Any]]:
 
 def test_a_fresh_machine(tmp_path: Path) -> None:
     found = checks(ALTERVOX_HOME=str(tmp_path / "new"))
-    for name in ("python", "torch", "library", "onnx runtime", "faiss"):
+    for name in ("python", "torch", "library", "onnx runtime"):
         assert found[name]["status"] == "ok", found[name]
     assert str(tmp_path / "new" / "base") in found["rmvpe.pt"]["remedy"]
     assert found["hubert_base.pt"]["status"] == "warning"
