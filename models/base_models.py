@@ -193,18 +193,20 @@ def small_pitch_network(device: torch.device) -> RMVPE:
     return pitch_network(small_pitch_network_path(), device)
 
 
-def f0_network(method: str, device: torch.device) -> RMVPE | None:
-    """The network that one of `voice.F0_METHODS` finds pitch by; None if it is one of WORLD's estimators.
+def f0_network(method: str, device: torch.device) -> RMVPE:
+    """The network that one of `voice.F0_METHODS` finds pitch by.
 
     Raises:
         BaseModelError: it is the full-size one, which cannot be had.
         CheckpointError: its file is not RMVPE's.
     """
-    if method in ("auto", "rmvpe-small"):
-        return small_pitch_network(device)
     if method == "rmvpe":
-        return pitch_network(PITCH_NETWORK.fetch(), device)
-    return None
+        try:
+            path = PITCH_NETWORK.fetch()
+        except BaseModelError as error:
+            raise BaseModelError(f"{error}; or leave --f0-method at auto, which needs no download") from error
+        return pitch_network(path, device)
+    return small_pitch_network(device)
 
 
 def _sha256(path: Path) -> str:

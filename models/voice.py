@@ -1,13 +1,11 @@
-"""What a voice is: one small interface for DSP, neural and RVC voices, and the parameters that all of them take."""
+"""What a voice is: one description for DSP, neural and RVC voices, and the parameters that all of them take."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ..kernels.errors import ParameterError
-from ..kernels.types import AnyFloatArray
 from .parameters import VOICE_PARAMETERS
 
 VoiceKind = Literal["dsp", "neural", "rvc", "exported"]
@@ -16,10 +14,7 @@ F0_METHODS: dict[str, str] = {
     "auto": "rmvpe-small",
     "rmvpe-small": "a small RMVPE that ships with altervox: neural, robust to noise, fast on a CPU",
     "rmvpe": "RMVPE as published, 100 times as large: for a GPU or for patience; fetches rmvpe.pt (181 MB)",
-    "harvest": "WORLD's Harvest: careful, slower, for clean speech; files with --quality offline only",
-    "dio": "WORLD's DIO with StoneMask: for clean speech; files with --quality offline only",
 }
-STREAMING_F0_METHODS = ("auto", "rmvpe-small", "rmvpe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +30,7 @@ class VoiceParams:
         protect: Keeps unvoiced consonants closer to the source when the index is used, 0 (most) .. 0.5 (off).
         rms_mix: Loudness: 0 follows the source, 1 keeps the voice's own.
         speaker: Speaker ID of a voice with several speakers.
-        f0_method: One of `F0_METHODS`; an engine takes those of `STREAMING_F0_METHODS`, and reads it as it is built.
+        f0_method: One of `F0_METHODS`; an engine reads it when it is built.
         seed: Of the noise that voices draw; equal seeds give equal output.
 
     Raises:
@@ -55,18 +50,20 @@ class VoiceParams:
         for name, parameter in VOICE_PARAMETERS.items():
             parameter.checked(getattr(self, name))
         if self.f0_method not in F0_METHODS:
-            known = "; ".join(f"{name} ({what})" for name, what in F0_METHODS.items())
-            raise ParameterError(f"f0_method is {self.f0_method!r}; choose one of {known}")
+            raise ParameterError(f"f0_method is {self.f0_method!r}; it must be one of {', '.join(F0_METHODS)}")
 
 
 class Voice(Protocol):
-    """Something that turns speech into another voice.
+    """What a voice is; `altervox.realtime` converts speech with it.
 
     Attributes:
         name: How the user calls it.
-        kind: What it is made of.
-        sample_rate: The rate in Hz at which it renders, None if it follows the input.
+        kind: Decides which streaming stage renders it.
+        sample_rate: The rate in Hz of its output, None if that follows the input.
         description: One line for lists.
+        speakers: How many speakers it has, counted from 0 in `VoiceParams.speaker`.
+        uses: Names of what changes its output: fields of `VoiceParams` and of `StreamConfig`, and "device". A voice
+            that uses nothing changes nothing.
     """
 
     @property
@@ -77,26 +74,16 @@ class Voice(Protocol):
     def sample_rate(self) -> int | None: ...
     @property
     def description(self) -> str: ...
+    @property
+    def speakers(self) -> int: ...
+    @property
+    def uses(self) -> frozenset[str]: ...
 
-    def output_rate(self, input_rate: int) -> int:
-        """The rate in Hz of what `convert` yields for input at `input_rate` Hz."""
-        ...
 
-    def convert(
-        self, blocks: Iterable[AnyFloatArray], sample_rate: int, params: VoiceParams
-    ) -> Iterator[AnyFloatArray]:
-        """Convert mono audio that arrives in blocks of any size, in bounded memory.
-
-        Args:
-            blocks: Mono float arrays [N], nominally within -1..1, float32 or float64.
-            sample_rate: Their rate in Hz.
-            params: How to render.
-
-        Yields:
-            Mono float arrays at `output_rate(sample_rate)`. All together they last as long as the input:
-            `rescaled_length(total, sample_rate, output_rate)` samples, time-aligned with it. They may exceed -1..1.
-        """
-        ...
+def check_speaker(voice: Voice, params: VoiceParams) -> None:
+    """Raises ParameterError if the voice has several speakers, and not that many."""
+    if "speaker" in voice.uses and params.speaker >= voice.speakers:
+        raise ParameterError(f"speaker is {params.speaker:.0f}; {voice.name} has {voice.speakers}, counted from 0")
 
 
 def rescaled_length(samples: int, from_rate: int, to_rate: int) -> int:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ..models.voice import VoiceParams as VoiceParams
     from .config import StreamConfig as StreamConfig
     from .engine import Engine as Engine
+    from .files import convert_stream as convert_stream
+    from .files import output_rate as output_rate
     from .stages.pitch import StreamingRMVPE as StreamingRMVPE
     from .swap import SwappableEngine as SwappableEngine
 
@@ -21,9 +23,19 @@ _HOMES = {
     "StreamingRMVPE": ".stages.pitch",
     "SwappableEngine": ".swap",
     "VoiceParams": "..models.voice",
+    "convert_stream": ".files",
+    "output_rate": ".files",
 }
 
-__all__ = ["Engine", "StreamConfig", "StreamingRMVPE", "SwappableEngine", "VoiceParams"]
+__all__ = [
+    "Engine",
+    "StreamConfig",
+    "StreamingRMVPE",
+    "SwappableEngine",
+    "VoiceParams",
+    "convert_stream",
+    "output_rate",
+]
 
 
 def __getattr__(name: str) -> Any:

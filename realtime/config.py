@@ -52,7 +52,7 @@ class StreamConfig:
 
     LIMITS: ClassVar[dict[str, tuple[int, int, int]]] = {  # least, greatest, grid
         "sample_rate": (8000, 192000, 50),
-        "block_ms": (20, 2000, 20),
+        "block_ms": (20, 20_000, 20),
         "context_ms": (200, 10000, 20),
         "lookahead_ms": (30, 2000, 10),
         "crossfade_ms": (0, 200, 10),

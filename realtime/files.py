@@ -1,9 +1,11 @@
-"""Blocks of any size through an engine, as a live listener would hear them, with the delay taken out."""
+"""Blocks of any size through an engine, with its latency taken out: how files are converted."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -13,11 +15,19 @@ from ..kernels.errors import VoiceError
 from ..kernels.level import GATE_OFF_DB
 from ..kernels.types import AnyFloatArray
 from ..models.resample import resampled
-from ..models.voice import Voice, VoiceKind, VoiceParams
+from ..models.voice import Voice, VoiceParams, check_speaker
 from .config import StreamConfig
 from .engine import Engine
 from .session.gate import LevelGate
 
+LIVE = StreamConfig(block_ms=500)  # nobody waits for a block of a file, and large ones cost less
+# The content encoder computes context and look-ahead again with every block, and memory grows with the block. No graph
+# is captured for so few blocks.
+OFFLINE = StreamConfig(block_ms=4000, context_ms=5000, lookahead_ms=1000, backend="eager")
+
+_LOWEST_RATE, _HIGHEST_RATE = 8000, 48000  # of output that follows the input
+_LOUDEST = 1000.0  # samples beyond are clipped: nothing that is audio, but the filters must stay finite
+_RESAMPLING_MS = 20  # what the engine's resamplers and a DSP voice delay beyond the look-ahead, with room to spare
 _COMMON_RATE = 48000  # of the engine where the output's rate does not fall on its grid
 
 
@@ -91,71 +101,76 @@ class _Gated:
         self._gate.apply(out, self.latency_samples)
 
 
-class StreamedVoice:
-    """A voice as a live listener hears it, for files: a block by block engine in the place of its own conversion.
+def output_rate(voice: Voice, input_rate: int) -> int:
+    """The rate in Hz of what `convert_stream` yields for input at `input_rate` Hz.
+
+    A voice with a rate of its own keeps it. Else it is the input's, within 8..48 kHz unless the voice changes nothing.
+    """
+    if voice.sample_rate is not None:
+        return voice.sample_rate
+    if not voice.uses or _LOWEST_RATE <= input_rate <= _HIGHEST_RATE:
+        return input_rate
+    return 16000 if input_rate < _LOWEST_RATE else 48000
+
+
+def convert_stream(
+    voice: Voice,
+    blocks: Iterable[AnyFloatArray],
+    sample_rate: int,
+    params: VoiceParams | None = None,
+    config: StreamConfig = LIVE,
+    gate_db: float = GATE_OFF_DB,
+) -> Iterator[AnyFloatArray]:
+    """Convert mono audio that arrives in blocks of any size, in bounded memory.
 
     Args:
-        voice: The voice.
-        config: Lengths of the engine. The rate is that of each file's output.
-        gate_db: Gate threshold of the live path.
+        voice: The voice. The blocks of one that changes nothing come out as they went in.
+        blocks: Mono arrays [N], nominally within -1..1, float32 or float64; NaN and infinite samples count as silence.
+        sample_rate: Their rate in Hz.
+        params: How to render.
+        config: Lengths of the engine, such as `LIVE` or `OFFLINE`; its rate follows from the audio's.
+        gate_db: The output is silent where the input stays below this level.
+
+    Returns:
+        Mono arrays at `output_rate(voice, sample_rate)` Hz. Together they last as long as the input, time-aligned with
+        it: `rescaled_length(total, sample_rate, output_rate)` samples. They may exceed -1..1. Iterating raises
+        VoiceError if the voice renders NaN or infinite samples.
+
+    Raises:
+        ParameterError: the voice has no such speaker.
+        BaseModelError: a base model that the voice needs cannot be obtained.
     """
+    if not voice.uses:
+        return iter(blocks)
+    params = params or VoiceParams()
+    check_speaker(voice, params)
+    out_rate = output_rate(voice, sample_rate)
+    least, greatest, grid = config.LIMITS["sample_rate"]
+    rate = out_rate if least <= out_rate <= greatest and out_rate % grid == 0 else _COMMON_RATE
+    cleaned = (np.nan_to_num(block, posinf=0.0, neginf=0.0).clip(-_LOUDEST, _LOUDEST) for block in blocks)
+    stream, config = _fitted(resampled(cleaned, sample_rate, rate), replace(config, sample_rate=rate))
+    engine = Engine(voice, config, params)
+    return resampled(_finite(engine, voice.name, through_engine(_Gated(engine, rate, gate_db), stream)), rate, out_rate)
 
-    def __init__(self, voice: Voice, config: StreamConfig, gate_db: float = GATE_OFF_DB) -> None:
-        self._voice = voice
-        self._config = config
-        self._gate_db = gate_db
 
-    @property
-    def name(self) -> str:
-        """The voice's."""
-        return self._voice.name
+def _fitted(stream: Iterator[AnyFloatArray], config: StreamConfig) -> tuple[Iterator[AnyFloatArray], StreamConfig]:
+    """The stream, and a config in which a stream shorter than a block is one short block, with nothing before it."""
+    head: list[AnyFloatArray] = []
+    length = 0
+    for block in stream:
+        head.append(block)
+        length += len(block)
+        if length >= config.block_size:
+            return chain(head, stream), config
+    lookahead_ms = min(config.lookahead_ms, LIVE.lookahead_ms)
+    wanted_ms = math.ceil(1000 * length / config.sample_rate) + lookahead_ms + _RESAMPLING_MS
+    block_ms, context_ms = min(config.block_ms, -(-wanted_ms // 20) * 20), config.LIMITS["context_ms"][0]
+    return iter(head), replace(config, block_ms=block_ms, context_ms=context_ms, lookahead_ms=lookahead_ms)
 
-    @property
-    def kind(self) -> VoiceKind:
-        """The voice's."""
-        return self._voice.kind
 
-    @property
-    def sample_rate(self) -> int | None:
-        """The voice's."""
-        return self._voice.sample_rate
-
-    @property
-    def description(self) -> str:
-        """The voice's."""
-        return self._voice.description
-
-    def output_rate(self, input_rate: int) -> int:
-        """The voice's."""
-        return self._voice.output_rate(input_rate)
-
-    def convert(
-        self, blocks: Iterable[AnyFloatArray], sample_rate: int, params: VoiceParams
-    ) -> Iterator[AnyFloatArray]:
-        """See `Voice.convert`.
-
-        Raises:
-            ParameterError: the voice has no such speaker.
-            BaseModelError: an RVC voice's base models cannot be had.
-        """
-        out_rate = self.output_rate(sample_rate)
-        least, greatest, grid = self._config.LIMITS["sample_rate"]
-        rate = out_rate if least <= out_rate <= greatest and out_rate % grid == 0 else _COMMON_RATE
-        engine = self._engine(rate, params)
-        stream = through_engine(_Gated(engine, rate, self._gate_db), resampled(blocks, sample_rate, rate))
-        return resampled(self._all_numbers(engine, stream), rate, out_rate)
-
-    def _engine(self, rate: int, params: VoiceParams) -> Engine:
-        if self._voice.kind == "rvc":
-            from ..models.rvc.voice import RvcVoice
-
-            assert isinstance(self._voice, RvcVoice)
-            self._voice.check_speaker(params)
-        return Engine(self._voice, replace(self._config, sample_rate=rate), params)
-
-    def _all_numbers(self, engine: Engine, stream: Iterable[AnyFloatArray]) -> Iterator[AnyFloatArray]:
-        """The stream; an engine goes on past a voice that fails, silent, which nobody would notice in a file."""
-        for block in stream:
-            if engine.nonfinite_blocks:
-                raise VoiceError(f"the voice {self.name} rendered NaN or infinite samples; its file may be damaged")
-            yield block
+def _finite(engine: Engine, name: str, stream: Iterable[AnyFloatArray]) -> Iterator[AnyFloatArray]:
+    """The stream; an engine goes on past a voice that fails, silent, which nobody would notice in a file."""
+    for block in stream:
+        if engine.nonfinite_blocks:
+            raise VoiceError(f"the voice {name} rendered NaN or infinite samples; its file may be damaged")
+        yield block

@@ -1,42 +1,23 @@
-"""Voices that need no trained model: pitch, resonances and excitation of the speaker's own speech, changed by WORLD.
-
-The stream is analysed in windows with context, frame by frame on one grid; the synthesis runs through, so that windows
-leave no seam.
-"""
+"""Voices that need no trained model: pitch, resonances and excitation of the speaker's own speech, changed by WORLD."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.speaker import SpeakerState
-from ...kernels.synthesis import LATENCY_SAMPLES, SynthesisState, synthesize
-from ...kernels.types import AnyFloatArray
 from ...kernels.world import (
     BINS,
-    HOP,
     SAMPLE_RATE,
     SpeechFrames,
-    analyse,
     tilt_envelope,
     warp_envelope_into,
 )
-from ..resample import resampled
-from ..voice import Voice, VoiceKind, VoiceParams, rescaled_length
-from ..windows import Window, overlapping_windows
+from ..voice import Voice, VoiceKind, VoiceParams
 
-CORE_FRAMES = 2048
-
-F0Tracker = Callable[[Window], NDArray[np.floating[Any]]]  # of a window at 24 kHz: F0 from its core on, every 5 ms
-
-LOWEST_OUTPUT_RATE, HIGHEST_OUTPUT_RATE = 8000, 48000
-_LOUDEST = 1000.0  # samples beyond are clipped: nothing that is audio, but the filters must stay finite
-TAIL_FRAMES = LATENCY_SAMPLES // HOP + 3  # beyond the end: the synthesis comes late, and a little is to spare
 SHIFT_GLIDE_FRAMES = 200  # over which a new estimate comes into force
 
 WHISPER_GAIN = 0.4  # of a vowel's power: whispered vowels are weak beside their consonants
@@ -171,28 +152,17 @@ class PresetState:
             out[i] = self.shift_mem
 
 
+@dataclass(frozen=True, slots=True)
 class DspVoice:
-    """A preset, applied to whatever speech comes in.
+    """A preset under a name. It is rendered at 24 kHz, so the output holds nothing above 12 kHz.
 
-    It works at 24 kHz, so the output holds nothing above 12 kHz.
-
-    Args:
-        name: How the user calls it.
-        description: One line for lists.
-        preset: What it does.
-        core_frames: How many frames of 5 ms are analysed at a time, a multiple of 64; bounds the memory.
+    Attributes:
+        preset: What it does; None for a voice that changes nothing.
     """
 
-    def __init__(self, name: str, description: str, preset: DspPreset, core_frames: int = CORE_FRAMES) -> None:
-        self._name = name
-        self._description = description
-        self.preset = preset
-        self.core_frames = core_frames
-
-    @property
-    def name(self) -> str:
-        """How the user calls it."""
-        return self._name
+    name: str
+    description: str
+    preset: DspPreset | None
 
     @property
     def kind(self) -> VoiceKind:
@@ -205,117 +175,15 @@ class DspVoice:
         return None
 
     @property
-    def description(self) -> str:
-        """One line for lists."""
-        return self._description
-
-    def output_rate(self, input_rate: int) -> int:
-        """The input's rate within 8..48 kHz, else the nearer of 16 and 48 kHz."""
-        if LOWEST_OUTPUT_RATE <= input_rate <= HIGHEST_OUTPUT_RATE:
-            return input_rate
-        return 16000 if input_rate < LOWEST_OUTPUT_RATE else 48000
-
-    def convert(
-        self, blocks: Iterable[AnyFloatArray], sample_rate: int, params: VoiceParams
-    ) -> Iterator[AnyFloatArray]:
-        """See `Voice.convert`. Samples that are not finite count as silence.
-
-        Pitch and formant shifts add to the preset's own; of the other parameters only `f0_method` and `seed` matter.
-
-        Raises:
-            BaseModelError: the F0 method is rmvpe, which cannot be had.
-        """
-        from .f0 import dsp_f0_tracker  # torch takes seconds to import, and lists of voices have no need of it
-
-        return self._converted(blocks, sample_rate, params, *dsp_f0_tracker(params.f0_method))
-
-    def _converted(
-        self,
-        blocks: Iterable[AnyFloatArray],
-        sample_rate: int,
-        params: VoiceParams,
-        track: F0Tracker,
-        context_frames: int,
-    ) -> Iterator[AnyFloatArray]:
-        total_in = written = 0
-        wanted: int | None = None
-
-        def counted() -> Iterator[AnyFloatArray]:
-            nonlocal total_in, wanted
-            for block in blocks:
-                total_in += len(block)
-                yield np.nan_to_num(block).clip(-_LOUDEST, _LOUDEST).astype(np.float32)
-            wanted = rescaled_length(total_in, sample_rate, out_rate)
-
-        out_rate = self.output_rate(sample_rate)
-        windows = overlapping_windows(
-            resampled(counted(), sample_rate, SAMPLE_RATE), self.core_frames * HOP, context_frames * HOP
-        )
-        rendered = self._rendered(windows, params, track)
-        for block in resampled(rendered, SAMPLE_RATE, out_rate):
-            # The rendering ends after the input does: by then the length is known, and what is beyond it is cut off.
-            kept = block if wanted is None else block[: wanted - written]
-            written += len(kept)
-            if len(kept):
-                yield kept
-        if wanted is not None and written < wanted:
-            yield np.zeros(wanted - written, dtype=np.float32)
-
-    def _rendered(self, windows: Iterable[Window], params: VoiceParams, track: F0Tracker) -> Iterator[AnyFloatArray]:
-        """The voice at the working rate, from its first sample to a little after its end."""
-        state, synthesis = PresetState(), SynthesisState()
-        skip = LATENCY_SAMPLES
-        for window in windows:
-            frames = _analysed(window, track)
-            self.preset.apply(frames, state, params, PresetWorkspace.allocate(len(frames.f0_hz)))
-            samples = synthesize(frames, synthesis, params.seed)
-            yield samples[skip:]
-            skip = 0
-
-
-class PassThrough:
-    """No change at all: the blocks that come in go out."""
+    def speakers(self) -> int:
+        """One."""
+        return 1
 
     @property
-    def name(self) -> str:
-        """How the user calls it."""
-        return "off"
-
-    @property
-    def kind(self) -> VoiceKind:
-        """Always "dsp"."""
-        return "dsp"
-
-    @property
-    def sample_rate(self) -> int | None:
-        """None: the output follows the input."""
-        return None
-
-    @property
-    def description(self) -> str:
-        """One line for lists."""
-        return "your own voice, untouched"
-
-    def output_rate(self, input_rate: int) -> int:
-        """The input's, whatever it is."""
-        return input_rate
-
-    def convert(
-        self, blocks: Iterable[AnyFloatArray], sample_rate: int, params: VoiceParams
-    ) -> Iterator[AnyFloatArray]:
-        """Yields the very blocks that come in."""
-        yield from blocks
-
-
-def _analysed(window: Window, track: F0Tracker) -> SpeechFrames:
-    """The frames of a window's core; at the end of the stream, all that its last samples need."""
-    first = (window.core_start - window.start) // HOP
-    count = (window.core_end - window.core_start) // HOP
-    f0 = track(window)
-    if window.is_last:
-        count += TAIL_FRAMES
-        f0 = np.pad(f0, (0, max(count - len(f0), 0)))
-    return analyse(window.samples, f0[:count], first)
+    def uses(self) -> frozenset[str]:
+        """See `Voice`."""
+        names = ("pitch_semitones", "formant_semitones", "f0_method", "seed", "block_ms")
+        return frozenset(names if self.preset is not None else ())
 
 
 DSP_VOICES: dict[str, Voice] = {
@@ -343,7 +211,7 @@ DSP_VOICES: dict[str, Voice] = {
         ),
         DspVoice("robot", "one unchanging pitch", DspPreset(monotone_hz=115.0, aperiodicity=0.4)),
         DspVoice("whisper", "breath only, no pitch", DspPreset(formant_semitones=0.7, whispered=True)),
-        PassThrough(),
+        DspVoice("off", "your own voice, untouched", None),
         DspVoice(
             "neutral",
             "the same middle pitch for every speaker",

@@ -1,8 +1,8 @@
 """RMVPE, the pitch estimator (Wei et al. 2023, arXiv:2306.15412), with the published checkpoint's key names.
 
 A U-Net over 128 mel bands halves time five times, so its input is a multiple of 32 frames; a bidirectional GRU and a
-linear layer give the salience of 360 bins of 20 cents. The GRU takes and returns its forward state, so that a long
-signal goes through in bounded windows (see `altervox.models.pitch.tracker`).
+linear layer give the salience of 360 bins of 20 cents. The GRU takes and returns its forward state, so that a stream
+can carry it (see `altervox.realtime.StreamingRMVPE`).
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.errors import CheckpointError
-from ...kernels.salience import N_BINS
+from ...kernels.salience import N_BINS, decode_salience
+from ...kernels.types import FloatArray
 from ..graph import GraphSpec, Step, TensorSpec
 from ..weights import load_weights, on_meta
 from .gru import BoundedGRU
-from .mel import N_MELS, LogMel
+from .mel import HOP, N_FFT, N_MELS, LogMel
 
 FRAME_MULTIPLE = 32
 _MOST_LEVELS, _MOST_IN_A_ROW = (
@@ -238,6 +240,17 @@ class RMVPE(nn.Module):
         padded = F.pad(mel, (0, -frames % FRAME_MULTIPLE))
         y: Tensor = self(padded, self.gru.initial_state(len(mel), mel))[0]
         return y[:, :frames]
+
+    @torch.inference_mode()
+    def f0(self, audio: FloatArray) -> FloatArray:
+        """F0 in Hz of a whole recording, 0 where unvoiced: [N // 160 + 1] of mono at 16 kHz [N].
+
+        It is one sequence, so memory grows with the length; `StreamingRMVPE` is for audio of any length.
+        """
+        # The first frame is mirrored, which needs more than half a window of audio; shorter input is padded by silence.
+        padded = np.pad(audio, (0, max(N_FFT // 2 + 1 - len(audio), 0)))
+        salience = self.salience(self.mel(torch.from_numpy(padded).to(self.cnn.weight.device)[None]))[0]
+        return decode_salience(salience.float().cpu().numpy()[: len(audio) // HOP + 1])
 
 
 class RmvpeStep(Step):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...kernels.errors import ParameterError, VoiceError
-from ...models.voice import STREAMING_F0_METHODS, Voice
+from ...kernels.errors import VoiceError
+from ...models.voice import Voice
 from ..config import StreamConfig
 from .stage import VoiceStage
 
@@ -24,12 +24,12 @@ def make_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage
     Args:
         voice: Its `kind` decides which stage it gets.
         config: Lengths, backend and precision.
-        f0_method: One of `STREAMING_F0_METHODS`.
+        f0_method: One of `F0_METHODS`.
 
     Raises:
         VoiceError: the voice cannot be streamed.
         BaseModelError: a network that it needs cannot be had.
-        ParameterError: the F0 method needs whole files, or the backend cannot run here.
+        ParameterError: the backend cannot run here.
     """
     factory = STAGES.get(voice.kind)
     if factory is None:
@@ -40,7 +40,8 @@ def make_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage
 def _dsp_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage | None:
     from ...models.dsp.presets import DspVoice
 
-    if not isinstance(voice, DspVoice):  # "off"
+    assert isinstance(voice, DspVoice)
+    if voice.preset is None:  # "off"
         return None
     import torch
 
@@ -66,11 +67,8 @@ def _full_pitch_network(f0_method: str, device: torch.device) -> RMVPE | None:
     """The published pitch network if that is the method; None for the small one that ships.
 
     Raises:
-        ParameterError: the method does not stream.
         BaseModelError: the network cannot be had.
     """
     from ...models import base_models
 
-    if f0_method not in STREAMING_F0_METHODS:
-        raise ParameterError(f"f0_method is {f0_method!r}; a stream takes {', '.join(STREAMING_F0_METHODS)}")
     return base_models.f0_network(f0_method, device) if f0_method == "rmvpe" else None

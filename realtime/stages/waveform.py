@@ -22,13 +22,13 @@ from ...kernels.noise import StreamNoise
 from ...models.parameters import VOICE_PARAMETERS
 from ...models.rvc.phase import frame_phases
 from ...models.rvc.prior import HIDDEN
-from ...models.rvc.render import LATENT_STREAM, SOURCE_STREAM
 from ...models.rvc.steps import DecoderStep, FlowStep, SourceStep
 from ...models.rvc.streaming import CachedDecoder, CachedFlow
 from ...models.rvc.synthesizer import LATENT_NOISE, Synthesizer
 from ..runners import Runner, make_runner
 from .staging import Download, Upload
 
+LATENT_STREAM, SOURCE_STREAM = 0, 1  # of the noise
 _LEAD_FRAMES = 2  # a grid of half the density reads its first value up to a frame and a half before the block
 _FILTER_SAMPLES = 40  # on each side of what is played at another rate: 33 for an octave up, and rounding
 _GRID_RETURN = 0.01  # a sixth of a semitone

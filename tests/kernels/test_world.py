@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import scipy.signal
 from altervox.kernels.errors import ParameterError
-from altervox.kernels.f0_world import world_f0
 from altervox.kernels.noise import frame_noise
 from altervox.kernels.synthesis import (
     LATENCY_SAMPLES,
@@ -17,6 +16,7 @@ from altervox.kernels.synthesis import (
     synthesize,
 )
 from altervox.kernels.world import BINS, FFT_SIZE, HOP, SAMPLE_RATE, SpeechFrames, analyse, warp_envelope
+from altervox.tools.bench.accuracy.world_f0 import world_f0
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]

@@ -12,11 +12,12 @@ import pytest
 import scipy.signal
 import soundfile
 from altervox.kernels.errors import ParameterError
-from altervox.kernels.f0_world import world_f0
 from altervox.models import load_voice
 from altervox.models.dsp.presets import DSP_VOICES
 from altervox.realtime import Engine, StreamConfig, VoiceParams
+from altervox.realtime.files import OFFLINE, convert_stream
 from altervox.realtime.swap import SwappableEngine
+from altervox.tools.bench.accuracy.world_f0 import world_f0
 
 DATA = Path(__file__).parents[1] / "data"
 CHANGING = [name for name in DSP_VOICES if name != "off"]
@@ -106,7 +107,7 @@ def test_streamed_speech_sounds_as_converted_files_do(name: str) -> None:
     engine = Engine(load_voice(name), StreamConfig(sample_rate=rate, block_ms=20))
     audio = speech(rate)[: 3 * rate]
     streamed = run(engine, audio)[engine.latency_samples :]
-    converted = np.concatenate(list(load_voice(name).convert([audio], rate, VoiceParams())))[: len(streamed)]
+    converted = np.concatenate(list(convert_stream(load_voice(name), [audio], rate, config=OFFLINE)))[: len(streamed)]
     # 40 ms hold a few periods of the lowest voice: its pulses are no level.
     a, b = envelope(streamed, rate, 40), envelope(converted, rate, 40)
     assert np.corrcoef(a, b)[0, 1] > 0.9
@@ -206,13 +207,6 @@ def test_a_failed_block_does_not_forget_the_speaker() -> None:
 def test_silence_stays_silence(name: str) -> None:
     out = run(Engine(load_voice(name), StreamConfig(block_ms=20)), np.zeros(48000, dtype=np.float32))
     assert np.abs(out).max() < 1e-4
-
-
-@pytest.mark.parametrize("method", ["harvest", "dio"])
-def test_f0_methods_that_need_whole_files_are_refused(method: str) -> None:
-    with pytest.raises(ParameterError, match="'" + method + "'; a stream takes auto, rmvpe-small, rmvpe"):
-        Engine(load_voice("woman"), params=VoiceParams(f0_method=method))
-    Engine(load_voice("off"), params=VoiceParams(f0_method=method))  # finds no pitch at all
 
 
 @pytest.mark.parametrize("backend", ["eager", "onnx", "auto", "cuda-graph", "onnx-cuda"])

@@ -1,4 +1,4 @@
-"""Files through the streaming engine: length, alignment, pieces."""
+"""Files through the engine: length, alignment, pieces."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 from altervox.models import load_voice
-from altervox.models.voice import VoiceParams, rescaled_length
+from altervox.models.voice import rescaled_length
 from altervox.realtime import Engine, StreamConfig
-from altervox.realtime.files import StreamedVoice, through_engine
+from altervox.realtime.files import LIVE, OFFLINE, convert_stream, output_rate, through_engine
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -36,15 +36,24 @@ def test_pieces_make_no_difference() -> None:
     np.testing.assert_array_equal(outputs[0], outputs[1])
 
 
-@pytest.mark.parametrize("rate", [3000, 11025, 16000, 44100, 384000])
-def test_a_streamed_voice_keeps_time(rate: int) -> None:
+@pytest.mark.parametrize(
+    ("rate", "config"),
+    [
+        (3000, StreamConfig(block_ms=20)),
+        (11025, LIVE),
+        (16000, OFFLINE),
+        (44100, OFFLINE),
+        (384000, StreamConfig(block_ms=20)),
+    ],
+)
+def test_a_converted_stream_keeps_time(rate: int, config: StreamConfig) -> None:
     """Bursts of a vowel stay where they are, to 5 ms."""
     t = np.arange(2 * rate) / rate
     vowel = sum((np.sin(2 * np.pi * 130 * k * t) / k for k in range(1, 9)), np.zeros(len(t))) * 0.1
     audio = vowel * (np.sin(2 * np.pi * 1.5 * t) > 0)
-    voice = StreamedVoice(load_voice("robot"), StreamConfig(block_ms=20))
-    out_rate = voice.output_rate(rate)
-    out = np.concatenate(list(voice.convert(np.array_split(audio, 7), rate, VoiceParams())))
+    voice = load_voice("robot")
+    out_rate = output_rate(voice, rate)
+    out = np.concatenate(list(convert_stream(voice, np.array_split(audio, 7), rate, config=config)))
     assert len(out) == rescaled_length(len(audio), rate, out_rate)
 
     def level(x: np.ndarray, sample_rate: int) -> np.ndarray:

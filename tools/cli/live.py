@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ...models.voice import STREAMING_F0_METHODS
+from ...models.voice import F0_METHODS
 from ...realtime.session.state import PARAMETERS
 from .options import parameter_option, voice_options, voice_params
 
@@ -39,7 +39,7 @@ class _BlockMs(click.ParamType[int | None]):
 @parameter_option(PARAMETERS["gain_db"])
 @click.option(
     "--f0-method",
-    type=click.Choice(STREAMING_F0_METHODS),
+    type=click.Choice(list(F0_METHODS)),
     default="auto",
     show_default=True,
     help="Pitch tracker: rmvpe is the published network, fetched once; auto and rmvpe-small are the one that ships.",

@@ -25,14 +25,6 @@ INTERRUPTED = 130  # what a shell reports for Ctrl-C
 _F0_HELP = "How pitch is found. " + " ".join(f"{name}: {what}." for name, what in F0_METHODS.items())
 
 
-def _f0_method(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    """The value; one that is none is answered with what each of them is."""
-    if value not in F0_METHODS:
-        known = "\n".join(f"  {name}: {what}" for name, what in F0_METHODS.items())
-        raise click.BadParameter(f"{value!r} is none of these:\n{known}", context, parameter)
-    return value
-
-
 class _StderrHandler(logging.Handler):
     """Writes to what stderr is at the time: a progress bar puts itself in between, to stay below what is said."""
 
@@ -72,8 +64,7 @@ cli.add_command(live)
 @voice_options
 @click.option(
     "--f0-method",
-    metavar=f"[{'|'.join(F0_METHODS)}]",
-    callback=_f0_method,
+    type=click.Choice(list(F0_METHODS)),
     default="auto",
     show_default=True,
     help=_F0_HELP,
@@ -84,17 +75,17 @@ cli.add_command(live)
     type=click.Choice(["live", "offline"]),
     default="live",
     show_default=True,
-    help="live: block by block through the streaming engine, as a live listener hears it; offline: in windows of many "
-    "seconds.",
+    help="Lengths that the options below do not set. live: 500 ms blocks, heard as in a live stream; offline: blocks "
+    "of 4 s with more context and look-ahead.",
 )
 @click.option(
     "--block-ms",
     type=int,
-    help="Block of --quality live, 500 by default. Larger blocks cost far less on a CPU and sound like "
-    "those of a live stream, but that most of a block sees a little more before and after it.",
+    help="Audio per step of the engine. Larger blocks cost far less on a CPU, and most of a block sees a little more "
+    "context on both sides.",
 )
-@click.option("--lookahead-ms", type=int, help="Of --quality live: how long an RVC voice waits for what follows.")
-@click.option("--context-ms", type=int, help="Of --quality live: the past that an RVC voice looks at.")
+@click.option("--lookahead-ms", type=int, help="Audio after each frame that an RVC voice sees.")
+@click.option("--context-ms", type=int, help="Past audio that an RVC voice sees.")
 @click.option(
     "--track",
     type=click.IntRange(min=1),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...kernels.errors import AltervoxError, AudioFileError, ParameterError, VoiceError
+from ...kernels.errors import AltervoxError, AudioFileError, BaseModelError, ParameterError, VoiceError
 from ...kernels.level import soft_limit
 from ..machine import peak_mib
 from .plan import Job
@@ -20,11 +20,15 @@ from .writer import accepted_rate, container_of, kept_subtype, open_writer
 
 if TYPE_CHECKING:
     from ...kernels.types import AnyFloatArray, Float64Array
-    from ...models.voice import Voice, VoiceParams
+    from ...models.voice import Voice
 
 log = logging.getLogger(__name__)
 
 _MEASURABLE_S = 1.0  # of sound: a speed measured over less says little
+
+Converter = Callable[[Iterator["Float64Array"], int], Iterator["AnyFloatArray"]]
+"""Takes blocks of mono audio and their rate in Hz, and gives blocks of another voice."""
+
 Progress = Callable[[float, float | None], None]
 """Called with seconds of audio done and in total (None if unknown)."""
 
@@ -51,16 +55,26 @@ class Conversion:
 def convert_file(
     job: Job,
     voice: Voice,
-    params: VoiceParams,
+    convert: Converter,
     repair: bool = False,
     progress: Progress | None = None,
     track: int | None = None,
 ) -> Conversion:
     """Convert one file.
 
+    Args:
+        job: The file.
+        voice: The voice.
+        convert: `realtime.files.convert_stream` of this voice.
+        repair: Put silence in the place of NaN and infinite samples.
+        progress: Told how far it is.
+        track: Which audio track, from 1; None for the one that the file prefers.
+
     Raises:
         AltervoxError: it cannot be read, converted or written; the output is as it was before.
     """
+    from ...realtime.files import output_rate
+
     if job.refused:
         raise AudioFileError(job.refused)
     started = time.perf_counter()
@@ -77,9 +91,9 @@ def convert_file(
                 if progress:
                     progress(read / source.sample_rate, source.estimated_s)
 
-        rate = voice.output_rate(source.sample_rate)
-        stream: Iterator[AnyFloatArray] = voice.convert(counted(), source.sample_rate, params)
-        if not _is_copy(voice):
+        rate = output_rate(voice, source.sample_rate)
+        stream = convert(counted(), source.sample_rate)
+        if voice.uses:  # else it is a copy, to the bit
             stream = limited(stream, voice.name)
         written_rate = accepted_rate(container, rate)
         if written_rate != rate:
@@ -102,11 +116,6 @@ def convert_file(
     return Conversion(job, seconds, (ended - started) / seconds, speed, peak_mib())
 
 
-def _is_copy(voice: Voice) -> bool:
-    """Whether the output is what came in, to the bit."""
-    return voice.kind == "dsp" and voice.name == "off"
-
-
 def limited(stream: Iterator[AnyFloatArray], voice_name: str) -> Iterator[AnyFloatArray]:
     """Bends what is beyond +-0.9 so that nothing is clipped."""
     for block in stream:
@@ -127,7 +136,7 @@ def _check_length(written: int, read: int, rate_in: int, rate: int, written_rate
 def convert_all(
     jobs: list[Job],
     voice: Voice,
-    params: VoiceParams,
+    convert: Converter,
     repair: bool,
     report: Callable[[Job, Conversion | AltervoxError], None],
     progress: Callable[[Job], AbstractContextManager[Progress | None]],
@@ -136,15 +145,16 @@ def convert_all(
     """Convert files one after the other; one that fails does not stop the rest. Returns the number of failures.
 
     Raises:
-        ParameterError: the voice refuses a parameter, so it would for every file.
+        ParameterError: the voice refuses a parameter, as it would for every file.
+        BaseModelError: a base model that the voice needs cannot be obtained.
     """
     failures = 0
     for job in jobs:
         result: Conversion | AltervoxError
         try:
             with progress(job) as advance:
-                result = convert_file(job, voice, params, repair, advance, track)
-        except ParameterError:
+                result = convert_file(job, voice, convert, repair, advance, track)
+        except (ParameterError, BaseModelError):
             raise
         except AltervoxError as error:
             failures += 1

@@ -10,40 +10,44 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...kernels.errors import AltervoxError, BaseModelError, ParameterError
+from ...kernels.errors import AltervoxError
 from ...kernels.printable import MESSAGE_LIMIT, encodable, printable
 from ...models.parameters import VOICE_PARAMETERS
-from ...models.voice import STREAMING_F0_METHODS
 from .batch import Conversion, Progress, convert_all
 from .plan import Job, plan
 
 if TYPE_CHECKING:
-    from ...models.voice import Voice, VoiceParams
+    from ...kernels.types import AnyFloatArray, Float64Array
+    from ...models.voice import VoiceParams
+    from ...realtime.config import StreamConfig
 
 log = logging.getLogger(__name__)
 
 SHOW_PROGRESS_AFTER_S = 2.0
 
 
-FILE_BLOCK_MS = 500  # of the streaming engine: nobody waits for a block of a file, and large ones cost less
+_OPTIONS_OF_VOICES = (
+    *("index_rate", "protect", "rms_mix", "speaker", "device", "lookahead_ms", "context_ms"),
+    *("pitch_semitones", "formant_semitones", "f0_method", "seed", "block_ms"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """How a voice is to be rendered; a length of None is the default.
+    """How a voice is to be rendered; a length of None is the quality's own.
 
     Attributes:
-        quality: "live": block by block; "offline": in long windows.
-        block_ms: Of the engine.
-        lookahead_ms: Of the engine.
-        context_ms: Of the engine.
+        quality: "live" or "offline"; see `realtime.files`.
+        block_ms: Block of the engine.
+        lookahead_ms: Look-ahead of the engine.
+        context_ms: Context of the engine.
     """
 
     quality: str
@@ -51,10 +55,17 @@ class Rendering:
     lookahead_ms: int | None
     context_ms: int | None
 
-    def lengths(self) -> dict[str, int]:
-        """The lengths that are not the default's."""
+    def config(self) -> StreamConfig:
+        """Lengths of the engine.
+
+        Raises:
+            ParameterError: a length is out of range.
+        """
+        from ...realtime.files import LIVE, OFFLINE
+
         values = {name: getattr(self, name) for name in ("block_ms", "lookahead_ms", "context_ms")}
-        return {name: value for name, value in values.items() if value is not None}
+        given = {name: value for name, value in values.items() if value is not None}
+        return replace(LIVE if self.quality == "live" else OFFLINE, **given)
 
 
 def convert(
@@ -78,8 +89,8 @@ def convert(
         voice_name: Name or path.
         device: "auto", "cpu", ...
         params: How to render.
-        gate_db: Gate threshold of the live path.
-        rendering: Block by block or in long windows, and the lengths.
+        gate_db: Gate threshold.
+        rendering: Quality and lengths.
         repair: Replace NaN and infinite samples with silence.
         as_json: Print JSON instead of lines.
         given: Names of the options that the user typed.
@@ -89,17 +100,21 @@ def convert(
         The exit code.
     """
     from ...models.library import load_voice
+    from ...realtime.files import convert_stream
 
     voice = load_voice(voice_name, device)
-    unused = [name for name in _without_effect(voice, rendering) if name in given]
-    rendered = _rendered(voice, rendering, params.f0_method, gate_db)
+    config = rendering.config()
     to_folder = output is not None and output.endswith(("/", os.sep))
     jobs = plan(inputs, Path(output) if output is not None else None, voice.name, to_folder)
+    unused = [name for name in _OPTIONS_OF_VOICES if name in given and name not in voice.uses]
+    unused += ["gate_db"] if "gate_db" in given and not voice.uses else []
     if unused:
         verb = "has" if len(unused) == 1 else "have"
         log.warning("%s %s no effect on the voice %s", _options(unused), verb, voice.name)
-    if rendering.quality == "live":
-        _fetch_base_models(voice, params.f0_method)
+
+    def stream(blocks: Iterator[Float64Array], sample_rate: int) -> Iterator[AnyFloatArray]:
+        return convert_stream(voice, blocks, sample_rate, params, config, gate_db)
+
     rows: list[dict[str, Any]] = []
 
     def report(job: Job, result: Conversion | AltervoxError) -> None:
@@ -135,7 +150,7 @@ def convert(
 
                 yield advance
 
-        failures = convert_all(jobs, rendered, params, repair, report, watched, track)
+        failures = convert_all(jobs, voice, stream, repair, report, watched, track)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     elif failures and len(jobs) > 1:
@@ -143,77 +158,10 @@ def convert(
     return 1 if failures else 0
 
 
-def _rendered(voice: Voice, rendering: Rendering, f0_method: str, gate_db: float) -> Voice:
-    """The voice as it is to be rendered.
-
-    Raises:
-        ParameterError: options do not go together, or a length is out of range.
-    """
-    lengths = rendering.lengths()
-    if rendering.quality == "offline":
-        if lengths:
-            raise ParameterError(f"{_options([*lengths])} cannot be used with --quality offline, which has no blocks")
-        return voice
-    from ...realtime.config import StreamConfig
-    from ...realtime.files import StreamedVoice
-
-    settings: dict[str, Any] = {"block_ms": FILE_BLOCK_MS, **lengths}
-    streamed = StreamedVoice(voice, StreamConfig(**settings), gate_db)
-    if "f0_method" not in _without_effect(voice, rendering):
-        _refuse_other_f0(voice, f0_method)
-    return voice if voice.name == "off" else streamed
-
-
-def _refuse_other_f0(voice: Voice, method: str) -> None:
-    """Raises ParameterError where a stream does not find pitch by the method that the user asked for."""
-    if method not in STREAMING_F0_METHODS:
-        by = " or ".join(STREAMING_F0_METHODS[1:])
-        raise ParameterError(f"--f0-method {method} needs --quality offline: live, {voice.name} finds pitch by {by}")
-
-
-def _fetch_base_models(voice: Voice, f0_method: str) -> None:
-    """Have what a voice needs beside what ships, before any file.
-
-    Raises:
-        BaseModelError: it cannot be had.
-    """
-    from ...models.base_models import CONTENT_ENCODER, PITCH_NETWORK
-    from ...models.rvc.voice import RvcVoice
-
-    if voice.kind == "rvc":
-        CONTENT_ENCODER.fetch()
-    if voice.name == "off" or (isinstance(voice, RvcVoice) and not voice.synthesizer.has_f0):
-        return
-    if f0_method == "rmvpe":
-        try:
-            PITCH_NETWORK.fetch()
-        except BaseModelError as error:
-            raise BaseModelError(f"{error}; or leave --f0-method at auto, which needs nothing") from error
-
-
 def _options(names: list[str]) -> str:
     return ", ".join(
         VOICE_PARAMETERS[name].option if name in VOICE_PARAMETERS else "--" + name.replace("_", "-") for name in names
     )
-
-
-def _without_effect(voice: Voice, rendering: Rendering) -> list[str]:
-    """Options that a voice has no use for."""
-    gate = ["gate_db"] if rendering.quality == "offline" or voice.name == "off" else []
-    if voice.kind == "dsp":
-        of_dsp = (
-            ["pitch_semitones", "formant_semitones", "f0_method", "seed", "block_ms"] if voice.name == "off" else []
-        )
-        of_rvc = ["index_rate", "protect", "rms_mix", "speaker", "device", "lookahead_ms", "context_ms"]
-        return [*of_rvc, *of_dsp, *gate]
-    from ...models.rvc.voice import RvcVoice
-
-    without = gate
-    if isinstance(voice, RvcVoice) and voice.index is None:
-        without = [*gate, "index_rate", "protect"]
-    if isinstance(voice, RvcVoice) and not voice.synthesizer.has_f0:
-        without += ["pitch_semitones", "f0_method"]
-    return without
 
 
 @contextmanager

@@ -12,10 +12,11 @@ import scipy.signal
 import torch
 import weights
 from altervox.kernels.errors import BaseModelError
-from altervox.kernels.f0_world import world_f0
 from altervox.models.dsp.presets import DSP_VOICES, DspPreset, DspVoice
 from altervox.models.pitch.rmvpe import RMVPE
 from altervox.models.voice import F0_METHODS, Voice, VoiceParams, rescaled_length
+from altervox.realtime.files import LIVE, OFFLINE, convert_stream, output_rate
+from altervox.tools.bench.accuracy.world_f0 import world_f0
 from numpy.typing import NDArray
 
 Audio = NDArray[np.float32]
@@ -53,8 +54,15 @@ def cut(x: Audio, sizes: list[int]) -> Iterator[Audio]:
         start += size
 
 
-def converted(voice: Voice, x: Audio, sample_rate: int, params: VoiceParams, sizes: list[int] | None = None) -> Audio:
-    blocks = list(voice.convert(cut(x, sizes or [1 << 30]), sample_rate, params))
+def converted(
+    voice: Voice,
+    x: Audio,
+    sample_rate: int,
+    params: VoiceParams,
+    sizes: list[int] | None = None,
+    live: bool = False,
+) -> Audio:
+    blocks = list(convert_stream(voice, cut(x, sizes or [1 << 30]), sample_rate, params, LIVE if live else OFFLINE))
     return np.concatenate([np.zeros(0, np.float32), *blocks]).astype(np.float32)
 
 
@@ -102,13 +110,13 @@ def test_names_and_order() -> None:
     [(3000, 16000), (7999, 16000), (8000, 8000), (44100, 44100), (48000, 48000), (48001, 48000), (384000, 48000)],
 )
 def test_output_rate(input_rate: int, expected: int) -> None:
-    assert DSP_VOICES["woman"].output_rate(input_rate) == expected
-    assert DSP_VOICES["off"].output_rate(input_rate) == input_rate
+    assert output_rate(DSP_VOICES["woman"], input_rate) == expected
+    assert output_rate(DSP_VOICES["off"], input_rate) == input_rate
 
 
 def test_off_yields_the_very_same_blocks() -> None:
     blocks = [np.ones(3), np.zeros(0), np.full(5, np.nan)]
-    out = list(DSP_VOICES["off"].convert(blocks, 384000, VoiceParams(f0_method="rmvpe")))
+    out = list(convert_stream(DSP_VOICES["off"], blocks, 384000, VoiceParams(f0_method="rmvpe")))
     assert all(a is b for a, b in zip(out, blocks, strict=True))
 
 
@@ -118,10 +126,10 @@ def test_length_is_exact(sample_rate: int, samples: int) -> None:
     voice = DSP_VOICES["child"]
     x = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
     y = converted(voice, x, sample_rate, VoiceParams())
-    assert len(y) == rescaled_length(samples, sample_rate, voice.output_rate(sample_rate))
+    assert len(y) == rescaled_length(samples, sample_rate, output_rate(voice, sample_rate))
     assert np.isfinite(y).all()
     if samples == 0:
-        assert list(voice.convert([x, x], sample_rate, VoiceParams())) == []
+        assert list(convert_stream(voice, [x, x], sample_rate)) == []
 
 
 @pytest.mark.parametrize("sample_rate", [3000, 8000, 44100, 96000])
@@ -129,16 +137,14 @@ def test_length_and_level_of_speech_at_any_rate(sample_rate: int) -> None:
     x = speech(1.37, sample_rate, 120.0)
     voice = DSP_VOICES["man"]
     y = converted(voice, x, sample_rate, VoiceParams())
-    assert len(y) == rescaled_length(len(x), sample_rate, voice.output_rate(sample_rate))
+    assert len(y) == rescaled_length(len(x), sample_rate, output_rate(voice, sample_rate))
     assert abs(level_db(y, x)) < 3.0
 
 
 @pytest.mark.parametrize("sizes", [[1, 7, 160], [320], [4801, 0, 3], [12345]])
 def test_block_sizes_do_not_matter(sizes: list[int]) -> None:
     x = speech(1.5, 16000, 115.0)
-    preset = DSP_VOICES["woman"]
-    assert isinstance(preset, DspVoice)
-    voice = DspVoice("woman", "", preset.preset, core_frames=128)
+    voice = DSP_VOICES["woman"]
     whole = converted(voice, x, 16000, VoiceParams())
     np.testing.assert_allclose(converted(voice, x, 16000, VoiceParams(), sizes), whole, atol=1e-6)
 
@@ -254,29 +260,14 @@ def test_without_the_full_pitch_network_it_says_where_to_put_one(
     monkeypatch.setenv("ALTERVOX_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(BaseModelError, match=r"rmvpe\.pt .* and put it into"):
-        DSP_VOICES["man"].convert([man], 16000, VoiceParams(f0_method="rmvpe"))
-
-
-def test_windows_leave_no_seam() -> None:
-    """65 s in windows of 4 s, against one window.
-
-    The pitch network sees 5 s beyond a window, and its salience is then within 1e-3: enough to turn a frame or two from
-    voiced to unvoiced, over 10 ms each. A seam at every window would be another order of magnitude.
-    """
-    x = speech(65.0, 16000, 140.0)
-    preset = DspPreset(pitch_semitones=5.0, formant_semitones=2.0)
-    one, many = (DspVoice("any", "", preset, core_frames=n) for n in (20032, 384))
-    whole, windowed = (converted(voice, x, 16000, VoiceParams()) for voice in (one, many))
-    assert rms(windowed - whole) < 2e-2 * rms(whole)
-    differs = np.abs(windowed - whole) > 0.02 * np.abs(whole).max()
-    assert differs.mean() < 2e-3
+        convert_stream(DSP_VOICES["man"], [man], 16000, VoiceParams(f0_method="rmvpe"))
 
 
 def test_a_changed_estimate_of_the_speaker_glides() -> None:
     """A second speaker joins while the estimate is still open: the pitch moves on without a jump."""
     x = np.concatenate((speech(2.0, 16000, 100.0), speech(2.0, 16000, 200.0)))
     preset = DspPreset(target_f0_hz=200.0, shift_bounds_semitones=(-12.0, 12.0))
-    y = converted(DspVoice("any", "", preset, core_frames=384), x, 16000, VoiceParams())
+    y = converted(DspVoice("any", "", preset), x, 16000, VoiceParams(), live=True)
     start = median_f0(y[:16000], 16000)
     just_after, later = (median_f0(y[16000 * a : 16000 * b], 16000) / 200.0 for a, b in ((2, 3), (3, 4)))
     assert start == pytest.approx(200.0, rel=0.07)

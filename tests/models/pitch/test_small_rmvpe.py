@@ -8,11 +8,9 @@ import bad_pitch_input as bad
 import numpy as np
 import pytest
 import torch
-from altervox.kernels.f0_world import world_f0
 from altervox.models.base_models import small_pitch_network
 from altervox.models.pitch.rmvpe import RMVPE
-from altervox.models.pitch.tracker import PitchState, window_f0
-from altervox.models.windows import Window
+from altervox.tools.bench.accuracy.world_f0 import world_f0
 
 MOST_VOICED_OF_NO_VOICE = 0.02  # of the frames
 
@@ -23,7 +21,7 @@ def model() -> RMVPE:
 
 
 def f0_of(model: RMVPE, audio: np.ndarray) -> np.ndarray:
-    found = window_f0(model, Window(audio, 0, 0, len(audio), is_last=True), PitchState.allocate(model))
+    found = model.f0(audio)
     assert len(found) == len(audio) // 160 + 1
     return found
 

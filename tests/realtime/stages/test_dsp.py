@@ -24,6 +24,7 @@ CONFIG = StreamConfig(block_ms=20)
 def stage(name: str) -> DspStage:
     voice = DSP_VOICES[name]
     assert isinstance(voice, DspVoice)
+    assert voice.preset is not None
     return DspStage(voice.preset, CONFIG)
 
 

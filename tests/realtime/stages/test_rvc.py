@@ -13,11 +13,9 @@ import pytest
 import soundfile
 import torch
 from altervox.kernels.errors import ParameterError
-from altervox.kernels.f0_world import world_f0
 from altervox.models.base_models import small_pitch_network
 from altervox.models.pitch.rmvpe import RMVPE
 from altervox.models.rvc.content import Hubert
-from altervox.models.rvc.render import latent, render
 from altervox.models.rvc.voice import RvcVoice
 from altervox.models.voice import VoiceParams
 from altervox.realtime.config import StreamConfig
@@ -25,6 +23,8 @@ from altervox.realtime.stages.pitch import StreamingRMVPE
 from altervox.realtime.stages.rvc import CONTENT_WAIT_FRAMES, RvcStage, in_precision
 from altervox.realtime.stages.waveform import StreamingGenerator
 from altervox.realtime.state import restore, snapshot
+from altervox.tools.bench.accuracy.whole import latent, render
+from altervox.tools.bench.accuracy.world_f0 import world_f0
 
 DATA = Path(__file__).parents[2] / "data"
 RATE, PER_FRAME = 16000, 400

@@ -13,8 +13,6 @@ from altervox.kernels.errors import ParameterError
 from altervox.kernels.world import analyse
 from altervox.models.base_models import small_pitch_network
 from altervox.models.dsp.presets import DspPreset
-from altervox.models.pitch.tracker import PitchState, window_f0
-from altervox.models.windows import Window
 from altervox.realtime import StreamConfig
 from altervox.realtime.runners.eager import EagerRunner
 from altervox.realtime.runners.onnx import OnnxRunner
@@ -40,7 +38,7 @@ def harmonics(cycles: np.ndarray) -> np.ndarray:
 
 def whole(audio: np.ndarray) -> np.ndarray:
     model = small_pitch_network(CPU)
-    return window_f0(model, Window(audio, 0, 0, len(audio), is_last=True), PitchState.allocate(model))
+    return model.f0(audio)
 
 
 def test_onnx_runtime_is_taken_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

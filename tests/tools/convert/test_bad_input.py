@@ -99,10 +99,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], list[str], int, str]] = {
     "folder that is an old file": (bad(""), plain("in.wav", out="old.wav"), 2, r"old\.wav names a file"),
     "input is output": (bad(""), plain(out="in.wav"), 2, r"in\.wav is the input in\.wav"),
     "input is output, dotted": (bad(""), plain(out="./x/../in.wav"), 2, r"in\.wav is the input in\.wav"),
-    "dio, live": (bad(""), plain("--voice", "man", "--f0-method", "dio"), 2, "dio needs --quality offline: live, man"),
 }
 # The same of wrong usage, which click tells.
 USAGE: dict[str, tuple[list[str], str]] = {
+    "unknown F0 method": (plain("--f0-method", "dio"), r"'dio' is not one of 'auto', 'rmvpe-small', 'rmvpe'"),
     "pitch": (plain("--pitch", "99"), r"--pitch.*99.* not in the range -36"),
     "pitch is a word": (plain("--pitch", "high"), r"--pitch.*'high'"),
     "pitch is no number": (plain("--pitch", "nan"), r"nan"),
@@ -112,7 +112,6 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "rms mix": (plain("--rms-mix", "-1"), r"--rms-mix.*-1"),
     "speaker": (plain("--speaker", "-1"), r"--speaker.*-1"),
     "seed": (plain("--seed", "-1"), r"--seed.*-1"),
-    "f0 method": (plain("--f0-method", "crepe"), r"--f0-method.*crepe.*\n.*\n  rmvpe-small: a small RMVPE"),
     "unknown option": (plain("--picth", "3"), r"No such option.*--picth"),
     "unknown command": (["convrt", "in.wav"], r"No such command 'convrt'"),
 }

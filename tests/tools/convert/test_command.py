@@ -13,8 +13,7 @@ import soundfile
 from altervox.kernels.level import soft_limit
 from altervox.models.library import load_voice
 from altervox.models.voice import VoiceParams
-from altervox.realtime import StreamConfig
-from altervox.realtime.files import StreamedVoice
+from altervox.realtime.files import LIVE, OFFLINE, convert_stream
 from altervox.tools.convert import command as convert_command
 from cli_runner import altervox, speech
 
@@ -29,16 +28,15 @@ def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("talk.wav")
 
 
-@pytest.mark.parametrize(("quality", "method"), [("live", "rmvpe-small"), ("offline", "harvest")])
+@pytest.mark.parametrize(("quality", "method"), [("live", "rmvpe-small"), ("offline", "auto")])
 def test_options_reach_the_voice(quality: str, method: str, talk: Path) -> None:
     options = ["--pitch", 4, "--formant", -2.5, "--f0-method", method, "--seed", 5]
     options += ["--quality", quality] if quality == "offline" else []
     assert altervox("convert", talk, "-o", "out.wav", "--voice", "giant", *options).code == 0
     params = VoiceParams(pitch_semitones=4, formant_semitones=-2.5, f0_method=method, seed=5)
-    voice = load_voice("giant")
-    if quality == "live":
-        voice = StreamedVoice(voice, StreamConfig(block_ms=500))
-    wanted = soft_limit(np.concatenate(list(voice.convert([soundfile.read(talk)[0]], RATE, params))))
+    config = LIVE if quality == "live" else OFFLINE
+    stream = convert_stream(load_voice("giant"), [soundfile.read(talk)[0]], RATE, params, config)
+    wanted = soft_limit(np.concatenate(list(stream)))
     np.testing.assert_allclose(soundfile.read("out.wav")[0], wanted, atol=0.6 / 32768)
 
 
@@ -48,7 +46,7 @@ def test_options_reach_the_voice(quality: str, method: str, talk: Path) -> None:
         ("--voice robot --index-rate 0.5", "--index-rate has no effect on the voice robot"),
         ("--voice robot --speaker 2 --protect 0.1", "--protect, --speaker have no effect on the voice robot"),
         ("--voice off --pitch 3", "--pitch has no effect on the voice off"),
-        ("--voice robot --quality offline --gate-db -40", "--gate-db has no effect on the voice robot"),
+        ("--voice off --gate-db -40", "--gate-db has no effect on the voice off"),
         ("--voice robot --pitch 3", None),
         ("--voice off", None),
     ],
@@ -75,9 +73,7 @@ def test_results_of_the_last_run_are_no_input(talk: Path) -> None:
 
 def test_one_line_says_what_was_done(talk: Path) -> None:
     done = altervox("convert", talk, "--voice", "off", "-o", "out.flac")
-    assert done.out.startswith("out.flac  1.0 s, ")
-    assert done.out.endswith("x real time\n")
-    assert done.out.count("\n") == 1
+    assert done.out == "out.flac  1.0 s\n"  # too short for a speed
 
 
 def test_a_traceback_is_shown_on_demand(talk: Path) -> None:

@@ -12,9 +12,9 @@ import soundfile
 import torch
 from altervox.kernels.level import soft_limit
 from altervox.models.library import load_voice
-from altervox.models.voice import F0_METHODS, STREAMING_F0_METHODS, VoiceParams
+from altervox.models.voice import F0_METHODS, VoiceParams
 from altervox.realtime import StreamConfig
-from altervox.realtime.files import StreamedVoice
+from altervox.realtime.files import convert_stream
 from cli_runner import altervox, envelope, lag, speech
 
 RATE = 16000
@@ -60,18 +60,16 @@ def test_the_result_lasts_as_long_and_is_in_step(options: str, place: Path, libr
 def test_a_file_is_what_a_live_listener_hears(options: str, config: StreamConfig, place: Path, library: Path) -> None:
     path = library / "alice.pth"
     altervox("convert", "talk.wav", "-o", "out.wav", "--voice", path, "--pitch", 3, *options.split())
-    streamed = StreamedVoice(load_voice(str(path), "cpu"), config)
-    blocks = streamed.convert([soundfile.read("talk.wav")[0]], RATE, VoiceParams(pitch_semitones=3))
+    voice = load_voice(str(path), "cpu")
+    blocks = convert_stream(voice, [soundfile.read("talk.wav")[0]], RATE, VoiceParams(pitch_semitones=3), config)
     np.testing.assert_allclose(soundfile.read("out.wav")[0], soft_limit(np.concatenate(list(blocks))), atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("voice", "options", "said"),
     [
-        ("robot", "--quality offline --block-ms 100", "--block-ms cannot be used with --quality offline"),
-        ("alice.pth", "--quality offline --lookahead-ms 90 --context-ms 400", "--lookahead-ms, --context-ms cannot be"),
-        ("alice.pth", "--f0-method harvest", "--f0-method harvest needs --quality offline: live, alice"),
-        ("woman", "--f0-method harvest", "--f0-method harvest needs --quality offline: live, woman"),
+        ("alice.pth", "--f0-method harvest", "'harvest' is not one of 'auto', 'rmvpe-small', 'rmvpe'"),
+        ("alice.pth", "--block-ms 21000", "block_ms is 21000; it must be a multiple of 20 from 20 to 20000"),
         ("alice.pth", "--block-ms 30", "block_ms is 30; it must be a multiple of 20"),
         ("robot", "--lookahead-ms 20", "lookahead_ms is 20"),
         ("alice.pth", "--speaker 3", "speaker is 3; alice has 3, counted from 0"),
@@ -81,8 +79,8 @@ def test_options_that_do_not_go_together(voice: str, options: str, said: str, pl
     path = library / voice if voice.endswith(".pth") else voice
     done = altervox("convert", "talk.wav", "-o", "out.wav", "--voice", path, *options.split())
     assert done.code == 2
-    assert len(done.err.splitlines()) == 1
-    assert said in done.err
+    assert "Traceback" not in done.err
+    assert said in done.err.splitlines()[-1]
     assert not Path("out.wav").exists()
 
 
@@ -104,7 +102,7 @@ def test_options_without_effect_are_mentioned(voice: str, options: str, said: st
 @pytest.mark.parametrize("voice", ["alice.pth", "robot"])
 @pytest.mark.parametrize(
     ("quality", "method"),
-    [("offline", name) for name in F0_METHODS] + [("live", name) for name in STREAMING_F0_METHODS],
+    [("offline", "auto"), ("offline", "rmvpe"), *(("live", name) for name in F0_METHODS)],
 )
 def test_every_way_to_find_pitch_works(quality: str, method: str, voice: str, place: Path, library: Path) -> None:
     path = library / voice if voice.endswith(".pth") else voice

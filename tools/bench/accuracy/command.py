@@ -89,22 +89,19 @@ def _dsp_f0(audio: FloatArray) -> None:
 
     from ....kernels.world import HOP, analyse
     from ....models.base_models import small_pitch_network
-    from ....models.dsp.f0 import network_f0
     from ....models.dsp.presets import DspPreset
-    from ....models.pitch.tracker import PitchState
-    from ....models.windows import Window
     from ....realtime.config import StreamConfig
     from ....realtime.stages.dsp import DspStage
+    from .whole import dsp_f0
 
     model = small_pitch_network(torch.device("cpu"))
-    found = network_f0(model, Window(audio, 0, 0, len(audio), is_last=True), PitchState.allocate(model))
-    whole = analyse(audio, found, 0).f0_hz
+    whole = analyse(audio, dsp_f0(model, audio), 0).f0_hz
     size = _BLOCK_MS // 5 * HOP
     click.echo("| DSP look-ahead ms | voiced missed % | voiced wrongly % | cents p50 | cents p95 | over 50 cents % |")
     click.echo("| --- | --- | --- | --- | --- | --- |")
     for right_frames in (0, 1, 2, 4, 8):
         stage = DspStage(DspPreset(), StreamConfig(block_ms=_BLOCK_MS), pitch_right_frames=right_frames)
-        blocks = [stage.take(audio[i : i + size]) for i in range(0, len(audio) - size + 1, size)]
+        blocks = [stage.take(audio[i : i + size]).copy() for i in range(0, len(audio) - size + 1, size)]
         got = analyse(audio, np.concatenate(blocks)[stage.lookahead_frames :], 0).f0_hz
         want = whole[: len(got)]
         both = (got > 0) & (want > 0)
@@ -125,11 +122,11 @@ def _generator() -> list[tuple[int, float]]:
     import torch
 
     from ....models.rvc.prior import HIDDEN
-    from ....models.rvc.render import latent, render
     from ....models.rvc.synthesizer import Synthesizer
     from ....realtime.stages.rvc import CONTENT_WAIT_FRAMES
     from ....realtime.stages.waveform import StreamingGenerator
     from ..synthetic import RVC_KINDS
+    from .whole import latent, render
 
     width, shape = RVC_KINDS["rvc-v2-40k"]
     torch.manual_seed(0)

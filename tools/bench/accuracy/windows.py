@@ -17,11 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ....kernels.f0_world import world_f0
 from ....kernels.salience import coarse_pitch
 from ....kernels.types import FloatArray
 from ....models.checkpoint import VoiceCheckpoint
-from ....models.dsp.f0 import F0_CEILING_HZ, F0_FLOOR_HZ
 from ....models.pitch.mel import HOP, SAMPLE_RATE
 from ....models.pitch.rmvpe import RMVPE
 from ....models.rvc.content import Hubert, TransformerLayer
@@ -33,6 +31,7 @@ from ....realtime.config import StreamConfig
 from ....realtime.stages.pitch import StreamingRMVPE
 from ....realtime.stages.rvc import CONTENT_WAIT_FRAMES, RvcStage
 from ..synthetic import RVC_KINDS, config_of
+from .world_f0 import world_f0
 
 LEAST_SECONDS = 3.0
 MOST_SECONDS = 20.0  # attention over the whole recording takes memory by the square of its length
@@ -233,7 +232,7 @@ def content_table(
         f"| HuBERT features: relative RMS error | prior mean: relative RMS error | {costs} |"
     )
     click.echo("| --- | --- | --- | --- |" + " --- |" * len(FLOP_BLOCKS_MS))
-    f0 = world_f0(audio, SAMPLE_RATE, "dio", 10.0, F0_FLOOR_HZ, F0_CEILING_HZ)[: 2 * len(features)]
+    f0 = world_f0(audio, SAMPLE_RATE, "dio", 10.0, 60.0, 800.0)[: 2 * len(features)]
     pitch = torch.from_numpy(coarse_pitch(f0.astype(np.float32)))
     rows = []
     for context_ms in contexts_ms:

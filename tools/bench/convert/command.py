@@ -70,19 +70,18 @@ def measure(voice_name: str, seconds: str, device: str) -> None:
     import numpy as np
 
     from ....models.library import load_voice
-    from ....models.voice import VoiceParams
+    from ....realtime.files import OFFLINE, convert_stream
     from ....realtime.synthetic import speech_like
     from ...machine import peak_mib
 
     rate = 16000
     audio = speech_like(float(seconds), rate)
     voice = load_voice(voice_name, device)
-    params = VoiceParams()
-    for _ in voice.convert([audio[:rate]], rate, params):
+    for _ in convert_stream(voice, [audio[:rate]], rate, config=OFFLINE):
         pass
     loaded = peak_mib()
     started = time.perf_counter()
-    for block in voice.convert(np.array_split(audio, max(int(float(seconds)), 1)), rate, params):
+    for block in convert_stream(voice, np.array_split(audio, max(int(float(seconds)), 1)), rate, config=OFFLINE):
         assert np.isfinite(block).all()
     rtf = (time.perf_counter() - started) / float(seconds)
     print(json.dumps({"rtf": round(rtf, 4), "loaded_mib": loaded, "peak_mib": peak_mib()}))

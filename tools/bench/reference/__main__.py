@@ -11,6 +11,7 @@ from ....kernels.errors import VoiceError
 from ....models.library import load_voice
 from ....models.resample import resampled
 from ....models.rvc.voice import RvcVoice
+from ....models.voice import check_speaker
 from ....realtime.files import through_engine
 from ...cli.main import run
 from ...cli.options import voice_options, voice_params
@@ -36,7 +37,7 @@ def command(
         raise VoiceError(f"RVC's own loop is for RVC voices, and {loaded.name} is none; choose one by --voice")
     gate_db = options.pop("gate_db")
     params = voice_params(options, seed=seed)
-    loaded.check_speaker(params)
+    check_speaker(loaded, params)
     rate, container = loaded.sample_rate, container_of(target)
     written_rate = accepted_rate(container, rate)
     loop = reference_loop(loaded, ReferenceConfig(rate, block_ms, context_ms, gate_db=gate_db), params)

@@ -3,8 +3,8 @@
 Each is used as its package ships it. Packages that are not installed are named, never an error.
 
 Sources: FCPE, arXiv:2509.15140; SwiftF0, Nieradzik 2025, arXiv:2508.18440; CREPE, Kim et al. 2018,
-arXiv:1802.06182, in the port torchcrepe; Harvest, DIO and StoneMask, see `altervox.kernels.f0_world`; the voicing
-measure that goes with them is D4C's "love train", Morise 2016, doi:10.1016/j.specom.2016.09.001.
+arXiv:1802.06182, in the port torchcrepe; Harvest, DIO and StoneMask, see `bench.accuracy.world_f0`; the voicing measure
+that goes with them is D4C's "love train", Morise 2016, doi:10.1016/j.specom.2016.09.001.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....kernels.errors import MissingDependencyError
-from ....kernels.f0_world import world_f0
 from ....kernels.salience import VOICING_THRESHOLD, decode_salience
 from ....kernels.types import FloatArray
+from ...bench.accuracy.world_f0 import world_f0
 
 if TYPE_CHECKING:
     from ....models.pitch.rmvpe import RMVPE

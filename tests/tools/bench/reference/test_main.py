@@ -73,5 +73,5 @@ def test_a_damaged_voice_leaves_no_result(place: Path) -> None:
     torch.save(damaged, place / "bad.pth")
     done = reference(place, "--voice", "bad.pth", "--context-ms", 400)
     assert done.code == 1
-    assert "the voice bad rendered samples that are no number" in done.complaints[-1]
+    assert "the voice bad rendered NaN or infinite samples" in done.complaints[-1]
     assert not (place / "out.wav").exists()

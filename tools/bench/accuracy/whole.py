@@ -1,28 +1,69 @@
-"""The last step of an RVC voice: latent frames to samples, on the stream's own grid of frames.
-
-Noise is a function of the absolute frame and the phase is given, so two windows of a stream that share frames render
-them alike. File conversion and the live path both end here.
-"""
+"""Plain networks over a whole recording at once: what the streaming stages are compared with."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...kernels.fractional import sample_evenly
-from ...kernels.linear import linear_places_into
-from ...kernels.noise import frame_noise
-from .decoder import DECODER_REACH
-from .phase import phase_of
-from .prior import HIDDEN
-from .synthesizer import LATENT_NOISE, Synthesizer
+from ....kernels import world
+from ....kernels.f0_world import refine_f0_into
+from ....kernels.fractional import sample_evenly
+from ....kernels.linear import linear_places_into
+from ....kernels.noise import frame_noise
+from ....kernels.salience import coarse_pitch, halfway_f0
+from ....kernels.types import FloatArray
+from ....models.pitch.mel import HOP, SAMPLE_RATE
+from ....models.pitch.rmvpe import RMVPE
+from ....models.rvc.content import Hubert
+from ....models.rvc.decoder import DECODER_REACH
+from ....models.rvc.phase import phase_of
+from ....models.rvc.prior import HIDDEN
+from ....models.rvc.synthesizer import LATENT_NOISE, Synthesizer
+from ....realtime.stages.waveform import LATENT_STREAM, SOURCE_STREAM
 
 DECODED_AT_ONCE_FRAMES = 400  # bounds the decoder's memory
-LATENT_STREAM, SOURCE_STREAM = 0, 1  # of the noise
+
+
+@torch.inference_mode()
+def rvc_voice(net: Synthesizer, content: Hubert, audio: FloatArray, f0_hz: FloatArray, version: str) -> FloatArray:
+    """An RVC voice with given F0, its first speaker and seed 0, without index and loudness matching.
+
+    Args:
+        net: The generator.
+        content: Content encoder.
+        audio: Mono at 16 kHz [N].
+        f0_hz: Every 10 ms [N // 160], 0 where unvoiced.
+        version: "v1" or "v2".
+
+    Returns:
+        [N // 160 * samples per frame]
+    """
+    frames = len(audio) // HOP
+    features = content.features(torch.from_numpy(audio)[None], version)[0]
+    slots = (torch.arange(frames) // 2).clamp(max=len(features) - 1)
+    g = net.emb_g(torch.tensor([0]))[..., None]
+    m, logs = net.enc_p(features[slots][None], torch.from_numpy(coarse_pitch(f0_hz))[None], 0)
+    return render(net, latent(net, m, logs, g, 0, 0), g, f0_hz, 0, 0.0, 0.0, 0)
+
+
+def dsp_f0(model: RMVPE, audio: FloatArray) -> NDArray[np.float64]:
+    """F0 in Hz of a whole recording at 24 kHz [N], every 5 ms, as DSP voices find it.
+
+    The network has frames of 10 ms; those between start from the mean pitch, and WORLD's StoneMask makes all precise.
+    """
+    found = model.f0(soxr.resample(audio, world.SAMPLE_RATE, SAMPLE_RATE))
+    rough = np.empty(2 * len(found), dtype=np.float64)
+    rough[::2] = found
+    rough[1::2] = halfway_f0(found, np.append(found[1:], found[-1:]))
+    times_s = np.asarray(np.arange(len(rough)) * (world.HOP / world.SAMPLE_RATE), dtype=np.float64)
+    f0 = np.empty_like(rough)
+    refine_f0_into(np.ascontiguousarray(audio, dtype=np.float64), world.SAMPLE_RATE, rough, times_s, f0)
+    return f0
 
 
 def latent(net: Synthesizer, m: Tensor, logs: Tensor, g: Tensor, first_frame: int, seed: int) -> Tensor:
@@ -117,11 +158,6 @@ def render(
     wav = _decode(net, z, g, source)
     first = (first_frame * per_frame + 0.5) * density - 0.5 - start * per_frame
     return sample_evenly(wav, first, density, frames * per_frame)
-
-
-def cycles(f0_hz: NDArray[np.float32]) -> float:
-    """Cycles of the source over some frames of 10 ms."""
-    return float(f0_hz.astype(np.float64).sum() * 0.01)
 
 
 def _decode(net: Synthesizer, z: Tensor, g: Tensor, source: Tensor | None) -> NDArray[np.float32]:
