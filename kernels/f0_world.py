@@ -17,7 +17,7 @@ def refine_f0_into(
 
     Args:
         audio: Mono, contiguous [N].
-        sample_rate: In Hz.
+        sample_rate: Hz.
         f0_hz: A rough F0 [frames], 0 where unvoiced.
         times_s: Centres of the frames [frames].
         out: Filled [frames] in Hz, with the rough F0 where StoneMask finds none within a fifth of it.

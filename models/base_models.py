@@ -36,13 +36,13 @@ class BaseModel:
     """A published file.
 
     Attributes:
-        title: What it is, for messages.
-        filename: Its name, in the library as in the repository.
+        title: Name of the model in messages.
+        filename: Name of the file, in the library and in the repository.
         alternatives: Other files of the same network that may be put into the library by hand.
         marker: Start of a tensor name by which its kind is known.
         repository: On huggingface.co.
         size_bytes: Exact.
-        sha256: Of the file.
+        sha256: SHA-256 of the file.
         licence: As the repository states it.
     """
 
@@ -64,7 +64,7 @@ class BaseModel:
         """Find it in the library, or download it there, checking its size and SHA-256.
 
         Raises:
-            BaseModelError: it is not there and cannot be had; the message says where to put it by hand.
+            BaseModelError: it is not there and cannot be obtained; the message says where to put it by hand.
         """
         found = self.find()
         if found is not None:
@@ -80,7 +80,7 @@ class BaseModel:
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
         from huggingface_hub.utils import logging as hub_logging
 
-        hub_logging.set_verbosity(logging.ERROR)  # it would tell of each try
+        hub_logging.set_verbosity(logging.ERROR)  # it would log each try
 
         waiting = f"another altervox is fetching {self.filename}; waiting for it"
         try:
@@ -197,7 +197,7 @@ def f0_network(method: str, device: torch.device) -> RMVPE:
     """The network that one of `voice.F0_METHODS` finds pitch by.
 
     Raises:
-        BaseModelError: it is the full-size one, which cannot be had.
+        BaseModelError: it is the full-size one, which cannot be obtained.
         CheckpointError: its file is not RMVPE's.
     """
     if method == "rmvpe":

@@ -13,13 +13,13 @@ VoiceKind = Literal["dsp", "neural", "rvc", "exported"]
 F0_METHODS: dict[str, str] = {
     "auto": "rmvpe-small",
     "rmvpe-small": "a small RMVPE that ships with altervox: neural, robust to noise, fast on a CPU",
-    "rmvpe": "RMVPE as published, 100 times as large: for a GPU or for patience; fetches rmvpe.pt (181 MB)",
+    "rmvpe": "RMVPE as published, 100 times as large: for a GPU; downloads rmvpe.pt (181 MB)",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceParams:
-    """How a voice is to be rendered. Frozen: change it with `dataclasses.replace`.
+    """Parameters of a voice. Frozen: change them with `dataclasses.replace`.
 
     Every voice takes all of them and ignores what it has no use for (a DSP voice has no index and no speakers).
 
@@ -31,7 +31,7 @@ class VoiceParams:
         rms_mix: Loudness: 0 follows the source, 1 keeps the voice's own.
         speaker: Speaker ID of a voice with several speakers.
         f0_method: One of `F0_METHODS`; an engine reads it when it is built.
-        seed: Of the noise that voices draw; equal seeds give equal output.
+        seed: Random seed of the synthesis noise; equal seeds give equal output.
 
     Raises:
         ParameterError: a value is out of range.
@@ -57,7 +57,7 @@ class Voice(Protocol):
     """What a voice is; `altervox.realtime` converts speech with it.
 
     Attributes:
-        name: How the user calls it.
+        name: Name of the voice.
         kind: Decides which streaming stage renders it.
         sample_rate: The rate in Hz of its output, None if that follows the input.
         description: One line for lists.

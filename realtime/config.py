@@ -1,4 +1,4 @@
-"""How a stream is cut up: what the user asks for, and the lengths that follow from it."""
+"""Geometry of a stream: the lengths that the user sets and those that follow from them."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def check_lengths(config: object, limits: Mapping[str, tuple[int, int, int]]) ->
 
 @dataclass(frozen=True, slots=True)
 class StreamConfig:
-    """What needs a new engine when it changes.
+    """Settings of an engine; a change needs a new engine.
 
     Attributes:
-        sample_rate: Of the audio that goes in and comes out, Hz.
+        sample_rate: Sample rate of input and output in Hz.
         block_ms: Audio per call of `Engine.process`; a multiple of 20.
         context_ms: Past audio that the content encoder and the prior encoder see; a multiple of 20.
-        lookahead_ms: How long an RVC voice waits for what follows a frame before it is rendered; a multiple of 10, at
+        lookahead_ms: Audio after a frame that an RVC voice waits for before it renders the frame; a multiple of 10, at
             least 30. The crossfade lies inside it.
         crossfade_ms: Over which consecutive blocks of an RVC voice are joined; a multiple of 10.
-        backend: What runs the networks. "auto": on an NVIDIA GPU each as one CUDA graph; on a CPU the pitch network
+        backend: Backend of the networks. "auto": on an NVIDIA GPU each as one CUDA graph; on a CPU the pitch network
             that ships in ONNX Runtime where it is installed, all others call by call. "eager" is call by call
             everywhere, "cuda-graph" refuses to be without a GPU; "onnx" and "onnx-cuda" are for the pitch network that
             ships, the others being as with "auto".
-        precision: Of an RVC voice's content encoder: "float16", "bfloat16", or "auto", which is both of these on a GPU
-            and neither on a CPU. Used only if it computes what "float32" does, which is tried at the start.
+        precision: Precision of an RVC voice's content encoder: "float16", "bfloat16", or "auto", which is both of these
+            on a GPU and neither on a CPU. Used only if it computes what "float32" does, which is tried at the start.
 
     Raises:
         ParameterError: a length is out of its range or off its grid.

@@ -52,14 +52,14 @@ class Engine:
     Gates, gains and limiting are effects of a session (`realtime.session.chain`), not of the engine.
 
     Attributes:
-        params: How to render; assign another `VoiceParams` at any time, from any thread. It is read once per block.
+        params: Parameters of the voice, read once per block; assign another `VoiceParams` at any time, from any thread.
         stage: Streaming stage of the voice; None for a voice that changes nothing.
-        latency_samples: How much later than the input the output is, at the engine's rate, to the nearest sample. It
-            does not include the block itself, which the caller waits for.
+        latency_samples: Latency of the output in samples at the engine's rate, rounded. It does not include the block
+            itself, which the caller waits for.
 
     Args:
         voice: From `altervox.models.load_voice`.
-        config: What needs a new engine when it changes.
+        config: Settings of the engine.
         params: The first parameters. Their `f0_method` holds for as long as the engine.
 
     Raises:

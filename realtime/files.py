@@ -21,13 +21,13 @@ from .engine import Engine
 from .session.gate import LevelGate
 
 LIVE = StreamConfig(block_ms=500)  # nobody waits for a block of a file, and large ones cost less
-# The content encoder computes context and look-ahead again with every block, and memory grows with the block. No graph
+# The content encoder computes context and lookahead again with every block, and memory grows with the block. No graph
 # is captured for so few blocks.
 OFFLINE = StreamConfig(block_ms=4000, context_ms=5000, lookahead_ms=1000, backend="eager")
 
 _LOWEST_RATE, _HIGHEST_RATE = 8000, 48000  # of output that follows the input
 _LOUDEST = 1000.0  # samples beyond are clipped: nothing that is audio, but the filters must stay finite
-_RESAMPLING_MS = 20  # what the engine's resamplers and a DSP voice delay beyond the look-ahead, with room to spare
+_RESAMPLING_MS = 20  # what the engine's resamplers and a DSP voice delay beyond the lookahead, with room to spare
 _COMMON_RATE = 48000  # of the engine where the output's rate does not fall on its grid
 
 
@@ -127,7 +127,7 @@ def convert_stream(
         voice: The voice. The blocks of one that changes nothing come out as they went in.
         blocks: Mono arrays [N], nominally within -1..1, float32 or float64; NaN and infinite samples count as silence.
         sample_rate: Their rate in Hz.
-        params: How to render.
+        params: Parameters of the voice.
         config: Lengths of the engine, such as `LIVE` or `OFFLINE`; its rate follows from the audio's.
         gate_db: The output is silent where the input stays below this level.
 

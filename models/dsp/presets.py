@@ -1,4 +1,4 @@
-"""Voices that need no trained model: pitch, resonances and excitation of the speaker's own speech, changed by WORLD."""
+"""Voices that need no trained model: pitch, formants and excitation of the speaker's own speech, changed by WORLD."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class DspPreset:
         pitch_semitones: Shift, where no target is given or the speaker's F0 is not known yet.
         target_f0_hz: Median F0 to bring the speaker to; None for a fixed shift.
         shift_bounds_semitones: Least and greatest shift towards the target.
-        formant_semitones: Shift of the resonances.
-        formant_per_pitch: Further shift of the resonances per semitone of pitch shift: vocal tracts are shorter where
+        formant_semitones: Formant shift in semitones.
+        formant_per_pitch: Additional formant shift per semitone of pitch shift: vocal tracts are shorter where
             voices are higher, about 0.22 semitones per semitone between men and women.
         monotone_hz: F0 of everything voiced, None to keep the melody.
-        aperiodicity: Factor on the share of noise in voiced speech.
+        aperiodicity: Factor on the proportion of noise in voiced speech.
         whispered: Whether everything is noise.
     """
 
@@ -130,7 +130,7 @@ class PresetState:
     """What a preset carries from block to block.
 
     Attributes:
-        speaker: What is known of the speaker.
+        speaker: Estimate of the speaker.
         shift_mem: The pitch shift in semitones at the last frame, NaN before the first.
     """
 
@@ -157,7 +157,7 @@ class DspVoice:
     """A preset under a name. It is rendered at 24 kHz, so the output holds nothing above 12 kHz.
 
     Attributes:
-        preset: What it does; None for a voice that changes nothing.
+        preset: Preset of the voice; None for a voice that changes nothing.
     """
 
     name: str
@@ -191,32 +191,32 @@ DSP_VOICES: dict[str, Voice] = {
     for voice in (
         DspVoice(
             "woman",
-            "a woman's pitch and resonances, fitted to the speaker",
+            "a woman's pitch and formants, adapted to the speaker",
             DspPreset(9.0, 205.0, (-5.0, 14.0), formant_per_pitch=0.22),
         ),
         DspVoice(
             "man",
-            "a man's pitch and resonances, fitted to the speaker",
+            "a man's pitch and formants, adapted to the speaker",
             DspPreset(-6.0, 110.0, (-14.0, 5.0), formant_per_pitch=0.22),
         ),
         DspVoice(
             "child",
-            "a child's high voice and short vocal tract, fitted to the speaker",
+            "a child's high pitch and formants, adapted to the speaker",
             DspPreset(12.0, 290.0, (0.0, 17.0), formant_per_pitch=0.25),
         ),
         DspVoice(
             "giant",
-            "deep and huge, fitted to the speaker",
+            "deep and huge, adapted to the speaker",
             DspPreset(-7.0, 68.0, (-14.0, -4.0), formant_semitones=-1.5, formant_per_pitch=0.25),
         ),
-        DspVoice("robot", "one unchanging pitch", DspPreset(monotone_hz=115.0, aperiodicity=0.4)),
+        DspVoice("robot", "one constant pitch", DspPreset(monotone_hz=115.0, aperiodicity=0.4)),
         DspVoice("whisper", "breath only, no pitch", DspPreset(formant_semitones=0.7, whispered=True)),
-        DspVoice("off", "your own voice, untouched", None),
+        DspVoice("off", "your own voice, unchanged", None),
         DspVoice(
             "neutral",
-            "the same middle pitch for every speaker",
+            "the same medium pitch for every speaker",
             DspPreset(0.0, 155.0, (-9.0, 9.0), formant_per_pitch=0.22),
         ),
-        DspVoice("cartoon", "an octave up, with small resonances", DspPreset(12.0, formant_semitones=5.0)),
+        DspVoice("cartoon", "an octave higher, with small formants", DspPreset(12.0, formant_semitones=5.0)),
     )
 }

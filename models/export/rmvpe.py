@@ -1,4 +1,4 @@
-"""Write one step of RMVPE as a graph for ONNX Runtime. Needs the package `onnx`, which who runs the graph does not.
+"""Write one step of RMVPE as a graph for ONNX Runtime. Needs the package `onnx`, which running the graph does not need.
 
 The graph computes what `RmvpeStep` computes and leaves out what nobody asks for: the upper levels of the decoder, where
 most of the work is, see only the rows that the block's frames depend on.

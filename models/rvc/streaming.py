@@ -3,7 +3,7 @@
 Both are convolutional and look to both sides. Rendering a block anew with all the past that they see costs many times
 the block itself, so every convolution keeps what it saw last before the next block. On the right there is nothing to
 keep: what follows the block is computed again with the next one. Beyond the newest frame each layer sees zeros, as at
-the end of a file. With as much look-ahead as the networks reach, the blocks joined equal one call over everything.
+the end of a file. With as much lookahead as the networks reach, the blocks joined equal one call over everything.
 
 To the right, each layer computes no more than the samples asked for need: the upper layers, which cost most, see only a
 fraction of a frame.

@@ -68,7 +68,7 @@ class RvcVoice:
         """The content encoder on the voice's device, fetched if it is missing.
 
         Raises:
-            BaseModelError: it cannot be had.
+            BaseModelError: it cannot be obtained.
             VoiceError: it is not the one that the voice needs.
         """
         if self._content is not None:

@@ -22,13 +22,13 @@ def make_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage
     """The stage that renders a voice; None for a voice that changes nothing.
 
     Args:
-        voice: Its `kind` decides which stage it gets.
+        voice: Voice, whose `kind` decides which stage it gets.
         config: Lengths, backend and precision.
         f0_method: One of `F0_METHODS`.
 
     Raises:
         VoiceError: the voice cannot be streamed.
-        BaseModelError: a network that it needs cannot be had.
+        BaseModelError: a network that it needs cannot be obtained.
         ParameterError: the backend cannot run here.
     """
     factory = STAGES.get(voice.kind)
@@ -67,7 +67,7 @@ def _full_pitch_network(f0_method: str, device: torch.device) -> RMVPE | None:
     """The published pitch network if that is the method; None for the small one that ships.
 
     Raises:
-        BaseModelError: the network cannot be had.
+        BaseModelError: the network cannot be obtained.
     """
     from ...models import base_models
 

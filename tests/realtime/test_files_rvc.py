@@ -89,7 +89,7 @@ def test_equal_seeds_give_equal_output_and_others_do_not(voice: RvcVoice, speech
 
 
 def test_a_file_is_what_the_plain_networks_make_of_the_whole(voice: RvcVoice, speech: np.ndarray) -> None:
-    """Blocks of 2 s with the context and look-ahead of `OFFLINE`, away from the ends, with the F0 that the stage found.
+    """Blocks of 2 s with the context and lookahead of `OFFLINE`, away from the ends, with the F0 that the stage found.
 
     Noise and phase belong to absolute frames, so what is left is what the content encoder does not see: 10 % with these
     random weights, which attend to everything. A phase or a noise of its own in any block would make the difference as

@@ -32,7 +32,7 @@ class _BlockMs(click.ParamType[int | None]):
 
 @click.command()
 @click.option("--input", "source", help="Microphone: name, part of it, number in `altervox devices`, or default.")
-@click.option("--output", help="Output for the voice: name, part of it, number, or default (the one virtual cable).")
+@click.option("--output", help="Output for the voice: name, part of it, number, or default (the only virtual cable).")
 @click.option("--monitor", help="A second output to hear yourself on: name, part of it, or number.")
 @parameter_option(PARAMETERS["monitor_gain_db"])
 @voice_options
@@ -42,7 +42,7 @@ class _BlockMs(click.ParamType[int | None]):
     type=click.Choice(list(F0_METHODS)),
     default="auto",
     show_default=True,
-    help="Pitch tracker: rmvpe is the published network, fetched once; auto and rmvpe-small are the one that ships.",
+    help="Pitch tracker: rmvpe is the published network, downloaded once; auto and rmvpe-small are the one that ships.",
 )
 @click.option(
     "--block-ms",
@@ -53,8 +53,8 @@ class _BlockMs(click.ParamType[int | None]):
     help="Block size in ms, a multiple of 20. Smaller blocks have less latency and cost more; auto chooses the "
     "smallest that this computer can afford.",
 )
-@click.option("--lookahead-ms", type=int, help="How much of what follows an RVC voice waits for, in ms (default 60).")
-@click.option("--context-ms", type=int, help="How much of the past an RVC voice looks at, in ms (default 1000).")
+@click.option("--lookahead-ms", type=int, help="Lookahead of an RVC voice in ms (default 60).")
+@click.option("--context-ms", type=int, help="Context of an RVC voice in ms (default 1000).")
 @click.option(
     "--device-buffer-ms",
     type=click.FloatRange(2, 200),
@@ -89,7 +89,7 @@ class _BlockMs(click.ParamType[int | None]):
 @click.option(
     "--record", type=click.Path(path_type=Path, file_okay=False), help="Record input and output to WAV files here."
 )
-@click.option("--measure", is_flag=True, help="Measure the latency of the devices instead: see below.")
+@click.option("--measure", is_flag=True, help="Measure the latency of the devices instead of running; see above.")
 @click.option("--hot-keys", is_flag=True, help="Enable global hot keys: Ctrl+Alt+B bypass, M mute, V next voice.")
 @click.option(
     "--hot-key",
@@ -119,14 +119,13 @@ def live(
     """Change your voice while you speak: from the microphone into a virtual cable, until Ctrl-C.
 
     \b
-      altervox live                                      default microphone, the one virtual cable
-      altervox live --voice robot --monitor headphones   hear yourself too
-      altervox live --measure --output speakers          measure the latency of the devices
+      altervox live                                      # default microphone, the only virtual cable
+      altervox live --voice robot --monitor headphones   # hear yourself too
+      altervox live --measure --output speakers          # measure the latency of the devices
 
     With --measure altervox plays sweeps on the output and looks for them in the input, which has to hear the output:
-    through a wire, a loudspeaker beside the microphone, or the other end of a cable. The result is remembered, and
-    used as the devices' part of the latency whenever these two devices are opened with the same rate and
-    --device-buffer-ms.
+    through a wire, a loudspeaker beside the microphone, or the other end of a cable. The result is stored and used as
+    the devices' part of the latency whenever these two devices are opened with the same rate and --device-buffer-ms.
     """
     from ...realtime.config import StreamConfig
     from ...realtime.session.settings import ChainConfig, SessionSettings
@@ -169,4 +168,4 @@ def _refuse_beside_measure(context: click.Context) -> None:
         and context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
     ]
     if unused:
-        raise click.UsageError(f"--measure has no use for {', '.join(unused)}: leave out the one or the other", context)
+        raise click.UsageError(f"--measure cannot be combined with {', '.join(unused)}", context)

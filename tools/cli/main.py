@@ -22,11 +22,11 @@ from .options import voice_options, voice_params
 log = logging.getLogger("altervox")
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
-_F0_HELP = "How pitch is found. " + " ".join(f"{name}: {what}." for name, what in F0_METHODS.items())
+_F0_HELP = "Pitch tracker. " + " ".join(f"{name}: {what}." for name, what in F0_METHODS.items())
 
 
 class _StderrHandler(logging.Handler):
-    """Writes to what stderr is at the time: a progress bar puts itself in between, to stay below what is said."""
+    """Writes to the current stderr, which a progress bar replaces so that messages appear above it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info is None:  # names and texts from outside are in it
@@ -36,7 +36,7 @@ class _StderrHandler(logging.Handler):
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("altervox"), prog_name="altervox", message="%(prog)s %(version)s")
-@click.option("-v", "--verbose", is_flag=True, help="Say more, and show tracebacks.")
+@click.option("-v", "--verbose", is_flag=True, help="Verbose output with tracebacks.")
 def cli(verbose: bool) -> None:
     """Change a voice: woman, man, child, giant, robot, whisper, or an RVC voice of your own.
 
@@ -59,7 +59,7 @@ cli.add_command(live)
 @cli.command(no_args_is_help=True)
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IN...")
 @click.option(
-    "-o", "--output", type=str, help="File, or folder (for several, or ending in /); else IN.VOICE.wav beside IN."
+    "-o", "--output", type=str, help="Output file, or folder if it ends in /; default: IN.VOICE.wav beside the input."
 )
 @voice_options
 @click.option(
@@ -69,27 +69,28 @@ cli.add_command(live)
     show_default=True,
     help=_F0_HELP,
 )
-@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, help="Of the noise in the voice.")
+@click.option(
+    "--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, help="Random seed for the synthesis noise."
+)
 @click.option(
     "--quality",
     type=click.Choice(["live", "offline"]),
     default="live",
     show_default=True,
-    help="Lengths that the options below do not set. live: 500 ms blocks, heard as in a live stream; offline: blocks "
-    "of 4 s with more context and look-ahead.",
+    help="Default lengths. live: blocks of 500 ms, which sound like a live stream; offline: blocks of 4 s with more "
+    "context and lookahead.",
 )
 @click.option(
     "--block-ms",
     type=int,
-    help="Audio per step of the engine. Larger blocks cost far less on a CPU, and most of a block sees a little more "
-    "context on both sides.",
+    help="Block size in ms, a multiple of 20. Larger blocks cost less on a CPU.",
 )
-@click.option("--lookahead-ms", type=int, help="Audio after each frame that an RVC voice sees.")
-@click.option("--context-ms", type=int, help="Past audio that an RVC voice sees.")
+@click.option("--lookahead-ms", type=int, help="Lookahead of an RVC voice in ms: how much audio after a frame it uses.")
+@click.option("--context-ms", type=int, help="Context of an RVC voice in ms: how much past audio it uses.")
 @click.option(
     "--track",
     type=click.IntRange(min=1),
-    help="Audio track to convert, from 1, of files with several; by default the one that the file prefers.",
+    help="Audio track of files with several, counted from 1; default: the file's preferred track.",
 )
 @click.option("--repair", is_flag=True, help="Replace NaN and infinite samples with silence.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
@@ -99,11 +100,11 @@ def convert(
 ) -> int:
     """Convert files, or folders of files, to another voice.
 
-    Reads WAV, FLAC, OGG, MP3, M4A, WebM and the sound of video files; writes WAV, FLAC, OGG, Opus, MP3 and AIFF by the
-    ending of the output. The result is mono, lasts exactly as long as the input and is in step with it.
+    Reads WAV, FLAC, OGG, MP3, M4A, WebM and the audio of video files; writes WAV, FLAC, OGG, Opus, MP3 and AIFF,
+    chosen by the extension of the output. The result is mono, exactly as long as the input and aligned with it.
 
     \b
-      altervox convert talk.mp3                         talk.woman.wav, beside it
+      altervox convert talk.mp3                          # writes talk.woman.wav
       altervox convert talk.wav -o out.flac --pitch -3
       altervox convert recordings/ -o converted/ --voice robot
     """
@@ -169,7 +170,7 @@ def voices_show(name: str, as_json: bool) -> int:
 
 @voices.command("add")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--name", help="What to call it; else the name of the file.")
+@click.option("--name", help="Name of the voice; default: the name of the file.")
 def voices_add(source: Path, name: str | None) -> int:
     """Add an RVC voice: a .pth, a folder with one, or a .zip. Use only voices that you may use."""
     from .voices import add
@@ -190,14 +191,14 @@ def voices_remove(name: str) -> int:
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
 def doctor(file: Path | None, as_json: bool) -> int:
-    """Check this machine, and an audio FILE if you name one, and say how to mend what is wrong."""
+    """Check this machine, and optionally an audio FILE, and suggest remedies."""
     from ..doctor.command import doctor as run
 
     return run(file, as_json)
 
 
 @cli.command()
-@click.option("--all", "everything", is_flag=True, help="Of every host API, and monitors of outputs too.")
+@click.option("--all", "everything", is_flag=True, help="Show the devices of every host API, and monitors of outputs.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
 def devices(everything: bool, as_json: bool) -> int:
     """List microphones, outputs and virtual cables."""
@@ -208,12 +209,12 @@ def devices(everything: bool, as_json: bool) -> int:
 
 @cli.group()
 def cable() -> None:
-    """Make a virtual cable, through which Discord or OBS hear the voice (Linux); elsewhere say how to get one."""
+    """Manage the virtual cable that Discord or OBS use as a microphone (Linux); elsewhere explain how to get one."""
 
 
 @cable.command("create")
 def cable_create() -> int:
-    """Make it, or what is missing of it."""
+    """Create the virtual cable; it lasts until the sound server ends."""
     from ..devices.cable import create
 
     return create()
@@ -221,7 +222,7 @@ def cable_create() -> int:
 
 @cable.command("remove")
 def cable_remove() -> int:
-    """Remove what `create` has made."""
+    """Remove the virtual cable that `create` made."""
     from ..devices.cable import remove
 
     return remove()
@@ -230,7 +231,7 @@ def cable_remove() -> int:
 @cable.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
 def cable_status(as_json: bool) -> int:
-    """Say whether it is there. Exit code 1 if not."""
+    """Show whether there is a virtual cable; the exit code is 1 if not."""
     from ..devices.cable import status
 
     return status(as_json)
@@ -242,16 +243,29 @@ def bench() -> None:
 
 
 @bench.command("stream")
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=10.0, show_default=True, help="Audio per row.")
-@click.option("--voice", "names", multiple=True, help="Embedded names, or rvc-v2-40k ...; else woman and robot.")
-@click.option("--block-ms", "blocks_ms", type=click.IntRange(20, 2000), multiple=True, help="Else 20, 40, 100 and 240.")
-@click.option("--context-ms", type=int, default=1000, show_default=True, help="Past that an RVC voice looks at.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option(
+    "--seconds", type=click.FloatRange(1, 3600), default=10.0, show_default=True, help="Seconds of audio per row."
+)
+@click.option(
+    "--voice",
+    "names",
+    multiple=True,
+    help="Built-in voice, or rvc-v2-40k ... for synthetic weights; default: woman and robot.",
+)
+@click.option(
+    "--block-ms",
+    "blocks_ms",
+    type=click.IntRange(20, 2000),
+    multiple=True,
+    help="Block size in ms; default: 20, 40, 100 and 240.",
+)
+@click.option("--context-ms", type=int, default=1000, show_default=True, help="Context of an RVC voice in ms.")
+@click.option("--device", default="auto", show_default=True, help="Where networks run: auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def bench_stream(
     seconds: float, names: tuple[str, ...], blocks_ms: tuple[int, ...], context_ms: int, device: str, as_json: bool
 ) -> int:
-    """Time each block of a stream against its deadline; in a clone, RVC voices beside RVC's own real-time step."""
+    """Time each block of a stream against its deadline; in a clone, RVC voices next to RVC's own real-time step."""
     from ..bench.stream import BLOCKS_MS
     from ..bench.stream import bench_stream as run
 
@@ -260,18 +274,33 @@ def bench_stream(
 
 
 @bench.command("live")
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=20.0, show_default=True, help="Speech per row.")
-@click.option("--voice", default="woman", show_default=True, help="Name in `altervox voices`, or path of a .pth.")
-@click.option("--block-ms", "blocks_ms", type=click.IntRange(20, 500), multiple=True, help="Else 20, 40 and 100.")
 @click.option(
-    "--device-buffer-ms", "buffer_ms", type=click.FloatRange(2, 200), help="As of altervox live; 15 unless told."
+    "--seconds", type=click.FloatRange(1, 3600), default=20.0, show_default=True, help="Seconds of speech per row."
 )
-@click.option("--load", type=click.IntRange(0, 256), default=0, help="Busy processes beside it, as a game would be.")
+@click.option(
+    "--voice",
+    default="woman",
+    show_default=True,
+    help="Name of a voice in `altervox voices`, or the path of a .pth file.",
+)
+@click.option(
+    "--block-ms",
+    "blocks_ms",
+    type=click.IntRange(20, 500),
+    multiple=True,
+    help="Block size in ms; default: 20, 40 and 100.",
+)
+@click.option(
+    "--device-buffer-ms", "buffer_ms", type=click.FloatRange(2, 200), help="Device buffer in ms; default: 15."
+)
+@click.option(
+    "--load", type=click.IntRange(0, 256), default=0, help="Number of busy processes beside it, as a game would be."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def bench_live(
     seconds: float, voice: str, blocks_ms: tuple[int, ...], buffer_ms: float | None, load: int, as_json: bool
 ) -> int:
-    """Speak into a virtual microphone, listen at a virtual cable: delay, losses, block times (Linux)."""
+    """Run sessions from a virtual microphone to a virtual cable: latency, losses, processing times (Linux)."""
     from ..bench.live import BLOCKS_MS
     from ..bench.live import bench_live as run
 
@@ -286,11 +315,11 @@ def main() -> NoReturn:
 def run(command: click.Command, program: str) -> NoReturn:
     """Run a command and end the process with one line on every failure.
 
-    The exit code is 0 if it is done, 1 if it failed, 2 for wrong usage and 130 if it was interrupted.
+    The exit code is 0 for success, 1 for failure, 2 for wrong usage and 130 for an interrupt.
 
     Args:
-        command: Takes the arguments of this process.
-        program: What the user typed to start it, for messages.
+        command: Command that parses the arguments of this process.
+        program: Name of the program in messages.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # the name of a file may hold what the terminal cannot show
@@ -301,7 +330,7 @@ def run(command: click.Command, program: str) -> NoReturn:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("altervox: interrupted, nothing half-written is left", err=True)
+        click.echo("altervox: interrupted; no half-written file is left", err=True)
         code = INTERRUPTED
     except AltervoxError as error:
         log.debug("traceback", exc_info=error)

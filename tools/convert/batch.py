@@ -39,10 +39,10 @@ class Conversion:
 
     Attributes:
         job: The file.
-        seconds: Its length.
-        rtf: Processing time over length, the time to prepare included; below 1 is faster than real time.
-        speed: Times real time, once the first sound was out; None if it was too short to tell.
-        peak_mib: Peak resident memory of the process so far, None where the system does not tell.
+        seconds: Duration of the audio.
+        rtf: Processing time, preparation included, divided by the duration; below 1 is faster than real time.
+        speed: Times real time after the first block; None if the file is too short.
+        peak_mib: Peak resident memory of the process so far; None if the system does not report it.
     """
 
     job: Job
@@ -66,8 +66,8 @@ def convert_file(
         job: The file.
         voice: The voice.
         convert: `realtime.files.convert_stream` of this voice.
-        repair: Put silence in the place of NaN and infinite samples.
-        progress: Told how far it is.
+        repair: Replace NaN and infinite samples with silence.
+        progress: Called with the progress.
         track: Which audio track, from 1; None for the one that the file prefers.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`altervox convert`: plan, convert, tell."""
+"""`altervox convert`: plan, convert, report."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Rendering:
 
     Attributes:
         quality: "live" or "offline"; see `realtime.files`.
-        block_ms: Block of the engine.
-        lookahead_ms: Look-ahead of the engine.
+        block_ms: Block size of the engine.
+        lookahead_ms: Lookahead of the engine.
         context_ms: Context of the engine.
     """
 
@@ -85,10 +85,10 @@ def convert(
 
     Args:
         inputs: Files and folders.
-        output: As the user typed it: a closing slash says that it is a folder.
+        output: Output as the user typed it; a trailing slash marks a folder.
         voice_name: Name or path.
         device: "auto", "cpu", ...
-        params: How to render.
+        params: Parameters of the voice.
         gate_db: Gate threshold.
         rendering: Quality and lengths.
         repair: Replace NaN and infinite samples with silence.
@@ -209,7 +209,7 @@ def _terminable() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _progress_bar(job: Job) -> Iterator[Progress | None]:
-    """What is to be told how far a file is; a bar appears on a terminal after two seconds."""
+    """Takes the progress of a file; a bar appears on a terminal after two seconds."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -37,7 +37,7 @@ def opened_by_ffmpeg(path: Path, head: bytes, track: int | None) -> Iterator[Aud
 
     Args:
         path: The file.
-        head: Its first bytes.
+        head: First bytes of the file.
         track: Which audio track, from 1; None for the one that the file prefers.
 
     Raises:

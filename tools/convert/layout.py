@@ -73,9 +73,9 @@ class Samples:
 
     Attributes:
         start: Offset of the first one in bytes.
-        length: Bytes that are there.
-        stated: Bytes by the header, None if it leaves that open.
-        is_unfinished: The header was not completed.
+        length: Number of bytes in the file.
+        stated: Number of bytes by the header; None if it does not say.
+        is_unfinished: Whether the header was not completed.
     """
 
     start: int
@@ -89,10 +89,10 @@ class Part:
     """A stretch of a file that is a complete sound file of its own.
 
     Attributes:
-        start: Its first byte.
-        end: The byte after its last.
-        samples: Where they lie by its own header, None if that is of no concern.
-        streams: Logical streams that run beside one another in it.
+        start: Offset of the first byte.
+        end: Offset behind the last byte.
+        samples: Position of the samples by the part's own header; None if not needed.
+        streams: Number of logical streams in parallel.
     """
 
     start: int

@@ -19,8 +19,8 @@ class Job:
 
     Attributes:
         source: The file.
-        target: Where the result goes.
-        refused: Why it cannot be converted, in a sentence, if that is known already.
+        target: Path of the result.
+        refused: Why the file cannot be converted, if that is known already; otherwise empty.
     """
 
     source: Path
@@ -35,7 +35,7 @@ def plan(inputs: list[Path], output: Path | None, voice_name: str, to_folder: bo
         inputs: Files, and folders of which every audio file is taken.
         output: A file for one input, else a folder; None puts each result beside its input.
         voice_name: Part of the names that are made up.
-        to_folder: Whether the output is a folder even if there is none of that name yet.
+        to_folder: Whether the output is a folder even if it does not exist yet.
 
     Raises:
         AudioFileError: a folder holds no audio.

@@ -72,15 +72,15 @@ class _Track:
     """What a part holds.
 
     Attributes:
-        part: Where it lies.
-        container: As libsndfile names it.
-        encoding: Likewise.
+        part: Position of the sound in the file.
+        container: Container by libsndfile's name.
+        encoding: Encoding by libsndfile's name.
         sample_rate: Hz.
-        channels: As stored.
-        frames: What can be read, None if unknown.
-        stated: What the header announces, None if it does not.
-        is_raw: Only the samples are given to libsndfile, for it would stop where the header says.
-        endian: Of the samples.
+        channels: Number of channels in the file.
+        frames: Number of frames that can be read; None if unknown.
+        stated: Number of frames by the header; None if it does not say.
+        is_raw: Whether libsndfile gets the samples only, because it would stop where the header says.
+        endian: Byte order of the samples.
     """
 
     part: Part

@@ -45,13 +45,13 @@ class AudioSource:
         container: "WAV", "FLAC", "mov,mp4" ...
         encoding: "PCM_16", "aac" ...
         sample_rate: Hz.
-        channels: As stored.
-        expected_frames: What the header announces, None if it does not.
+        channels: Number of channels in the file.
+        expected_frames: Number of frames by the header; None if it does not say.
         estimated_s: Approximate length, None if unknown.
         raw_blocks: Reads [N, channels] float64 to the end, once.
-        chosen_channel: Reads the file once more to tell which channel to take instead of the mean, None for the mean.
-        warnings: What was found wrong on the way and not fatal.
-        is_quiet: Warnings are not logged.
+        chosen_channel: Reads the file again to choose the channel to use instead of the mean; None for the mean.
+        warnings: Problems that are not fatal.
+        is_quiet: Whether warnings are not logged.
     """
 
     path: Path

@@ -18,8 +18,8 @@ class Timeline:
         sample_rate: Hz.
         origin_s: Time stamp at which the file begins.
         position: Samples so far, silence included.
-        holes: How many were filled.
-        notes: What could not be done as the time stamps say.
+        holes: Number of gaps that were filled.
+        notes: Time stamps that could not be followed, in sentences.
     """
 
     sample_rate: int
@@ -35,7 +35,7 @@ class Timeline:
         """Samples of silence before a frame; if negative, samples of its start that are to be dropped.
 
         Args:
-            start_s: Its time stamp, None if it has none.
+            start_s: Time stamp of the frame; None if it has none.
             frames: Samples in it.
             following_s: Time stamp of the frame after it.
         """

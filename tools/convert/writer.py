@@ -24,7 +24,7 @@ class Container:
     """A format that can be written.
 
     Attributes:
-        name: In soundfile's terms.
+        name: Name in soundfile's terms.
         subtypes: Sample formats that it keeps, the default one first.
         rates: Sample rates in Hz that it takes, None for any up to the highest.
         highest_rate: Hz; libsndfile's Vorbis encoder crashes beyond 200 kHz, others refuse.
@@ -138,9 +138,9 @@ def open_writer(
     The folder is made if need be; if the block is left by an exception, nothing that was made stays.
 
     Args:
-        path: Where it will be.
-        container: Its format.
-        subtype: Its sample format.
+        path: Path of the finished file.
+        container: Format of the file.
+        subtype: Sample format.
         sample_rate: Hz.
         expected_frames: To choose RF64 where WAV's 4 GB would not do; None if unknown.
 

@@ -1,4 +1,4 @@
-"""Flow and decoder with cached context: equal to the plain networks given look-ahead, at any block size."""
+"""Flow and decoder with cached context: equal to the plain networks given lookahead, at any block size."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_flow_equals_the_plain_one(block: int) -> None:
 @pytest.mark.parametrize("has_f0", [True, False])
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_decoder_equals_the_plain_one(name: str, has_f0: bool) -> None:
-    """Given as much look-ahead as it reaches, from the first sample to the end, whatever is rendered beyond a block."""
+    """Given as much lookahead as it reaches, from the first sample to the end, whatever is rendered beyond a block."""
     net = network(SHAPES[name], has_f0)
     z, g, source = inputs(net)
     expected = net.dec(z, g, source)
@@ -114,7 +114,7 @@ def test_a_call_leaves_the_context_that_it_is_given_as_it_was() -> None:
 
 @torch.inference_mode()
 def test_a_block_costs_little_more_than_its_own_length() -> None:
-    """Two frames of audio with 6 of look-ahead: less than three times the plain network's work on two frames."""
+    """Two frames of audio with 6 of lookahead: less than three times the plain network's work on two frames."""
     net = network(DecoderShape(40000, (10, 10, 2, 2), (16, 16, 4, 4), 512))
     z, g, source = inputs(net)
     dec = CachedDecoder(net.dec)

@@ -1,4 +1,4 @@
-"""RVC voices as streaming stages: delay, seams, carried phase, equality with the plain network given look-ahead."""
+"""RVC voices as streaming stages: delay, seams, carried phase, equality with the plain network given lookahead."""
 
 from __future__ import annotations
 

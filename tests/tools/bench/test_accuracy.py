@@ -1,4 +1,4 @@
-"""The accuracy tables: they come out, more look-ahead and more context cost less, and figures are whole PNG files."""
+"""The accuracy tables: they come out, more lookahead and more context cost less, and figures are whole PNG files."""
 
 from __future__ import annotations
 

@@ -293,7 +293,7 @@ def test_being_stopped_leaves_nothing(number: signal.Signals, place: Path) -> No
         process.wait()
     assert process.returncode == 130
     assert out == b""
-    assert err.decode().split() == ["altervox:", "interrupted,", "nothing", "half-written", "is", "left"]
+    assert err.decode().split() == ["altervox:", "interrupted;", "no", "half-written", "file", "is", "left"]
     assert contents(place) == before
 
 

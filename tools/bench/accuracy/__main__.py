@@ -21,7 +21,7 @@ from .command import PARTS, bench_accuracy
 )
 @click.option("--plots", type=click.Path(path_type=Path), metavar="FOLDER", help="Draw figures there, as PNG.")
 def command(recording: Path, parts: tuple[str, ...], plots: Path | None) -> int:
-    """Compare what a stream makes of a recording of speech with the whole of it, by look-ahead and by context."""
+    """Compare what a stream makes of a recording of speech with the whole of it, by lookahead and by context."""
     return bench_accuracy(recording, parts or PARTS, plots)
 
 

@@ -1,4 +1,4 @@
-"""What a stream loses against the whole signal, by look-ahead and by context, as tables."""
+"""What a stream loses against the whole signal, by lookahead and by context, as tables."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _dsp_f0(audio: FloatArray) -> None:
     model = small_pitch_network(torch.device("cpu"))
     whole = analyse(audio, dsp_f0(model, audio), 0).f0_hz
     size = _BLOCK_MS // 5 * HOP
-    click.echo("| DSP look-ahead ms | voiced missed % | voiced wrongly % | cents p50 | cents p95 | over 50 cents % |")
+    click.echo("| DSP lookahead ms | voiced missed % | voiced wrongly % | cents p50 | cents p95 | over 50 cents % |")
     click.echo("| --- | --- | --- | --- | --- | --- |")
     for right_frames in (0, 1, 2, 4, 8):
         stage = DspStage(DspPreset(), StreamConfig(block_ms=_BLOCK_MS), pitch_right_frames=right_frames)
@@ -117,7 +117,7 @@ def _generator() -> list[tuple[int, float]]:
     """Flow and decoder of a full-size RVC voice with random weights, given prior and F0, against the plain networks.
 
     Returns:
-        Look-ahead in ms and relative RMS error.
+        Lookahead in ms and relative RMS error.
     """
     import torch
 
@@ -141,7 +141,7 @@ def _generator() -> list[tuple[int, float]]:
                 weight.mul_(3.0**0.5)
         g = net.emb_g(torch.tensor([0]))[..., None]
         whole = render(net, latent(net, m, logs, g, 0, 0), g, f0, 0, 0.0, 0.0, 0)
-        click.echo("| RVC look-ahead ms | flow and decoder: relative RMS error |")
+        click.echo("| RVC lookahead ms | flow and decoder: relative RMS error |")
         click.echo("| --- | --- |")
         rows = []
         for lookahead_ms in LOOKAHEADS_MS:

@@ -41,24 +41,24 @@ def prepare(folder: Path) -> None:
 
 
 def plot_generator(rows: Sequence[tuple[int, float]], used_ms: int, folder: Path) -> Path:
-    """Draw the error of flow and decoder over the look-ahead.
+    """Draw the error of flow and decoder over the lookahead.
 
     Args:
-        rows: Look-ahead in ms and relative RMS error.
-        used_ms: The default look-ahead, which is marked.
-        folder: Where the figure goes.
+        rows: Lookahead in ms and relative RMS error.
+        used_ms: The default lookahead, which is marked.
+        folder: Folder of the figure.
     """
     figure, axes = _figure("Flow and decoder against the whole (random weights)")
     axes.semilogy([ms for ms, _ in rows], [error for _, error in rows], "o-")
     axes.axvline(used_ms, color="0.5", linestyle="--", linewidth=1)
     axes.annotate(f"default, {used_ms} ms", (used_ms, 1.0), (4, -12), ("data", "axes fraction"), "offset points")
-    axes.set_xlabel("look-ahead (ms)")
+    axes.set_xlabel("lookahead (ms)")
     axes.set_ylabel("relative RMS error")
     return _save(figure, folder / GENERATOR_PLOT)
 
 
 def plot_pitch(rows: Sequence[PitchRow], folder: Path) -> Path:
-    """Draw the error of streaming RMVPE over the look-ahead, a line for each window and kind of state."""
+    """Draw the error of streaming RMVPE over the lookahead, a line for each window and kind of state."""
     figure, axes = _figure("Streaming RMVPE against one pass over the whole (random weights)")
     windows = sorted({row.window_frames for row in rows})
     for i, window in enumerate(windows):
@@ -82,7 +82,7 @@ def plot_pitch(rows: Sequence[PitchRow], folder: Path) -> Path:
             )
     axes.set_ylim(bottom=0.0)
     axes.set_xticks(sorted({row.lookahead_ms for row in rows}))
-    axes.set_xlabel("look-ahead (ms)")
+    axes.set_xlabel("lookahead (ms)")
     axes.set_ylabel("relative RMS error of salience")
     axes.legend()
     return _save(figure, folder / PITCH_PLOT)

@@ -75,7 +75,7 @@ def latent(net: Synthesizer, m: Tensor, logs: Tensor, g: Tensor, first_frame: in
         logs: Prior log deviation `[1, 192, T]`.
         g: Speaker embedding `[1, 256, 1]`.
         first_frame: Absolute index of the first of them.
-        seed: Of the noise.
+        seed: Seed of the noise.
 
     Returns:
         `[1, 192, T]`; within 24 frames of the edges it would differ with more context.
@@ -101,7 +101,7 @@ def harmonic_source(
         f0_hz: [T], 0 where unvoiced.
         first_frame: Absolute index of the first of them.
         phase: In cycles before the first of them.
-        seed: Of the noise.
+        seed: Seed of the noise.
     """
     if net.dec.m_source is None:
         return None
@@ -134,11 +134,11 @@ def render(
         net: The generator.
         z: Latent `[1, 192, T]`.
         g: Speaker embedding `[1, 256, 1]`.
-        f0_hz: Of the source [T], 0 where unvoiced.
+        f0_hz: F0 of the source [T], 0 where unvoiced.
         first_frame: Absolute index of the first of them.
-        phase: Of the source in cycles before the first of them.
-        formant_semitones: Shift of the resonances.
-        seed: Of the noise.
+        phase: Phase of the source before the first frame in cycles.
+        formant_semitones: Formant shift in semitones.
+        seed: Seed of the noise.
 
     Returns:
         [T * samples per frame]; within 13 frames of the edges it would differ with more context.

@@ -47,13 +47,13 @@ _KIND = "rvc-v2-40k"
 
 @dataclass(frozen=True, slots=True)
 class PitchRow:
-    """Streaming RMVPE against the one-shot network, for one length of window and of look-ahead.
+    """Streaming RMVPE against the one-shot network, for one length of window and of lookahead.
 
     Attributes:
         window_frames: Frames of 10 ms that the U-Net sees.
-        lookahead_ms: By which F0 is late.
+        lookahead_ms: Lookahead of F0 in ms.
         carried: Relative RMS error and mean absolute error of salience, the GRU's state being carried.
-        zeroed: The same, the state being zero before each step.
+        zeroed: Error with the state zeroed before each step.
     """
 
     window_frames: int
@@ -72,7 +72,7 @@ class ContentRow:
             window holds, so all of it comes from GroupNorm, whose statistics are the window's.
         features: Relative RMS error of HuBERT's features.
         prior: Relative RMS error of the prior mean, given the features of the whole.
-        gflop_per_second: Of the whole stage per second of audio, by the block in ms.
+        gflop_per_second: GFLOP of the whole stage per second of audio, by block size in ms.
     """
 
     context_ms: int
@@ -170,7 +170,7 @@ def pitch_table(
         f"salience is {mean:.3f} on average, its greatest bin {greatest:.2f}\n"
     )
     click.echo(
-        "| window frames | look-ahead ms | salience, carried state: relative RMS error | mean absolute error "
+        "| window frames | lookahead ms | salience, carried state: relative RMS error | mean absolute error "
         "| state zeroed before each step: relative RMS error | mean absolute error |"
     )
     click.echo("| --- | --- | --- | --- | --- | --- |")
@@ -222,7 +222,7 @@ def content_table(
     starts = range(first, last + 1, BLOCK)
     click.echo(
         "Content window, full size, RANDOM weights (indicative only): features and prior mean of the frames that a "
-        f"block of {10 * BLOCK} ms commits, from a window of context, block and {10 * LOOKAHEAD} ms of look-ahead, "
+        f"block of {10 * BLOCK} ms commits, from a window of context, block and {10 * LOOKAHEAD} ms of lookahead, "
         f"against one pass over the whole, frames {first} to {starts[-1] + BLOCK}; GFLOP of the whole RVC stage "
         f"({voice.name}) per second of audio, without the GRU\n"
     )
@@ -295,7 +295,7 @@ def stage_gflop(
     stage = RvcStage(voice, content, rmvpe, config)
     size = stage.block * HOP
     out = np.zeros(stage.block * voice.synthesizer.shape.samples_per_frame, dtype=np.float32)
-    # The pitch network has nothing to compute until its look-ahead is in; what else is computed is always the same.
+    # The pitch network has nothing to compute until its lookahead is in; what else is computed is always the same.
     waiting = -(-stage.lookahead // stage.block)
     for i in range(waiting):
         stage.advance(audio[i * size : (i + 1) * size], VoiceParams())
