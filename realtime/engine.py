@@ -13,7 +13,7 @@ from ..kernels.fades import fade_in_curve
 from ..kernels.finite import silence_nonfinite
 from ..kernels.polyphase import ResamplerState, resample_block
 from ..kernels.speaker import SpeakerState
-from ..models.voice import Voice, VoiceParams
+from ..models.voice import Voice, VoiceParams, check_speaker
 from .config import StreamConfig
 from .stages import make_stage
 from .stages.stage import VoiceStage
@@ -53,6 +53,7 @@ class Engine:
 
     Attributes:
         params: Parameters of the voice, read once per block; assign another `VoiceParams` at any time, from any thread.
+        voice: The voice.
         stage: Streaming stage of the voice; None for a voice that changes nothing.
         latency_samples: Latency of the output in samples at the engine's rate, rounded. It does not include the block
             itself, which the caller waits for.
@@ -65,12 +66,14 @@ class Engine:
     Raises:
         VoiceError: the voice cannot be streamed.
         BaseModelError: a base model that the voice needs cannot be obtained.
-        ParameterError: the F0 method does not stream, or the backend cannot run here.
+        ParameterError: the F0 method does not stream, the voice has no such speaker, or the backend cannot run here.
     """
 
     def __init__(self, voice: Voice, config: StreamConfig | None = None, params: VoiceParams | None = None) -> None:
         self.config = config or StreamConfig()
         self.params = params or VoiceParams()
+        self.voice = voice
+        check_speaker(voice, self.params)
         self.sample_rate = self.config.sample_rate
         self.block_size = self.config.block_size
         self.stage = make_stage(voice, self.config, self.params.f0_method)

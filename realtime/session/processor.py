@@ -20,7 +20,7 @@ import numpy as np
 from ...kernels.errors import AltervoxError
 from ...kernels.types import FloatArray
 from ...models.library import load_voice
-from ...models.voice import Voice
+from ...models.voice import Voice, check_speaker
 from ..engine import Engine
 from ..swap import SwappableEngine
 from .block_times import BlockTimes
@@ -180,7 +180,10 @@ class Processor:
         if isinstance(command, Record):
             threading.Thread(target=self._record, args=(command.folder,), name="recording", daemon=True).start()
             return
-        self.state = state = self.state.after(command, self.settings.voices)
+        state = self.state.after(command, self.settings.voices)
+        if state.params != self.state.params:
+            check_speaker(self.engine.engine.voice, state.params)
+        self.state = state
         self.engine.params, self.engine.bypass = state.params, state.bypass
         if isinstance(command, SetVoice | StepVoice):
             self._voice_change.want(state.voice)

@@ -25,7 +25,7 @@ from ...models.retrieval import protect
 from ...models.rvc.content import Hubert
 from ...models.rvc.steps import ContentStep, PriorStep
 from ...models.rvc.voice import RvcVoice
-from ...models.voice import VoiceParams
+from ...models.voice import VoiceParams, check_speaker
 from ..config import FRAME_MS, StreamConfig
 from ..runners import make_runner
 from ..runners.precision import precision_for
@@ -177,9 +177,8 @@ class RvcStage:
         # shapes stay the same from the first block on, and muted.
         start = state.frames_in - self.lookahead - self.block
         m, logs, f0 = self._prior(start, params)
-        # A live stream does not end for a speaker that is not there: it takes the last one.
-        speaker = min(int(params.speaker), self.voice.synthesizer.speakers - 1)
-        g = self.voice.synthesizer.emb_g.weight[speaker][None, :, None]
+        check_speaker(self.voice, params)
+        g = self.voice.synthesizer.emb_g.weight[params.speaker][None, :, None]
         lead = len(state.wav_mem)
         wav = self._rendered[lead:]
         self.generator.step(m, logs, f0, g, start, params.formant_semitones, params.seed, wav)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from altervox.kernels.delay import DelayState, delay_into
-from altervox.kernels.errors import OutputError, VoiceError
+from altervox.kernels.errors import OutputError, ParameterError, VoiceError
 from altervox.models.voice import VoiceParams
 from altervox.realtime.config import StreamConfig
 from altervox.realtime.session.commands import Record, Set, SetVoice, StepVoice
@@ -189,6 +190,24 @@ def test_commands_change_the_state_once_each_and_reach_the_engine() -> None:
     assert not processor.causes
     assert processor.state.voice == "robot"
     until(lambda: processor.sounding == "robot")
+
+
+def test_a_speaker_that_the_voice_does_not_have_is_refused(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the start, by command, and for a voice to change to; what sounds goes on."""
+    duet = SimpleNamespace(name="duet", kind="rvc", speakers=2, uses=frozenset({"speaker"}))
+    monkeypatch.setattr("altervox.realtime.session.processor.load_voice", lambda name, device: duet)
+    state = SessionState(voice="duet", params=VoiceParams(speaker=2))
+    with pytest.raises(ParameterError, match="speaker is 2; duet has 2, counted from 0"):
+        Processor(SessionSettings(state, StreamConfig(block_ms=20)))
+    processor = Processor(settings())
+    with pytest.raises(ParameterError, match="speaker is 2; duet has 2, counted from 0"):
+        processor.do(Set({"speaker": 2, "gain_db": 6.0}))
+    assert processor.state.revision == 0
+    processor.do(Set({"speaker": 1}))
+    duet.speakers = 1
+    processor.do(SetVoice("solo"))
+    until(lambda: not processor.is_loading)
+    assert processor.causes == ("solo: speaker is 1; duet has 1, counted from 0",)
 
 
 def test_muting_fades_and_gains_glide() -> None:
