@@ -136,8 +136,8 @@ def test_a_cable_is_neither_microphone_nor_output(server: PulseServer) -> None:
 @pytest.mark.parametrize(
     ("allowed", "is_root", "status", "words"),
     [
-        (0, False, "warning", "real-time priority 0 at most"),
-        (3, False, "warning", "callbacks want 4"),
+        (0, False, "warning", "real-time priority is limited to 0"),
+        (3, False, "warning", "callbacks need 4"),
         (0, True, "ok", "may be taken"),
         (95, False, "ok", "up to 95"),
         (-1, False, "ok", "may be taken"),
