@@ -18,7 +18,8 @@ from altervox.tools.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TEXTS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"))
+TEXTS = {path.name: path.read_text(encoding="utf-8") for path in PAGES}
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", flags=re.DOTALL)
 
@@ -99,7 +100,7 @@ def test_files_and_modules_exist(name: str) -> None:
     for path in re.findall(r"`((?:\.github|docs|kernels|tests|models|realtime|tools)/[\w./]*|[A-Z_]+\.md)`", text):
         assert (ROOT / path).exists(), path
     for target in re.findall(r"\]\(([^):]+)\)", text):
-        folder = ROOT if name == "README.md" else ROOT / "docs"
+        folder = ROOT if (ROOT / name).exists() else ROOT / "docs"
         assert (folder / target).exists(), target
     for module in re.findall(r"python -m (altervox[\w.]+)", text):
         assert importlib.util.find_spec(module) is not None, module

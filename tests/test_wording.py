@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FILES = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
     ROOT / "run.py",
     *sorted((ROOT / "docs").glob("*.md")),
     *(path for folder in ("kernels", "models", "realtime", "tools") for path in sorted((ROOT / folder).rglob("*.py"))),
