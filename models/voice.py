@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 from ..kernels.errors import ParameterError
 from .parameters import VOICE_PARAMETERS
 
+UNCHANGED = "off"  # name of the voice that changes nothing
+
 VoiceKind = Literal["dsp", "neural", "rvc", "exported"]
 
 F0_METHODS: dict[str, str] = {

@@ -26,16 +26,21 @@ _MOST_COMMANDS = 256  # waiting for a session that does not read them
 class LiveControl:
     """A session in a process of its own, as a context manager: leaving it ends the session and frees the devices.
 
-    The process starts at once and loads what every voice needs; `begin` starts the session in it.
+    The process starts at once and loads what the first voice needs; `begin` starts the session in it.
+
+    Args:
+        first_voice: Name or path of that voice.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_voice: str) -> None:
         context = multiprocessing.get_context("spawn")
         self._status = Status()
         self._commands: queue.Queue[Command | LiveSettings | None] = queue.Queue(_MOST_COMMANDS)
         self._to_process, commands = context.Pipe()
         self._from_process, statuses = context.Pipe(duplex=False)
-        self._process = context.Process(target=run_audio_process, args=(commands, statuses), name="altervox-audio")
+        self._process = context.Process(
+            target=run_audio_process, args=(first_voice, commands, statuses), name="altervox-audio"
+        )
         self._process.start()
         commands.close()
         statuses.close()

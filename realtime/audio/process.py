@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from types import FrameType
 
 from ...kernels.errors import AltervoxError
+from ...models.voice import UNCHANGED
 from ..session.status import Status
 from .devices import part_from_libraries
 from .settings import LiveSettings
@@ -25,14 +26,17 @@ _SWITCH_INTERVAL_S = 0.0005  # of Python's threads: a callback must not wait 5 m
 _ORPHANED_S = 1.0  # in which a session whose owner has gone may end by itself
 
 
-def run_audio_process(commands: Connection, statuses: Connection) -> None:
+def run_audio_process(first_voice: str, commands: Connection, statuses: Connection) -> None:
     """Run a session until it is stopped or its owner is gone; the last status holds the cause of a failure.
 
     Args:
+        first_voice: Name or path of the session's first voice, so that what it needs is loaded meanwhile.
         commands: Connection that delivers the `LiveSettings` first and `Command`s after them.
         statuses: Connection that `Status` records are sent to.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    # Before torch is loaded, whenever that is: two threads on busy processors are several times slower than one.
+    os.environ["OMP_NUM_THREADS"] = "1"
     stopping = threading.Event()
     threading.Thread(target=_end_with_owner, args=(stopping,), name="owner", daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner says what to do
@@ -46,14 +50,12 @@ def run_audio_process(commands: Connection, statuses: Connection) -> None:
     status = Status()
     is_clean = True
     try:
-        import torch
-
         from ...kernels.denormals import flush_denormals
-        from ..stages import dsp  # noqa: F401  # loads what most voices need, while the owner finds the devices
         from .session import LiveSession
 
-        torch.set_num_threads(1)
         flush_denormals()
+        if first_voice != UNCHANGED:
+            _preload()
         settings = commands.recv()
         if not isinstance(settings, LiveSettings):  # it is to end before it has begun
             raise EOFError
@@ -82,6 +84,11 @@ def run_audio_process(commands: Connection, statuses: Connection) -> None:
     if not is_clean:  # a thread is in the middle of building a voice, and the interpreter must not end under it
         logging.shutdown()
         os._exit(0)
+
+
+def _preload() -> None:
+    """Load what all voices that change anything need, while the owner looks for devices."""
+    from ..stages import dsp  # noqa: F401
 
 
 def _send_last(statuses: Connection, status: Status) -> None:

@@ -122,7 +122,8 @@ def live(
     stopping = _stop_signals()
     try:
         with ExitStack() as stack:
-            control = stack.enter_context(LiveControl())  # it loads while devices are looked for
+            # Its process loads while devices are looked for.
+            control = stack.enter_context(LiveControl(options.session.state.voice))
             devices = list_devices()
             wanted = wanted_name("input", options.source, devices)
             source = choose_input(devices, wanted)

@@ -115,7 +115,7 @@ def control(pulse_rig: PulseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     devices = list_devices(again=True)
     source, output = choose_input(devices, "Virtual Microphone"), choose_output(devices, "Virtual Cable")
     options = LiveOptions(SessionSettings(SessionState(voice="off")), block_ms=100)
-    with LiveControl() as control:
+    with LiveControl("off") as control:
         control.begin(live_settings(options, source, output))
         control.wait_until_running()
         yield control
