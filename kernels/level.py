@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from .types import FloatArray
 
+LOUDEST = 1000.0  # samples beyond are clipped: nothing that is audio, but filters must stay finite
 GATE_OFF_DB = -60.0  # at or below this threshold the gate does nothing
 _SILENCE = 1e-5
 

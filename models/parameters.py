@@ -5,6 +5,7 @@ Command line, terminal view and keys are made from it. It is data only, so that 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
@@ -51,7 +52,10 @@ class Parameter:
             raise ParameterError(f"{self.name} is {value!r}; it must be true or false")
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ParameterError(f"{self.name} is {value!r}; it must be a number from {self.low:g} to {self.high:g}")
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number of hundreds of digits
+            number = math.inf
         if not self.low <= number <= self.high:  # also refuses NaN
             raise ParameterError(f"{self.name} is {number:g}; it must lie between {self.low:g} and {self.high:g}")
         if not isinstance(self.default, int):

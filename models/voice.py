@@ -85,7 +85,8 @@ class Voice(Protocol):
 def check_speaker(voice: Voice, params: VoiceParams) -> None:
     """Raises ParameterError if the voice has several speakers, and not that many."""
     if "speaker" in voice.uses and params.speaker >= voice.speakers:
-        raise ParameterError(f"speaker is {params.speaker:.0f}; {voice.name} has {voice.speakers}, counted from 0")
+        known = "speaker 0 only" if voice.speakers == 1 else f"speakers 0 to {voice.speakers - 1}"
+        raise ParameterError(f"speaker is {params.speaker}; {voice.name} has {known}: choose another --speaker")
 
 
 def rescaled_length(samples: int, from_rate: int, to_rate: int) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.errors import VoiceError
-from ..kernels.level import GATE_OFF_DB
+from ..kernels.level import GATE_OFF_DB, LOUDEST
 from ..kernels.types import AnyFloatArray
 from ..models.resample import resampled
 from ..models.voice import Voice, VoiceParams, check_speaker
@@ -26,7 +26,6 @@ LIVE = StreamConfig(block_ms=500)  # nobody waits for a block of a file, and lar
 OFFLINE = StreamConfig(block_ms=4000, context_ms=5000, lookahead_ms=1000, backend="eager")
 
 _LOWEST_RATE, _HIGHEST_RATE = 8000, 48000  # of output that follows the input
-_LOUDEST = 1000.0  # samples beyond are clipped: nothing that is audio, but the filters must stay finite
 _RESAMPLING_MS = 20  # what the engine's resamplers and a DSP voice delay beyond the lookahead, with room to spare
 _COMMON_RATE = 48000  # of the engine where the output's rate does not fall on its grid
 
@@ -147,7 +146,7 @@ def convert_stream(
     out_rate = output_rate(voice, sample_rate)
     least, greatest, grid = config.LIMITS["sample_rate"]
     rate = out_rate if least <= out_rate <= greatest and out_rate % grid == 0 else _COMMON_RATE
-    cleaned = (np.nan_to_num(block, posinf=0.0, neginf=0.0).clip(-_LOUDEST, _LOUDEST) for block in blocks)
+    cleaned = (np.nan_to_num(block, posinf=0.0, neginf=0.0).clip(-LOUDEST, LOUDEST) for block in blocks)
     stream, config = _fitted(resampled(cleaned, sample_rate, rate), replace(config, sample_rate=rate))
     engine = Engine(voice, config, params)
     return resampled(_finite(engine, voice.name, through_engine(_Gated(engine, rate, gate_db), stream)), rate, out_rate)

@@ -109,6 +109,7 @@ class SwappableEngine:
         self._seen: _Reader | None = None
         self._target_latency = latency
         self._retired: list[Engine] = []
+        self._retired_nonfinite = 0
         self._bypass_at = 0  # of the fade to the input, 0 .. fade
         self._is_cut = False
         self._last_sample = 0.0
@@ -127,6 +128,11 @@ class SwappableEngine:
     def latency_samples(self) -> int:
         """How much later than the input the output is; grows at the end of a swap to an engine of greater latency."""
         return self._current.latency
+
+    @property
+    def nonfinite_blocks(self) -> int:
+        """Blocks of all engines so far that were silenced because they held NaN or infinite samples."""
+        return self._retired_nonfinite + self._current.engine.nonfinite_blocks
 
     @property
     def f0_hz(self) -> float:
@@ -398,4 +404,5 @@ class SwappableEngine:
         grows_by = self._incoming.latency - self._current.latency
         if self._incoming_at >= self._fade + (self._fade + grows_by if grows_by else 0):
             self._retired.append(self._current.engine)
+            self._retired_nonfinite += self._current.engine.nonfinite_blocks
             self._current, self._incoming = self._incoming, None

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import queue
+import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from types import TracebackType
 from typing import Self
 
@@ -26,22 +29,28 @@ _MOST_COMMANDS = 256  # waiting for a session that does not read them
 class LiveControl:
     """A session in a process of its own, as a context manager: leaving it ends the session and frees the devices.
 
-    The process starts at once and loads what the first voice needs; `begin` starts the session in it.
+    The process starts at once and loads what voices need; `begin` starts the session in it.
 
     Args:
-        first_voice: Name or path of that voice.
+        preload: Whether any voice but the unchanged one may be wanted. What voices need takes seconds to load, and to
+            load it while another voice sounds would make that one stutter.
+
+    Attributes:
+        was_killed: Whether the process did not end by itself when it was told to.
     """
 
-    def __init__(self, first_voice: str) -> None:
+    def __init__(self, preload: bool = True) -> None:
         context = multiprocessing.get_context("spawn")
+        self.was_killed = False
         self._status = Status()
         self._commands: queue.Queue[Command | LiveSettings | None] = queue.Queue(_MOST_COMMANDS)
         self._to_process, commands = context.Pipe()
         self._from_process, statuses = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=run_audio_process, args=(first_voice, commands, statuses), name="altervox-audio"
+            target=run_audio_process, args=(preload, commands, statuses), name="altervox-audio"
         )
-        self._process.start()
+        with _interrupts_blocked():  # the process inherits that, until it ignores them
+            self._process.start()
         commands.close()
         statuses.close()
         # Both ends of a pipe may block when the audio process hangs: only these threads do.
@@ -123,6 +132,7 @@ class LiveControl:
         if self.status().state != "starting":  # else it holds no device yet and may not read commands
             self._process.join(_STOP_TIMEOUT_S)
         if self._process.is_alive():
+            self.was_killed = self.status().state != "starting"
             self._process.kill()
             self._process.join()
         for thread in self._threads[1:]:
@@ -139,3 +149,17 @@ class LiveControl:
         with contextlib.suppress(EOFError, OSError):
             while True:
                 self._status = self._from_process.recv()
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Keep Ctrl-C, which reaches the whole group, from a process that is being started."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # it would unblock them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -60,9 +60,18 @@ class _NotedClock(DeviceClock):
         return self.ticks > 0
 
     def line(self, from_s: float) -> tuple[float, float]:
-        """Time of sample 0 and seconds per sample: a line fitted to the ticks since `from_s`, without outliers."""
+        """Time of sample 0 and seconds per sample: a line fitted to the ticks since `from_s`, without outliers.
+
+        Raises:
+            AudioDeviceError: there were no two ticks.
+        """
         times, totals = self.times_s[: self.ticks], self.totals[: self.ticks]
         kept = times >= from_s
+        if np.count_nonzero(kept) < 2:
+            raise AudioDeviceError(
+                "a device stopped while it was measured: choose another --device-buffer-ms, or unplug it and plug it "
+                "in again"
+            )
         times, totals = times[kept], totals[kept]
         error = times - totals / self.nominal_rate
         kept = np.abs(error - np.median(error)) < _OUTLIER_S

@@ -49,6 +49,7 @@ class InputPath:
         lost_seen: Dropped samples that were already replaced by silence.
         overruns: Number of overruns.
         silent_samples: Consecutive zero samples up to now.
+        is_settled: Whether the clock was restarted after the devices had opened.
     """
 
     capture: CaptureState
@@ -61,6 +62,7 @@ class InputPath:
     lost_seen: int = 0
     overruns: int = 0
     silent_samples: int = 0
+    is_settled: bool = False
 
     @classmethod
     def allocate(cls, device_rate: int, session_rate: int, block_ms: int, channel: int = 0) -> InputPath:
@@ -261,7 +263,9 @@ class OutputPath:
             return False  # one of them sleeps
         self.delay.prefill.begin(1000.0 * in_s, 1000.0 * out_s, now_s)
         self.clock.restart()
-        source.clock.restart()
+        if not source.is_settled:  # another output that is ready later must not disturb those that run
+            source.is_settled = True
+            source.clock.restart()
         return True
 
     def _begin(self, now_s: float) -> None:

@@ -68,5 +68,6 @@ def raise_thread_priority(priority: int) -> str:
 
 def settle_memory() -> None:
     """Exclude all objects that exist now from garbage collection."""
+    gc.unfreeze()
     gc.collect()
     gc.freeze()

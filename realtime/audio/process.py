@@ -15,7 +15,6 @@ from multiprocessing.connection import Connection
 from types import FrameType
 
 from ...kernels.errors import AltervoxError
-from ...models.voice import UNCHANGED
 from ..session.status import Status
 from .devices import part_from_libraries
 from .settings import LiveSettings
@@ -26,11 +25,11 @@ _SWITCH_INTERVAL_S = 0.0005  # of Python's threads: a callback must not wait 5 m
 _ORPHANED_S = 1.0  # in which a session whose owner has gone may end by itself
 
 
-def run_audio_process(first_voice: str, commands: Connection, statuses: Connection) -> None:
+def run_audio_process(preload: bool, commands: Connection, statuses: Connection) -> None:
     """Run a session until it is stopped or its owner is gone; the last status holds the cause of a failure.
 
     Args:
-        first_voice: Name or path of the session's first voice, so that what it needs is loaded meanwhile.
+        preload: Whether to load what voices need before the settings have come.
         commands: Connection that delivers the `LiveSettings` first and `Command`s after them.
         statuses: Connection that `Status` records are sent to.
     """
@@ -54,7 +53,7 @@ def run_audio_process(first_voice: str, commands: Connection, statuses: Connecti
         from .session import LiveSession
 
         flush_denormals()
-        if first_voice != UNCHANGED:
+        if preload:
             _preload()
         settings = commands.recv()
         if not isinstance(settings, LiveSettings):  # it is to end before it has begun

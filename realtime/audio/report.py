@@ -71,6 +71,7 @@ class Losses:
         overrun_ms: Duration of the input dropped in overruns.
         late_blocks: Blocks that were skipped because they were late.
         failed_blocks: Blocks that were silenced because of an exception.
+        nonfinite_blocks: Blocks that were silenced because they held NaN or infinite samples.
         blocks: Number of blocks.
     """
 
@@ -80,6 +81,7 @@ class Losses:
     overrun_ms: float = 0.0
     late_blocks: int = 0
     failed_blocks: int = 0
+    nonfinite_blocks: int = 0
     blocks: int = 0
 
     def add(self, loop: LiveLoop) -> None:

@@ -10,9 +10,11 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from ...kernels.denormals import flush_denormals
-from ...kernels.errors import AltervoxError, AudioDeviceError
+from ...kernels.errors import AudioDeviceError
 from ...kernels.gain import linear
+from ..session.commands import SetVoice
 from ..session.status import SILENCE_DB, Latency, State, Status
+from ..session.voice_change import VOICE_CHANGE
 from ..session.warm_up import WarmUp, longer_block_ms, warmed_up
 from .commands import Command, SetAbsent, SetBlock, SetSource, Stop
 from .devices import rescan
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 _LONGEST_SLEEP_S = 0.004
 _SHORTEST_SLEEP_S = 0.0003
 _COMMANDS_EVERY_S = 0.02
+_MOST_COMMANDS = 32  # at a time: a client that floods must not hold up the sound
 _DEVICES_EVERY_S = 0.1
 _RECONNECT_EVERY_S = 1.0
 _BUFFERS_FILL_S = 0.2  # an output that sleeps calls back at first all the same, until its buffers are full
@@ -80,15 +83,15 @@ class LiveSession:
         self._interrupted_s = 0.0  # in all, without devices
         self._interrupted_since_s: float | None = None
         self.last_status = Status()
-        self._reporter = Reporter(statuses, self.status)
+        self._reporter = Reporter(statuses, self._report)
         log.info("priority: %s", raise_priority())
         self.processor, self._warm_up = self._warmed_up(settings.block_ms)
         self._loop = self._new_loop()
 
     @property
     def is_idle(self) -> bool:
-        """Whether no voice is being built on another thread."""
-        return not self.processor.is_loading
+        """Whether no voice is being built on another thread, by this processor or one that it has replaced."""
+        return not any(thread.name == VOICE_CHANGE for thread in threading.enumerate())
 
     def run(self) -> None:
         """Run the session until it is stopped."""
@@ -101,7 +104,7 @@ class LiveSession:
         last_turn_s = clock_through_sleep_s()
         try:
             while not self._stopping.is_set():
-                if clock_through_sleep_s() - last_turn_s > _PAUSED_S:
+                if clock_through_sleep_s() - last_turn_s > _PAUSED_S + 2.0 * self._warm_up.block_ms / 1000.0:
                     self._reopen_because = "the computer slept, or this program was stopped"
                 if self._reopen_because:
                     self._reconnect()
@@ -118,19 +121,34 @@ class LiveSession:
                 if now >= next_look:
                     next_look = now + _DEVICES_EVERY_S
                     self._look(now)
+                    last_turn_s = clock_through_sleep_s()  # to close a monitor takes long
                 if not worked:
                     time.sleep(self._until_next_block())
         finally:
             self._reporter.stop()
-            last = self.status()
-            self._close()
-            self.processor.close()
-            self.last_status = replace(last, recording_error=self.processor.recording_error)
+            try:
+                self.last_status = self.status()
+            finally:
+                self._close()
+                self.processor.close()
+            self.last_status = replace(self.last_status, recording_error=self.processor.recording_error)
+
+    @property
+    def _offered_block_ms(self) -> int:
+        """Longer blocks that are offered because blocks were late recently; 0 for none."""
+        if time.perf_counter() >= self._late_until_s:
+            return 0
+        (p50_ms,) = self.processor.times.quantiles_ms(0.5)
+        return longer_block_ms(self._warm_up.block_ms, max(self._warm_up.cost_ms, p50_ms))
+
+    def _report(self) -> Status:
+        """A status for the reporter, on whose thread replaced engines are freed."""
+        self.processor.release()
+        return self.status()
 
     def status(self) -> Status:
         """The current status; called on the reporter's thread."""
         processor, loop, losses, state = self.processor, self._loop, self._losses, self._state
-        processor.release()
         source, cable = loop.source, loop.outputs[0]
         settings, session, warm_up = self.settings, processor.state, self._warm_up
         p50_ms, p95_ms, p99_ms, max_ms = processor.times.quantiles_ms(0.5, 0.95, 0.99, 1.0)
@@ -144,7 +162,6 @@ class LiveSession:
         monitors = settings.outputs[1:]
         since_s = self._interrupted_since_s
         interrupted_s = self._interrupted_s + (time.perf_counter() - since_s if since_s is not None else 0.0)
-        is_late = time.perf_counter() < self._late_until_s
         causes = (self._state_cause, *processor.causes, self._monitor_cause, self._block_cause)
         return Status(
             state=state,
@@ -169,7 +186,7 @@ class LiveSession:
             blocks=losses.blocks + processor.blocks,
             late_blocks=losses.late_blocks + processor.late_blocks,
             failed_blocks=losses.failed_blocks + processor.failed_blocks,
-            nonfinite_blocks=processor.nonfinite_blocks,
+            nonfinite_blocks=losses.nonfinite_blocks + processor.nonfinite_blocks,
             underruns=losses.underruns + cable.underruns,
             underrun_ms=losses.underrun_ms + cable.underrun_ms,
             overruns=losses.overruns + source.overruns,
@@ -180,7 +197,7 @@ class LiveSession:
             p95_ms=p95_ms,
             p99_ms=p99_ms,
             max_ms=max_ms,
-            longer_block_ms=longer_block_ms(warm_up.block_ms, max(warm_up.cost_ms, p50_ms)) if is_late else 0,
+            longer_block_ms=self._offered_block_ms,
             drift_ppm=cable.delay.lock.drift_ppm if is_open else 0.0,
             prefill_grown_ms=cable.delay.prefill.grown_ms,
             latency=latency,
@@ -261,26 +278,30 @@ class LiveSession:
         """Close all devices, be silent, and reopen them when they are there."""
         self._state, self._state_cause = "reconnecting", self._reopen_because
         self._interrupted_since_s = time.perf_counter()
-        self._losses.add(self._loop)
         self._close()  # may take long
+        self._losses.add(self._loop)
         self._readings.fills_ms.clear()
         self._loop = self._new_loop()
         next_try = 0.0
+        because = self._reopen_because
         while not self._stopping.is_set():
             if self._reopen_because:
-                self._state_cause = self._reopen_because
+                self._state_cause = because = self._reopen_because
                 log.warning("%s", self._reopen_because)
                 self._reopen_because = ""
             if self._wanted_block_ms is not None:
                 self._change_block(self._wanted_block_ms)
             now = time.perf_counter()
             if not self._lost and now >= next_try:
-                if self._open_again():
+                error = self._open_again()
+                if not error:
                     self._state, self._state_cause = "running", ""
                     self._interrupted_s += time.perf_counter() - self._interrupted_since_s
                     self._interrupted_since_s = None
                     log.info("the devices are back")
                     return
+                if not self._reopen_because:
+                    self._state_cause = f"{because}: {error}"
                 next_try = now + _RECONNECT_EVERY_S
             self._stopping.wait(_COMMANDS_EVERY_S)
             self._handle_commands()
@@ -289,41 +310,48 @@ class LiveSession:
         """Prepare the voice again with another block size; keep the old one if that fails."""
         self._wanted_block_ms = None
         before = self.processor
+        wanted = before.state.voice
         session = replace(self.settings.session, state=replace(before.state, voice=before.sounding), record_folder=None)
         self.settings = replace(self.settings, session=session)
         try:
             self.processor, self._warm_up = self._warmed_up(block_ms)
-        except AltervoxError as error:
-            self._block_cause = str(error)
-            log.warning("%s", error)
+        except Exception as error:  # such as no memory for a second voice beside the first
+            before.refusal = str(error) or type(error).__name__
+            log.warning("%s", before.refusal)
             return
         self.processor.adopt_recording(before)
         self._losses.blocks += before.blocks
         self._losses.late_blocks += before.late_blocks
         self._losses.failed_blocks += before.failed_blocks
+        self._losses.nonfinite_blocks += before.nonfinite_blocks
         self._late_seen, self._late_until_s = 0, 0.0
         self._loop = self._new_loop()
+        if wanted != before.sounding:
+            self.processor.try_to(SetVoice(wanted))
+        del before
+        settle_memory()  # else the garbage collector would never see what has gone
 
-    def _open_again(self) -> bool:
-        """Open all devices again; returns whether microphone and cable run."""
+    def _open_again(self) -> str:
+        """Open all devices again; returns why that failed, empty where microphone and cable run."""
         self._loop = self._new_loop()
         try:
             rescan()
             self._open()
         except AudioDeviceError as error:
-            log.debug("not yet: %s", error)
-            return False
+            return str(error)
         end = time.perf_counter() + _BEGINS_WITHIN_S
         self._stopping.wait(_BUFFERS_FILL_S)
         needed = [self._streams[number] for number in range(_MONITORS_FROM)]
         filled = [stream.callbacks for stream in needed]
         while not self._reopen_because and not self._stopping.is_set() and time.perf_counter() < end:
             if all(stream.callbacks > count for stream, count in zip(needed, filled, strict=True)):
-                return True
+                return ""
             self._stopping.wait(_COMMANDS_EVERY_S)
             self._handle_commands()
+        silent = next((stream for stream in needed if stream.callbacks == 0), needed[0])
+        name = silent.spec.device.name
         self._close()
-        return False
+        return f"{name!r} opens but delivers nothing: unplug it and plug it in again, or choose another"
 
     def _has_monitor_to_open(self) -> bool:
         """Whether a monitor is closed and not known to be gone."""
@@ -343,7 +371,9 @@ class LiveSession:
     def _handle_commands(self) -> None:
         """Handle all commands that have arrived."""
         try:
-            while self._commands.poll():
+            for _ in range(_MOST_COMMANDS):
+                if not self._commands.poll():
+                    break
                 self._handle(self._commands.recv())
         except (EOFError, OSError):  # the other side is gone
             self._stopping.set()
@@ -356,7 +386,7 @@ class LiveSession:
             case SetAbsent(names):
                 self._note_absent(names)
             case SetBlock(block_ms):
-                self._wanted_block_ms = block_ms or self.status().longer_block_ms or None
+                self._wanted_block_ms = block_ms or self._offered_block_ms or None
                 if self._wanted_block_ms is not None:
                     self._reopen_because = f"changing to blocks of {self._wanted_block_ms} ms"
             case Stop():

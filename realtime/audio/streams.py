@@ -66,7 +66,11 @@ class OpenStream:
                 extra_settings=extra_settings(spec.device, spec.direction, spec.exclusive, spec.channel_selectors),
                 callback=callback,
             )
-            self._stream.start()
+            try:
+                self._stream.start()
+            except sounddevice.PortAudioError:
+                self._stream.close()
+                raise
         except sounddevice.PortAudioError as error:
             raise AudioDeviceError(_why(spec, str(error))) from error
         log.debug("%s %r opened: %d Hz, %d channels", spec.direction, spec.device.name, spec.rate, channels)
@@ -99,13 +103,9 @@ class OpenStream:
         return now_s - self._seen_s < STALLED_S
 
     def close(self) -> None:
-        """Close the device immediately."""
-        sounddevice = load_sounddevice()
-        try:
-            self._stream.abort()
-            self._stream.close()
-        except sounddevice.PortAudioError as error:  # it may be gone already
-            log.debug("closing %s: %s", self.spec.device.name, error)
+        """Close the device immediately; errors of one that is gone already are ignored."""
+        self._stream.abort()
+        self._stream.close()
 
 
 def _input_callback(path: InputPath) -> Callable[..., None]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...kernels.delay import DelayState, delay_into
-from ...kernels.finite import silence_nonfinite
 from ...kernels.gain import GainState, decibels, gain_into, linear
 from ...kernels.gate import SpeechGateState, speech_gate_gain_into
 from ...kernels.highpass import HighpassState, highpass_into
+from ...kernels.level import LOUDEST
 from ...kernels.limiter import LimiterState, limit_into
 from ...kernels.loudness import LoudnessState, level_speech_into
 from ...kernels.types import FloatArray
@@ -38,7 +38,6 @@ class Chain:
         gate: Opens above a level.
         output_gain: Output gain; 0 while muted.
         limiter: Keeps the output below full scale.
-        nonfinite_blocks: Microphone blocks with NaN or infinite samples, which are replaced by silence.
     """
 
     config: ChainConfig
@@ -52,7 +51,6 @@ class Chain:
     gate: LevelGate
     output_gain: GainState
     limiter: LimiterState
-    nonfinite_blocks: int
     _probability: FloatArray = field(repr=False)
     _gain_scratch: FloatArray = field(repr=False)
     _denoised_scratch: FloatArray = field(repr=False)
@@ -86,7 +84,6 @@ class Chain:
             gate=LevelGate.allocate(sample_rate, block_size, state.gate_db),
             output_gain=GainState(),
             limiter=LimiterState.allocate(sample_rate),
-            nonfinite_blocks=0,
             _probability=np.zeros(block_size // FRAME, dtype=np.float32),
             _gain_scratch=np.zeros(block_size, dtype=np.float32),
             _denoised_scratch=np.zeros(block_size, dtype=np.float32),
@@ -107,7 +104,6 @@ class Chain:
 
     def reset(self) -> None:
         """Return to the start of a stream, in place."""
-        self.nonfinite_blocks = 0
         self.input_gain.reset(linear(self.state.input_gain_db))
         self.output_gain.reset(_output_gain(self.state))
         self.gate.reset(self.state.gate_db)
@@ -117,11 +113,11 @@ class Chain:
             self.suppressor.reset()
 
     def before(self, block: FloatArray) -> None:
-        """Apply the microphone effects to a block [block_size] in place; NaN and infinite samples become silence."""
+        """Apply the microphone effects to a block [block_size] of finite samples, in place."""
         state, config = self.state, self.config
-        self.nonfinite_blocks += silence_nonfinite(block) > 0
         self.input_gain.target = linear(state.input_gain_db)
         gain_into(block, self.input_gain, block)
+        np.clip(block, -LOUDEST, LOUDEST, out=block)  # one absurd sample would stay in the filters for minutes
         highpass_into(block, self.highpass, block)
         if self.suppressor is not None:
             denoised = block if config.suppress_noise else self._denoised_scratch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ class NoiseSuppressor:
             )
         self._library = _load()
         self._state = self._library.rnnoise_create(None)
+        weakref.finalize(self, self._library.rnnoise_destroy, self._state)
 
     def process(self, block: NDArray[np.float32], probability: NDArray[np.float32]) -> None:
         """Suppress noise in whole frames of 10 ms.
@@ -64,10 +66,6 @@ class NoiseSuppressor:
     def reset(self) -> None:
         """Return to the start of a stream."""
         self._library.rnnoise_init(self._state, None)
-
-    def close(self) -> None:
-        """Free the library's memory; the suppressor must not be used afterwards."""
-        self._library.rnnoise_destroy(self._state)
 
 
 def _load() -> ctypes.CDLL:

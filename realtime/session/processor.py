@@ -10,14 +10,14 @@ counted, and its cause is shown until it is resolved.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from ...kernels.errors import AltervoxError
+from ...kernels.finite import silence_nonfinite
 from ...kernels.types import FloatArray
 from ...models.library import load_voice
 from ...models.voice import Voice, check_speaker
@@ -41,7 +41,7 @@ class Processor:
     Args:
         settings: Settings that the session starts with.
         voice: The first voice if it is loaded already.
-        prepare_building: Called once on each thread that builds another voice, for example to set its priority.
+        prepare_thread: Called once on each thread that works beside `process`, for example to set its priority.
 
     Attributes:
         state: Requested state.
@@ -52,6 +52,7 @@ class Processor:
         blocks: Number of blocks processed.
         late_blocks: Blocks that were skipped because they were late.
         input_peak: Peak of the last input block.
+        refusal: Why the last command was not applied; empty where it was.
         output_peak: Peak of the last output block.
 
     Raises:
@@ -62,7 +63,7 @@ class Processor:
         self,
         settings: SessionSettings,
         voice: Voice | None = None,
-        prepare_building: Callable[[], object] = lambda: None,
+        prepare_thread: Callable[[], object] = lambda: None,
     ) -> None:
         self.settings = settings
         self.state = settings.state
@@ -78,11 +79,13 @@ class Processor:
         self.input_peak = self.output_peak = 0.0
         self._failed_blocks = 0
         self._cause = ""
-        self._refusal = ""
+        self.refusal = ""
         self._recorder: Recorder | None = None
         self._recording_error = ""
-        self._changing_recorder = threading.Lock()
-        self._voice_change = VoiceChange(self._build, self._take_over, prepare_building)
+        # One thread, so that recordings begin and end in the order of the commands.
+        self._prepare_thread = prepare_thread
+        self._recordings = ThreadPoolExecutor(1, "recording", prepare_thread)
+        self._voice_change = VoiceChange(self._build, self._take_over, prepare_thread)
         self._block_scratch, self._heard_scratch = np.zeros((2, self.block_size), dtype=np.float32)
         if settings.record_folder is not None:
             self.start_recording(settings.record_folder)
@@ -100,7 +103,7 @@ class Processor:
     @property
     def nonfinite_blocks(self) -> int:
         """Blocks of the voice that were silenced because they held NaN or infinite samples."""
-        return self.engine.engine.nonfinite_blocks
+        return self.engine.nonfinite_blocks
 
     @property
     def is_loading(self) -> bool:
@@ -111,7 +114,7 @@ class Processor:
     def recording(self) -> tuple[Path, ...]:
         """The files that are being written."""
         recorder = self._recorder
-        return tuple(recorder.paths) if recorder is not None else ()
+        return tuple(recorder.paths) if recorder is not None and recorder.is_running else ()
 
     @property
     def recording_error(self) -> str:
@@ -122,21 +125,24 @@ class Processor:
     @property
     def causes(self) -> tuple[str, ...]:
         """Current problems, one sentence each; each disappears when it is resolved."""
-        causes = (self._cause, self.engine.cause, self._voice_change.cause, self.recording_error, self._refusal)
+        causes = (self._cause, self.engine.cause, self._voice_change.cause, self.recording_error, self.refusal)
         return tuple(cause for cause in causes if cause)
 
     def process(self, block: FloatArray, out: FloatArray, is_late: bool = False) -> None:
         """Convert the next block. If anything raises, the block is silent and the next one is tried.
 
         Args:
-            block: Mono [block_size].
+            block: Mono [block_size]; NaN and infinite samples count as silence.
             out: Filled [block_size].
             is_late: Whether the block is late: it is not rendered, but the state advances.
         """
         started_s = time.perf_counter()
-        self.input_peak = max(float(block.max()), -float(block.min()))
+        heard = self._heard_scratch
+        np.copyto(heard, block)
+        silence_nonfinite(heard)
+        self.input_peak = max(float(heard.max()), -float(heard.min()))
         try:
-            np.copyto(self._block_scratch, block)
+            np.copyto(self._block_scratch, heard)
             self.chain.state = self.state
             self.chain.before(self._block_scratch)
             if is_late:
@@ -154,7 +160,7 @@ class Processor:
             out[:] = 0.0
             self.chain.reset()
         self.output_peak = max(float(out.max()), -float(out.min()))
-        self._note_recording(block, out)
+        self._note_recording(heard, out)
         self.blocks += 1
         self.times.note(time.perf_counter() - started_s)
 
@@ -169,7 +175,7 @@ class Processor:
             self._recording_error = f"the recording has ended: {str(error) or type(error).__name__}"
             log.warning("%s", self._recording_error, exc_info=True)
             self._recorder = None
-            threading.Thread(target=recorder.close, name="recording", daemon=True).start()
+            self._recordings.submit(recorder.close)
 
     def do(self, command: Command) -> None:
         """Apply a command.
@@ -178,7 +184,7 @@ class Processor:
             AltervoxError: the command is invalid; nothing has changed.
         """
         if isinstance(command, Record):
-            threading.Thread(target=self._record, args=(command.folder,), name="recording", daemon=True).start()
+            self._recordings.submit(self._record, command.folder)
             return
         state = self.state.after(command, self.settings.voices)
         if state.params != self.state.params:
@@ -192,12 +198,12 @@ class Processor:
 
     def try_to(self, command: Command) -> None:
         """Apply a command; an invalid one is reported as a cause until the next command."""
-        self._refusal = ""
+        self.refusal = ""
         try:
             self.do(command)
-        except AltervoxError as error:
-            self._refusal = str(error)
-            log.warning("%s", error)
+        except Exception as error:  # whatever a client sends, the session goes on
+            self.refusal = str(error) or type(error).__name__
+            log.warning("%s", self.refusal)
 
     def release(self) -> None:
         """Free replaced engines. Called from time to time, never on the thread that calls `process`."""
@@ -213,7 +219,8 @@ class Processor:
 
     def close(self) -> None:
         """End the recording."""
-        self._record(None)
+        self._recordings.submit(self._record, None)
+        self._recordings.shutdown()
 
     def start_recording(self, folder: Path) -> None:
         """Record input and output from the next block on.
@@ -221,27 +228,27 @@ class Processor:
         Raises:
             OutputError: the files cannot be made.
         """
-        self._recorder = Recorder(folder, self.sample_rate)
+        self._recorder = Recorder(folder, self.sample_rate, self._prepare_thread)
 
     def adopt_recording(self, other: Processor) -> None:
         """Go on with the recording of another processor of the same rate, which ends."""
+        other._recordings.shutdown()
         self._recorder, other._recorder = other._recorder, None
         self._recording_error = other._recording_error
 
     def _record(self, folder: Path | None) -> None:
         """End the recording and perhaps begin another; waits for the disk."""
-        with self._changing_recorder:
-            recorder, self._recorder = self._recorder, None
+        recorder, self._recorder = self._recorder, None
+        try:
             if recorder is not None:
                 recorder.close()
                 self._recording_error = recorder.error
-            if folder is None:
-                return
-            self._recording_error = ""
-            try:
+            if folder is not None:
+                self._recording_error = ""
                 self.start_recording(folder)
-            except AltervoxError as error:
-                self._recording_error = str(error)
+        except Exception as error:
+            self._recording_error = str(error) or type(error).__name__
+            log.warning("%s", self._recording_error)
 
     def _build(self, voice: str) -> Engine:
         return Engine(load_voice(voice, self.settings.device), self.settings.config, self.state.params)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,21 +36,22 @@ class Recorder:
     Args:
         folder: Folder of the files; created if missing.
         sample_rate: Hz.
+        prepare_thread: Called on the thread that writes, for instance to set its priority.
 
     Raises:
         OutputError: the files cannot be created.
     """
 
-    def __init__(self, folder: Path, sample_rate: int) -> None:
+    def __init__(self, folder: Path, sample_rate: int, prepare_thread: Callable[[], object] = lambda: None) -> None:
         self.lost = 0
+        self._prepare_thread = prepare_thread
         self._folder = folder
         self._sample_rate = sample_rate
         self._stopped_because = ""
         self._rings = [RingBuffer.allocate(int(_RING_S * sample_rate)) for _ in _NAMES]
         self._scratch = np.zeros(sample_rate, dtype=np.float32)
         self._files: list[WavFile] = []
-        stamp = time.strftime("%Y-%m-%d-%H%M%S")
-        self.paths = [folder / f"{name}-{stamp}.wav" for name in _NAMES]
+        self.paths = _new_paths(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for path in self.paths:
@@ -60,6 +63,11 @@ class Recorder:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still records."""
+        return not self._stopped_because
 
     @property
     def error(self) -> str:
@@ -93,6 +101,7 @@ class Recorder:
     def _write(self) -> None:
         """Write the ring buffers to the files until the end, or until a file cannot be written."""
         try:
+            self._prepare_thread()
             while not self._ending.wait(_EVERY_S):
                 self._drain()
             self._drain()
@@ -113,3 +122,14 @@ class Recorder:
             return f"no space left on {self._folder}"
         why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         return f"{self._folder} cannot be written ({why})"
+
+
+def _new_paths(folder: Path) -> list[Path]:
+    """Names by the time of day that no earlier recording has."""
+    stamp = time.strftime("%Y-%m-%d-%H%M%S")
+    for number in itertools.count(1):
+        suffix = f"-{number}" if number > 1 else ""
+        paths = [folder / f"{name}-{stamp}{suffix}.wav" for name in _NAMES]
+        if not any(path.exists() for path in paths):
+            break
+    return paths

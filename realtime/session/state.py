@@ -84,10 +84,15 @@ class SessionState:
                     raise ParameterError(f"{name} cannot be toggled; set it or step it")
                 changed = self._with({name: not self[name]})
             case SetVoice(voice):
-                changed = replace(self, voice=voice)
+                changed = self._with_voice(voice)
             case StepVoice(delta):
-                changed = replace(self, voice=_neighbour(self.voice, delta, voices))
+                changed = self._with_voice(_neighbour(self.voice, delta, voices))
         return self if changed == self else replace(changed, revision=self.revision + 1)
+
+    def _with_voice(self, voice: str) -> SessionState:
+        """Another voice starts with its first speaker: speaker IDs mean nothing beyond one voice."""
+        params = self.params if voice == self.voice else replace(self.params, speaker=0)
+        return replace(self, voice=voice, params=params)
 
     def _with(self, values: dict[str, Value]) -> SessionState:
         of_voice: dict[str, Any] = {name: value for name, value in values.items() if name in VOICE_PARAMETERS}

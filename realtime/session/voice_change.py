@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+VOICE_CHANGE = "voice-change"  # name of the thread that builds
 SHOWN_S = 15.0  # how long the cause of a failed change is reported
 
 
@@ -56,8 +57,9 @@ class VoiceChange:
         with self._lock:
             self._wanted = voice
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="voice-change", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name=VOICE_CHANGE, daemon=True)
+                thread.start()
+                self._thread = thread  # once it runs: where no thread can be started, the next request tries again
 
     def _work(self) -> None:
         with contextlib.suppress(OSError):
@@ -68,13 +70,15 @@ class VoiceChange:
                 if voice is None:
                     self._thread = None
                     return
-            try:
-                engine = self._build(voice)
-                if self._wanted is None:
-                    self._take_over(voice, engine)
-                self._cause = ""
-                del engine  # else it would live until the next change
-            except Exception as error:
-                self._cause = f"{voice}: {error}" if str(error) else f"{voice}: {type(error).__name__}"
-                self._cause_until_s = time.monotonic() + SHOWN_S
-                log.warning("%s", self._cause, exc_info=log.isEnabledFor(logging.DEBUG))
+            self._change_to(voice)
+
+    def _change_to(self, voice: str) -> None:
+        try:
+            engine = self._build(voice)
+            if self._wanted is None:
+                self._take_over(voice, engine)
+            self._cause = ""
+        except Exception as error:
+            self._cause = f"{voice}: {error}" if str(error) else f"{voice}: {type(error).__name__}"
+            self._cause_until_s = time.monotonic() + SHOWN_S
+            log.warning("%s", self._cause, exc_info=log.isEnabledFor(logging.DEBUG))

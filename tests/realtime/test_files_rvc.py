@@ -158,7 +158,7 @@ def test_a_voice_without_pitch_needs_no_f0(speech: np.ndarray) -> None:
 
 
 def test_an_unknown_speaker_is_refused(voice: RvcVoice, speech: np.ndarray) -> None:
-    with pytest.raises(ParameterError, match="speaker is 3; made up has 3, counted from 0"):
+    with pytest.raises(ParameterError, match="speaker is 3; made up has speakers 0 to 2"):
         convert(voice, speech[:RATE], replace(PARAMS, speaker=3))
 
 

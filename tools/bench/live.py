@@ -199,7 +199,7 @@ def _row(
     # Before the session, and no more than it takes: to make half an hour of it takes a processor and the memory of the
     # whole machine for so long that blocks are late.
     speech = speech_like(min(seconds, _SPEECH_S), RATE)
-    with LiveControl(voice) as control:
+    with LiveControl() as control:
         control.begin(live_settings(options, source, output))
         control.wait_until_running()
         time.sleep(_SETTLE_S)

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _MATTERS = re.compile(rb"Event '(?:new|remove)' on (?:sink|source) #|Event 'change' on server")
 _AGAIN_S = 1.0
+_LONGEST_LOOK_S = 2.0
 
 Send = Callable[[Command], None]
 
@@ -85,7 +86,7 @@ class DeviceWatch:
         if self._subscription is not None:
             self._subscription.terminate()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_LONGEST_LOOK_S)  # a daemon: it may be waiting for a server that hangs
         self._awake.close()
 
     def start(self, send: Send) -> None:
@@ -104,15 +105,15 @@ class DeviceWatch:
         return [device for device in (self._source, *self._outputs) if device.host_api == PULSE]
 
     def _run(self, send: Send) -> None:
-        try:
-            while not self._stopping.is_set():
+        while not self._stopping.is_set():
+            try:
                 self._follow_events(send)
                 if not self._stopping.is_set():  # the server has ended
                     self._numbers = {}
                     self._tell(send, self._names(lambda name: True))
-                self._stopping.wait(_AGAIN_S)
-        except OSError as error:  # pactl cannot be started any more
-            log.warning("devices that come and go are not watched: %s", error)
+            except Exception as error:  # such as a full disk, or no pactl to start any more: it is tried again
+                log.warning("devices that come and go are not watched for now: %s", error)
+            self._stopping.wait(_AGAIN_S)
 
     def _follow_events(self, send: Send) -> None:
         """Check the devices whenever the server reports a change, until it ends."""

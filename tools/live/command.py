@@ -17,6 +17,8 @@ from types import FrameType
 import click
 
 from ...kernels.errors import AudioDeviceError, OutputError
+from ...kernels.printable import MESSAGE_LIMIT, printable
+from ...models.voice import UNCHANGED
 from ...realtime.audio.commands import SetSource
 from ...realtime.audio.control import LiveControl
 from ...realtime.audio.devices import PULSE, AudioDevice, Direction, supported_rates
@@ -119,11 +121,13 @@ def live(
     if screenshot is not None and not screenshot.absolute().parent.is_dir():
         raise OutputError(f"{screenshot} cannot be written: folder {screenshot.parent} does not exist; create it first")
     status = shown = None
+    was_killed = False
     stopping = _stop_signals()
     try:
         with ExitStack() as stack:
             # Its process loads while devices are looked for.
-            control = stack.enter_context(LiveControl(options.session.state.voice))
+            can_change = bool(hot_keys) or sys.stdin.isatty()
+            control = stack.enter_context(LiveControl(can_change or options.session.state.voice != UNCHANGED))
             devices = list_devices()
             wanted = wanted_name("input", options.source, devices)
             source = choose_input(devices, wanted)
@@ -159,7 +163,7 @@ def live(
             control.wait_until_running(lambda: bool(stopping))
             try:
                 for role, given, device in (("input", options.source, source), ("output", options.output, output)):
-                    if given:
+                    if given and not stopping:
                         remember(role, None if is_default(given) else device)
                 end = time.monotonic() + (seconds if seconds is not None else float("inf"))
                 is_shown = sys.stderr.isatty() and not as_json and os.environ.get("TERM") not in ("dumb", "unknown")
@@ -169,10 +173,14 @@ def live(
             finally:
                 shown = control.status()
                 control.stop()
-                status = control.status()
+                status, was_killed = control.status(), control.was_killed
     finally:
         if status is not None and shown is not None:  # it has begun
             _report_end(status, shown if status.state == "stopped" else status, as_json, screenshot)
+    if was_killed:
+        raise AudioDeviceError(
+            "the audio process did not end within 5 s and was killed; the end of a recording may be missing"
+        )
     if status is not None and status.recording_error:
         raise OutputError(status.recording_error)
     return 0
@@ -291,9 +299,9 @@ def _stop_signals() -> list[int]:
 
 
 def _summary(status: Status) -> str:
-    causes = (
-        "".join(f"; {cause}" for cause in status.causes) if status.state != "failed" else ""
-    )  # else it is the error
+    # After a failure the cause is printed as the error.
+    shown = status.causes if status.state != "failed" else ()
+    causes = "".join(f"; {printable(cause, MESSAGE_LIMIT)}" for cause in shown)
     interrupted = f", {status.interrupted_ms / 1000.0:.1f} s without devices" if status.interrupted_ms else ""
     return (
         f"{status.seconds:.0f} s, {status.blocks} blocks of {status.block_ms:.0f} ms, {status.late_blocks} late, "

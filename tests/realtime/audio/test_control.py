@@ -20,7 +20,7 @@ def settings() -> LiveSettings:
 
 
 def test_a_command_to_a_session_that_is_gone_is_lost_and_check_says_why() -> None:
-    with LiveControl("off") as control:
+    with LiveControl(preload=False) as control:
         os.kill(control.process_id, signal.SIGKILL)
         control.begin(settings())
         with pytest.raises(AudioDeviceError, match="the audio process ended by itself"):
@@ -31,7 +31,7 @@ def test_a_command_to_a_session_that_is_gone_is_lost_and_check_says_why() -> Non
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal")
 def test_a_session_that_hangs_holds_nobody_up() -> None:
     """Thousands of commands to a process that reads none: nobody waits, and it is ended all the same."""
-    with LiveControl("off") as control:
+    with LiveControl(preload=False) as control:
         os.kill(control.process_id, signal.SIGSTOP)
         began_s = time.monotonic()
         for number in range(5000):

@@ -70,10 +70,7 @@ def clicks(seconds: float, level_db: float = -10.0) -> np.ndarray:
 
 def suppressed(x: np.ndarray) -> np.ndarray:
     suppressor, probability = NoiseSuppressor(), np.zeros(BLOCK // FRAME, dtype=np.float32)
-    try:
-        return through(lambda block: suppressor.process(block, probability), x)
-    finally:
-        suppressor.close()
+    return through(lambda block: suppressor.process(block, probability), x)
 
 
 def test_the_suppressor_has_the_delay_that_is_accounted_for() -> None:
@@ -117,14 +114,6 @@ def test_nothing_clips_however_loud_the_microphone_is_made(gain_db: float, suppr
     assert np.abs(y).max() <= 10 ** (CEILING_DB / 20) + 1e-6
     # At the ceiling for single peaks only: a limiter that clips would stay there.
     assert np.mean(np.abs(y) > 0.999 * 10 ** (CEILING_DB / 20)) < 0.01
-
-
-def test_nonfinite_samples_are_silence_and_leave_nothing_behind() -> None:
-    x, broken = speech(), speech()
-    broken[1000], broken[2000:2100] = np.inf, np.nan
-    chains = [a_chain(suppress_noise=True, speech_level_db=-23.0, speech_gate=0.8) for _ in range(2)]
-    x[1000], x[2000:2100] = 0.0, 0.0
-    np.testing.assert_array_equal(through_chain(broken, chains[0]), through_chain(x, chains[1]))
 
 
 @pytest.mark.parametrize(("suppress_noise", "engine_ms"), [(False, 0), (False, 40), (True, 200)])

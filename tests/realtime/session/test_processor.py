@@ -17,7 +17,7 @@ from altervox.models.voice import VoiceParams
 from altervox.realtime.config import StreamConfig
 from altervox.realtime.session.commands import Record, Set, SetVoice, StepVoice
 from altervox.realtime.session.processor import Processor
-from altervox.realtime.session.settings import SessionSettings
+from altervox.realtime.session.settings import ChainConfig, SessionSettings
 from altervox.realtime.session.state import SessionState
 from altervox.realtime.session.warm_up import AUTO_BLOCKS_MS, ROOM, warmed_up
 
@@ -193,21 +193,42 @@ def test_commands_change_the_state_once_each_and_reach_the_engine() -> None:
 
 
 def test_a_speaker_that_the_voice_does_not_have_is_refused(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the start, by command, and for a voice to change to; what sounds goes on."""
+    """At the start and by command; another voice begins with its first speaker."""
     duet = SimpleNamespace(name="duet", kind="rvc", speakers=2, uses=frozenset({"speaker"}))
     monkeypatch.setattr("altervox.realtime.session.processor.load_voice", lambda name, device: duet)
     state = SessionState(voice="duet", params=VoiceParams(speaker=2))
-    with pytest.raises(ParameterError, match="speaker is 2; duet has 2, counted from 0"):
+    with pytest.raises(ParameterError, match="speaker is 2; duet has speakers 0 to 1: choose another --speaker"):
         Processor(SessionSettings(state, StreamConfig(block_ms=20)))
     processor = Processor(settings())
-    with pytest.raises(ParameterError, match="speaker is 2; duet has 2, counted from 0"):
+    with pytest.raises(ParameterError, match="speaker is 2; duet has speakers 0 to 1: choose another --speaker"):
         processor.do(Set({"speaker": 2, "gain_db": 6.0}))
     assert processor.state.revision == 0
     processor.do(Set({"speaker": 1}))
+    assert processor.state.params.speaker == 1
     duet.speakers = 1
-    processor.do(SetVoice("solo"))
-    until(lambda: not processor.is_loading)
-    assert processor.causes == ("solo: speaker is 1; duet has 1, counted from 0",)
+    processor.do(SetVoice("solo"))  # begins with the first speaker
+    assert processor.state.params.speaker == 0
+    until(lambda: processor.sounding == "solo")
+
+
+def test_nonfinite_and_absurd_samples_of_the_microphone_leave_nothing_behind(tmp_path: Path) -> None:
+    x = noise(1.0)
+    broken = x.copy()
+    broken[1000], broken[2000:2100], broken[3000] = np.inf, np.nan, -np.inf
+    x[1000], x[2000:2100], x[3000] = 0.0, 0.0, 0.0
+    chain = ChainConfig(suppress_noise=True, speech_level_db=-23.0)
+    first, second = (Processor(settings(chain=chain, record_folder=tmp_path / name)) for name in "ab")
+    np.testing.assert_array_equal(run(first, broken), run(second, x))
+    assert np.isfinite(first.input_peak)
+    first.close()
+    (path,) = (tmp_path / "a").glob("input-*")
+    np.testing.assert_array_equal(soundfile.read(path, dtype="float32")[0], x)
+    broken[:BLOCK] = 1e30
+    run(second, broken[:BLOCK])
+    out = run(second, noise(3.0))[-RATE:]
+    assert np.isfinite(out).all()
+    assert np.abs(out).max() > 1e-4
+    second.close()
 
 
 def test_muting_fades_and_gains_glide() -> None:

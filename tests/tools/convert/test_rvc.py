@@ -72,7 +72,7 @@ def test_a_file_is_what_a_live_listener_hears(options: str, config: StreamConfig
         ("alice.pth", "--block-ms 21000", "block_ms is 21000; it must be a multiple of 20 from 20 to 20000"),
         ("alice.pth", "--block-ms 30", "block_ms is 30; it must be a multiple of 20"),
         ("robot", "--lookahead-ms 20", "lookahead_ms is 20"),
-        ("alice.pth", "--speaker 3", "speaker is 3; alice has 3, counted from 0"),
+        ("alice.pth", "--speaker 3", "speaker is 3; alice has speakers 0 to 2"),
     ],
 )
 def test_options_that_do_not_go_together(voice: str, options: str, said: str, place: Path, library: Path) -> None:

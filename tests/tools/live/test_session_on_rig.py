@@ -90,6 +90,21 @@ def test_whoever_gives_up_while_the_voice_is_prepared_need_not_wait(pulse_rig: P
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize("after_s", [0.3, 0.6, 1.2])
+def test_ctrl_c_while_it_starts_leaves_no_traceback(after_s: float, pulse_rig: PulseServer, tmp_path: Path) -> None:
+    """As in a terminal, where it reaches all processes of the group at once."""
+    environment = {**pulse_rig.environment, "ALTERVOX_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "altervox.tools", "live", *DEVICES]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(after_s)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode in (0, 130)
+    assert "Traceback" not in errors
+
+
 def test_a_session_whose_audio_process_is_told_to_stop_ends(pulse_rig: PulseServer, tmp_path: Path) -> None:
     with live(pulse_rig, tmp_path, "--json") as process:
         until(lambda: bool(streams(pulse_rig, "vcable")), 60.0)
@@ -115,7 +130,7 @@ def control(pulse_rig: PulseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     devices = list_devices(again=True)
     source, output = choose_input(devices, "Virtual Microphone"), choose_output(devices, "Virtual Cable")
     options = LiveOptions(SessionSettings(SessionState(voice="off")), block_ms=100)
-    with LiveControl("off") as control:
+    with LiveControl() as control:
         control.begin(live_settings(options, source, output))
         control.wait_until_running()
         yield control

@@ -171,7 +171,6 @@ def _through_rnnoise(x: FloatArray) -> tuple[FloatArray, FloatArray]:
     cleaned, probability = x.copy(), np.zeros(len(x) // FRAME, dtype=np.float32)
     suppressor = NoiseSuppressor()
     suppressor.process(cleaned, probability)
-    suppressor.close()
     return cleaned, probability
 
 

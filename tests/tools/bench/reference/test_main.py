@@ -47,7 +47,7 @@ def test_the_result_lasts_as_long_and_is_in_step(place: Path) -> None:
     [
         (["--voice", "robot"], 1, "RVC's own loop is for RVC voices, and robot is none"),
         (["--voice", "alice.pth", "--block-ms", 33], 2, "block_ms is 33; it must be a multiple of 10"),
-        (["--voice", "alice.pth", "--speaker", 3], 2, "speaker is 3; alice has 3, counted from 0"),
+        (["--voice", "alice.pth", "--speaker", 3], 2, "speaker is 3; alice has speakers 0 to 2"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(place: Path, options: list[object], code: int, said: str) -> None:
