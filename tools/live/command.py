@@ -16,7 +16,7 @@ from types import FrameType
 
 import click
 
-from ...kernels.errors import AudioDeviceError, OutputError
+from ...kernels.errors import AltervoxError, AudioDeviceError, OutputError
 from ...kernels.printable import MESSAGE_LIMIT, printable
 from ...models.voice import UNCHANGED
 from ...realtime.audio.commands import SetSource
@@ -174,6 +174,10 @@ def live(
                 shown = control.status()
                 control.stop()
                 status, was_killed = control.status(), control.was_killed
+    except AltervoxError:
+        if stopping and status is None:  # Ctrl-C has also ended the programs that list devices
+            raise KeyboardInterrupt from None
+        raise
     finally:
         if status is not None and shown is not None:  # it has begun
             _report_end(status, shown if status.state == "stopped" else status, as_json, screenshot)
