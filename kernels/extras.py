@@ -36,9 +36,11 @@ def how_to_uninstall(*packages: str) -> str:
 
 def _clone() -> Path | None:
     """The folder that altervox was installed from with `pip install --editable`; None for any other installation."""
+    # Where the clone itself is on sys.path, its egg-info, which lacks this file, comes before what pip installed.
+    origins = (installed.read_text("direct_url.json") for installed in metadata.distributions(name="altervox"))
     try:
-        origin = json.loads(metadata.distribution("altervox").read_text("direct_url.json") or "{}")
-    except (metadata.PackageNotFoundError, OSError, ValueError):
+        origin = json.loads(next(filter(None, origins), "{}"))
+    except (OSError, ValueError):
         return None
     if not origin.get("dir_info", {}).get("editable"):
         return None

@@ -18,6 +18,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     described = tmp_path / "site" / "altervox-0.dist-info"
     described.mkdir(parents=True)
     (described / "METADATA").write_text("Metadata-Version: 2.1\nName: altervox\nVersion: 0\n")
+    (described / "direct_url.json").write_text('{"archive_info": {}, "url": "file:///altervox.whl"}')
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "env" / "python"))
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "env"))
@@ -51,6 +52,9 @@ def test_a_clone(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     python = clone / ".venv" / "bin" / "python"
     monkeypatch.setattr(sys, "executable", str(python))
     assert how_to_install("cpu") == (f'"{python}" -m pip install -c "{clone / "constraints.txt"}" -e "{clone}[cpu]"')
+    (clone / "altervox.egg-info").mkdir()
+    (clone / "altervox.egg-info" / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: altervox\nVersion: 0\n")
+    monkeypatch.syspath_prepend(str(clone))  # as `python -m` does there
     monkeypatch.chdir(clone)
     relative = Path(".venv", "bin", "python")
     assert how_to_install("cpu") == f'{relative} -m pip install -c constraints.txt -e ".[cpu]"', "as the README has it"
