@@ -82,23 +82,26 @@ class BaseModel:
 
         hub_logging.set_verbosity(logging.ERROR)  # it would log each try
 
+        unfinished = target.parent / _UNFINISHED
         waiting = f"another altervox is fetching {self.filename}; waiting for it"
         try:
             # Both would write into one folder, and the first to finish would take it from the other.
-            with alone(target.parent / _UNFINISHED, waiting):
+            # The lock lies outside that folder, which goes while others still wait for it.
+            with alone(target.parent, waiting):
                 if not target.is_file():
+                    # Not forced, it would try for 24 s where there is no network.
                     fetched = Path(
-                        hf_hub_download(self.repository, self.filename, local_dir=target.parent / _UNFINISHED)
+                        hf_hub_download(self.repository, self.filename, local_dir=unfinished, force_download=True)
                     )
                     self._check(fetched, by_hand)
                     fetched.replace(target)
-                shutil.rmtree(target.parent / _UNFINISHED, ignore_errors=True)
-        except LocalEntryNotFoundError as error:
-            raise BaseModelError(
-                f"{self.title} could not be fetched, for huggingface.co does not answer: {by_hand}"
-            ) from error
+                shutil.rmtree(unfinished, ignore_errors=True)
         except (HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
-            raise BaseModelError(f"{self.title} could not be fetched ({type(error).__name__}): {by_hand}") from error
+            cause = error.__cause__ or error
+            reason = type(cause).__name__
+            if isinstance(error, (LocalEntryNotFoundError, ValueError)) and not isinstance(cause, HfHubHTTPError):
+                reason = "huggingface.co does not answer"
+            raise BaseModelError(f"{self.title} could not be fetched ({reason}): {by_hand}") from error
         return target
 
     def _check(self, fetched: Path, by_hand: str) -> None:
