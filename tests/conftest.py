@@ -10,6 +10,7 @@ one after the other when all other tests, which share the processors, are over.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -28,6 +29,8 @@ REAL_TIME_FIXTURES = {"pulse_rig", "rig", "desk", "sound_server", "display"}
 # another test or another program has a processor.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
+# nohup, and a shell's `&`, have it ignored, also by every process that a test starts in order to interrupt it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

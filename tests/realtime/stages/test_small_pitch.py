@@ -110,7 +110,7 @@ def test_dsp_voices_hear_no_voice_where_there_is_none(name: str) -> None:
     """Without right context the network alone takes up to a quarter of loud noise for a voice; D4C does not."""
     audio = scipy.signal.resample_poly(bad.NO_VOICE[name](), 3, 2).astype(np.float32)
     stage = DspStage(DspPreset(), StreamConfig(block_ms=20))
-    found = np.concatenate([stage.take(audio[i : i + 480]) for i in range(0, len(audio) - 479, 480)])
+    found = np.concatenate([stage.take(audio[i : i + 480]).copy() for i in range(0, len(audio) - 479, 480)])
     found = found[stage.lookahead_frames :]
     assert np.mean(analyse(audio, found, 0).f0_hz > 0) <= 0.01
 
@@ -134,7 +134,7 @@ def test_a_dsp_stage_puts_f0_on_its_frames(block_ms: int, right: int) -> None:
     audio = harmonics(cycles)
     stage = DspStage(DspPreset(), StreamConfig(block_ms=block_ms), pitch_right_frames=right)
     size = stage.block_frames * 120
-    found = np.concatenate([stage.take(audio[i : i + size]) for i in range(0, len(audio) - size + 1, size)])
+    found = np.concatenate([stage.take(audio[i : i + size]).copy() for i in range(0, len(audio) - size + 1, size)])
     found = found[stage.lookahead_frames :][40:500]
     true_hz = glide_hz[::120][40:500]
     assert np.mean(found > 0) > 0.99
@@ -149,6 +149,6 @@ def test_a_dsp_stage_knows_the_streams_first_frames() -> None:
     t = np.arange(rate) / rate
     audio = harmonics(150.0 * t)
     stage = DspStage(DspPreset(), StreamConfig(block_ms=20))
-    found = np.concatenate([stage.take(audio[i : i + 480]) for i in range(0, rate, 480)])
+    found = np.concatenate([stage.take(audio[i : i + 480]).copy() for i in range(0, rate, 480)])
     assert not found[: stage.lookahead_frames - 1].any()
     np.testing.assert_allclose(found[stage.lookahead_frames + 10 :], 150.0, rtol=3e-3)

@@ -20,6 +20,8 @@ from altervox.realtime.engine import Engine
 class Described:
     name: str
     kind: str
+    speakers: int = 1
+    uses: frozenset[str] = frozenset({"pitch_semitones"})
 
 
 @pytest.mark.parametrize("kind", ["neural", "exported", "", "no such kind"])

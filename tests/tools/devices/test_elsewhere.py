@@ -67,7 +67,7 @@ def test_the_end_to_listen_to_is_called_what_its_user_calls_it() -> None:
     other = made_up("CABLE-A Output (VB-Audio Cable A)", index=3, inputs=2, outputs=0)
     marked = with_cables([play, listen, mme, other])
     assert marked[0].listening_name == "Voice (VB-Audio Virtual Cable)"
-    with pytest.raises(AudioDeviceError, match="hears what is played"):
+    with pytest.raises(AudioDeviceError, match="the voice would be fed back"):
         choose_output(marked, "CABLE Input", choose_input(marked, "Voice"))
     assert choose_output(marked, "CABLE Input", choose_input(marked, "CABLE-A")) is marked[0]
     assert choose_input(marked, "CABLE Output") is marked[2], "another host API's, as no listed one is called that"

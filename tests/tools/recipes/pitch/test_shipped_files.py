@@ -63,9 +63,9 @@ def test_what_is_written_loads_and_belongs_together(tmp_path: Path, monkeypatch:
         None,
         {
             "mel": mel.numpy(),
-            "rows": np.arange(64),
-            "last_row": np.array([63]),
-            "h_in": np.zeros((1, 1, 96), dtype=np.float32),
+            "rows": np.arange(64)[None],
+            "last_row": np.array([[63]]),
+            "h_in": np.zeros((1, 96), dtype=np.float32),
         },
     )
     np.testing.assert_allclose(salience, after.numpy(), atol=1e-5)
