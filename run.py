@@ -247,11 +247,15 @@ def check(environment: Environment) -> None:
 
 
 def test(environment: Environment) -> None:
-    """Run the checks and the tests: first those that share the processors, then those that work in real time."""
+    """Run the checks and the tests: those that compute, those on the sound rig, which wait, those in real time."""
     install_system_packages()
     check(environment)
-    workers = str(min(os.cpu_count() or 1, MAX_WORKERS))
-    phases = [["-m", "not alone", "-n", workers, "--dist", "worksteal"], ["-m", "alone"]]
+    workers = min(os.cpu_count() or 1, MAX_WORKERS)
+    phases = [
+        ["-m", "not rig and not alone", "-n", str(workers), "--dist", "worksteal"],
+        ["-m", "rig", "-n", str(workers + 1), "--dist", "worksteal"],
+        ["-m", "alone"],
+    ]
     failed, reports = False, []
     for number, phase in enumerate(phases, 1):
         report = environment.folder / f"tests-{number}.xml"
@@ -265,7 +269,7 @@ def test(environment: Environment) -> None:
 
 
 def summary(reports: list[Path]) -> str:
-    """What the JUnit reports of both phases say together: how many tests ran, were skipped, and took longest."""
+    """What the JUnit reports of all phases say together: how many tests ran, were skipped, and took longest."""
     cases = [case for report in reports for case in ElementTree.parse(report).iter("testcase")]
     skipped = sum(case.find("skipped") is not None for case in cases)
     slowest = sorted(cases, key=lambda case: float(case.get("time", 0)), reverse=True)[:SLOWEST]

@@ -3,8 +3,9 @@
 Tests marked `gpu`, `windows`, `macos` or `linux` are skipped where there is no such thing. Under CI any other skip is
 a failure: a test that quietly does not run protects nothing.
 
-Tests marked `alone` work in real time, on the rig of sound servers or on an X server: `python run.py test` runs them
-one after the other when all other tests, which share the processors, are over.
+Tests that use a sound server or an X server are marked `rig` by their fixture: `python run.py test` runs them when all
+others are over, a few at a time, for they mostly wait. Those whose module says `alone` measure latency or losses in
+real time: they come last, one after the other.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pulse import PulseServer
 
 EXCUSES = ("gpu", "windows", "macos", "linux")
-REAL_TIME_FIXTURES = {"pulse_rig", "rig", "desk", "sound_server", "display"}
+RIG_FIXTURES = {"pulse_rig", "rig", "desk", "sound_server", "display"}
 
 # Before any test imports torch or NumPy: threads that wait for one another are many times slower than one, as soon as
 # another test or another program has a processor.
@@ -103,8 +104,8 @@ def _refuse(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    if REAL_TIME_FIXTURES & set(getattr(item, "fixturenames", ())):
-        item.add_marker("alone")
+    if RIG_FIXTURES & set(getattr(item, "fixturenames", ())) and not item.get_closest_marker("alone"):
+        item.add_marker("rig")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

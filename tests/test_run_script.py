@@ -226,7 +226,7 @@ def test_the_link_for_type_checkers_leads_to_the_clone(clone: Path) -> None:
     assert (environment.folder / "typing" / "altervox" / "run.py").samefile(clone / "run.py")
 
 
-def test_the_summary_of_both_phases_names_the_slowest(tmp_path: Path) -> None:
+def test_the_summary_of_all_phases_names_the_slowest(tmp_path: Path) -> None:
     reports = []
     for name, seconds in (("first", 2.5), ("second", 61.25)):
         cases = f'<testcase classname="tests.{name}" name="test_it" time="{seconds}"/>'

@@ -31,7 +31,7 @@ ELSEWHERE = "windows" if sys.platform != "win32" else "macos"
 def run(folder: Path, tests: str, ci: bool, *options: str) -> subprocess.CompletedProcess[str]:
     shutil.copy(Path(__file__).with_name("conftest.py"), folder / "conftest.py")
     (folder / "pytest.ini").write_text(
-        "[pytest]\nmarkers =\n gpu: g\n windows: w\n macos: m\n alone: a\n", encoding="utf-8"
+        "[pytest]\nmarkers =\n gpu: g\n windows: w\n macos: m\n alone: a\n rig: r\n", encoding="utf-8"
     )
     (folder / "test_sample.py").write_text(tests, encoding="utf-8")
     environment = {key: value for key, value in os.environ.items() if key not in ("CI", "PYTEST_ADDOPTS")}
@@ -102,8 +102,8 @@ def test_of_arithmetic():
 """
 
 
-@pytest.mark.parametrize(("phase", "name"), [("alone", "test_in_real_time"), ("not alone", "test_of_arithmetic")])
-def test_what_uses_the_rig_runs_alone(phase: str, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("phase", "name"), [("rig", "test_in_real_time"), ("not rig", "test_of_arithmetic")])
+def test_what_uses_the_rig_runs_after_all_else(phase: str, name: str, tmp_path: Path) -> None:
     result = run(tmp_path, RIG_TESTS, True, "-v", "-m", phase)
     assert result.returncode == 0, result.stdout
     assert f"::{name} PASSED" in result.stdout

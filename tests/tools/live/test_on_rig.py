@@ -21,7 +21,7 @@ import soundfile
 if TYPE_CHECKING:
     from pulse import PulseServer
 
-pytestmark = pytest.mark.linux
+pytestmark = [pytest.mark.linux, pytest.mark.alone]
 
 RATE = 48000
 SPEECH = Path(__file__).parents[2] / "data" / "alsa_female.wav"
@@ -121,7 +121,7 @@ def test_every_frame_that_is_said_is_heard(sound_server: PulseServer, tmp_path: 
 
 
 def test_a_voice_comes_out_of_the_cable(pulse_rig: PulseServer, tmp_path: Path) -> None:
-    said = np.concatenate([speech(), np.zeros(RATE, dtype=np.float32)] * 3)
+    said = np.concatenate([speech(), np.zeros(RATE, dtype=np.float32)] * 2)
     with live(pulse_rig, tmp_path, "--voice", "robot", "--record", str(tmp_path / "takes")) as process:
         with pulse_rig.record("vcable_source") as cable:
             pulse_rig.play(said, "vmic")
