@@ -15,7 +15,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +30,10 @@ from .limits import MAX_PICKLE_BYTES, MAX_ZIP_DIRECTORY_BYTES
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _MEMORY_FACTOR = 2  # bytes of all storages, and of all tensors, by bytes of the file
+_MOST_ARGUMENTS = 8  # looked at of a call
+_MOST_DIMENSIONS = 8  # of a tensor
+_LONGEST_NAME = 200  # characters of a class and its module
+_KEYS_BELOW = 1 << 60  # whole numbers as keys
 _DTYPES = {
     "torch.HalfStorage": torch.float16,
     "torch.FloatStorage": torch.float32,
@@ -94,17 +98,19 @@ def read_torch_file(path: Path) -> Any:
         plain numbers. Containers may hold themselves, or one another many times: never recurse into them unbounded.
 
     Raises:
-        CheckpointError: the file is damaged, costs more than its size allows, or wants to run something.
+        CheckpointError: the file is damaged, costs more than its size allows, or holds more than data.
     """
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
             return _read_zip(path, file, size) if file.read(2) == b"PK" else _read_legacy(file, size)
     except _ForbiddenError as error:
-        raise CheckpointError(
-            f"{path} wants to run {printable(error, 60)} when it is opened; a model has no need to, so it is not "
-            "opened: get it from a source that you trust"
-        ) from error
+        name = printable(error, 60)
+        if name.rpartition(".")[2][:1].isupper():  # a class by convention: most likely a trainer's own
+            said = f"holds an object of {name}, which is more than data, so it is not opened"
+        else:
+            said = f"wants to run {name} when it is opened; a model has no need to, so it is not opened"
+        raise CheckpointError(f"{path} {said}: get it from a source that you trust") from error
     except zipfile.BadZipFile as error:
         if "not a zip file" in str(error):  # it starts as one
             raise CheckpointError(f"{path} is cut short: the download is incomplete; download it again") from error
@@ -165,8 +171,10 @@ def _read_zip(path: Path, file: BinaryIO, size: int) -> Any:
             raise CheckpointError(f"{path} is a TorchScript program; give the .pth that the trainer wrote")
         if members[pickles[0]].file_size > MAX_PICKLE_BYTES:
             raise ValueError(f"it holds more than {MAX_PICKLE_BYTES >> 20} MB beside its tensors")
-        if f"{root}byteorder" in members and archive.read(f"{root}byteorder") != b"little":
-            raise ValueError("it was written on a big-endian machine")
+        if f"{root}byteorder" in members:
+            with archive.open(f"{root}byteorder") as order:  # of whatever size it claims to be
+                if order.read(9) != b"little":
+                    raise ValueError("it was written on a big-endian machine")
         left = _MEMORY_FACTOR * size
 
         def fill(key: str, data: memoryview) -> int:
@@ -234,7 +242,14 @@ class _Interpreter:
     def __init__(self, size: int, fill: Callable[[str, memoryview], int] | None) -> None:
         self._fill = fill
         self._storage_bytes = self._tensor_bytes = _MEMORY_FACTOR * size
+        self._copied = MAX_PICKLE_BYTES
         self.storages: dict[str, Tensor] = {}
+
+    def _spend(self, count: int) -> None:
+        """Account for what one instruction copies: it may name the same long text or list again and again."""
+        self._copied -= count
+        if self._copied < 0:
+            raise ValueError("it copies more than it holds")
 
     def run(self, pickled: BinaryIO) -> Any:
         """What a pickle builds, up to its end."""
@@ -323,10 +338,12 @@ class _Interpreter:
                         raise ValueError(f"it has the instruction {name}, which no model needs")
         return stack.pop()
 
-    def _call(self, what: object, arguments: Iterable[Any]) -> Any:
+    def _call(self, what: object, arguments: Any) -> Any:
         """What a call stands for, for those that only wrap data."""
+        if not isinstance(arguments, list | tuple):
+            raise ValueError("it calls something without a list of arguments")
         name = what.name if isinstance(what, Opaque) else "an object"
-        match name, list(arguments):
+        match name, list(arguments[:_MOST_ARGUMENTS]):
             case "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2", [
                 storage,
                 offset,
@@ -340,10 +357,12 @@ class _Interpreter:
             case "collections.OrderedDict", []:
                 return {}
             case "collections.OrderedDict", [list(pairs)]:
+                self._spend(len(pairs))
                 return _set_items({}, [part for pair in pairs for part in (pair[0], pair[1])])
             case "torch.Size" | "builtins.set" | "builtins.frozenset" | "builtins.list", [list() | tuple() as items]:
                 return items
             case "_codecs.encode", [str(text), "latin1" | "latin-1"]:
+                self._spend(len(text))
                 return text.encode("latin-1")
             case "numpy.dtype", [str(code), *_] if re.fullmatch(r"[biuf][1248]", code):
                 return _NumpyType(code)
@@ -353,6 +372,8 @@ class _Interpreter:
 
     def _storage(self, described_as: Any) -> Tensor | Opaque:
         """A storage by its persistent id: "storage", class, key, device, elements and, in the older format, a view."""
+        if len(described_as) > _MOST_ARGUMENTS:
+            raise ValueError("it describes a tensor in another way than PyTorch does")
         _, kind, key, _, elements, *view = described_as
         dtype = _DTYPES.get(kind.name)
         if dtype is None:
@@ -380,11 +401,15 @@ class _Interpreter:
     def _tensor(self, storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor | Opaque:
         if isinstance(storage, Opaque):
             return storage
+        if len(size) != len(stride) or len(size) > _MOST_DIMENSIONS:
+            raise ValueError("a tensor has no possible shape")
+        if not all(isinstance(n, int) for n in (*size, *stride, offset)):
+            raise ValueError("a tensor has no possible shape")
         elements = math.prod(size)
         self._tensor_bytes -= elements * storage.element_size()
         if self._tensor_bytes < 0:
             raise ValueError("it states more than it holds")
-        if len(size) != len(stride) or min(*size, *stride, offset, 0) < 0:
+        if min(*size, *stride, offset, 0) < 0:
             raise ValueError("a tensor has no possible shape")
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         if elements and last >= len(storage):
@@ -398,7 +423,11 @@ def _named(module: object, name: object) -> Opaque:
     Raises:
         _ForbiddenError: it is not one that stands for data.
     """
-    full = f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "something without a name"
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise _ForbiddenError("something without a name")
+    if len(module) + len(name) > _LONGEST_NAME:
+        raise _ForbiddenError(f"{module[:20]}...{name[:20]}...")
+    full = f"{module}.{name}"
     full = re.sub(r"^__builtin__\.", "builtins.", re.sub(r"^copy_reg\.", "copyreg.", full))
     if not _INERT.fullmatch(full):
         raise _ForbiddenError(full)
@@ -406,7 +435,7 @@ def _named(module: object, name: object) -> Opaque:
 
 
 def _bounded(value: Any) -> Any:
-    """A number that no later sum, hash or text of it can make expensive."""
+    """The value itself; a stand-in for a number of so many digits that sums, hashes and texts of it would be costly."""
     return Opaque("very large number") if isinstance(value, int) and value.bit_length() > 80 else value
 
 
@@ -420,8 +449,11 @@ def _extend(target: Any, items: list[Any]) -> None:
 def _set_items(target: Any, items: list[Any]) -> Any:
     if isinstance(target, dict):
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # Hashing a tuple of tuples of tuples can take for ever, so such keys only keep their number.
-            plain = key is None or isinstance(key, str | bytes | int | float)
+            # Hashing a tuple of tuples of tuples can take for ever, and whole numbers from 2^61 - 1 on can be chosen to
+            # have one hash, which makes a dictionary a list to search through: such keys only keep their number.
+            plain = (
+                abs(key) < _KEYS_BELOW if isinstance(key, int) else key is None or isinstance(key, str | bytes | float)
+            )
             target[key if plain else Opaque(f"key {len(target)}")] = value
     elif not isinstance(target, Opaque):
         raise ValueError("it sets items of what is no dictionary")

@@ -91,6 +91,14 @@ def test_what_would_run_is_refused_by_name(what: Callable[..., Any], tmp_path: P
         read_torch_file(tmp_path / "a.pth")
 
 
+def test_a_class_of_a_trainer_is_no_accusation(tmp_path: Path) -> None:
+    pickled = b"\x80\x02ctrainer.settings\nSettings\n)\x81."
+    with pytest.raises(
+        CheckpointError, match=r"holds an object of trainer\.settings\.Settings, which is more than data"
+    ):
+        read_torch_file(archive(tmp_path / "a.pth", pickled, {}))
+
+
 def test_a_quantised_tensor_is_refused_without_warnings(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -121,7 +129,17 @@ def tensor_pickle(elements: int, size: tuple[int, ...], stride: tuple[int, ...],
     return buffer.getvalue()
 
 
+def repeated(call: bytes, times: int, argument: bytes) -> bytes:
+    """A list of what a call gives again and again for the same memoised argument."""
+    return b"\x80\x02" + argument + b"q\x010" + call + b"q\x000]" + b"h\x00h\x01\x85Ra" * times + b"."
+
+
+def memoised_text(length: int) -> bytes:
+    return b"X" + struct.pack("<I", length) + b"x" * length
+
+
 HUGE = 1 << 31
+MANY = 60_000
 HOSTILE: dict[str, tuple[bytes, dict[str, bytes]]] = {
     "stride 0": (tensor_pickle(1, (HUGE,), (0,)), {"0": bytes(4)}),
     "storage beyond its member": (tensor_pickle(HUGE, (HUGE,), (1,)), {"0": bytes(4)}),
@@ -142,6 +160,35 @@ HOSTILE: dict[str, tuple[bytes, dict[str, bytes]]] = {
     "stack runs out": (b"\x80\x02sss.", {}),
     "holds itself": (b"\x80\x02]q\x00h\x00a.", {}),
     "extension": (b"\x80\x02\x82\x01.", {}),
+    "text encoded again and again": (
+        b"\x80\x02" + memoised_text(1 << 20) + b"X\x06\x00\x00\x00latin1\x86q\x010c_codecs\nencode\nq\x000]"
+        b"" + b"h\x00h\x01Ra" * MANY + b".",
+        {},
+    ),
+    "pairs taken again and again": (
+        repeated(b"ccollections\nOrderedDict\n", MANY, b"](" + b"K\x01K\x02\x86" * MANY + b"e"),
+        {},
+    ),
+    "many arguments again and again": (
+        b"\x80\x02(" + b"N" * 500_000 + b"tq\x010ccollections\nOrderedDict\nq\x000]" + b"h\x00h\x01Ra" * MANY + b".",
+        {},
+    ),
+    "long name again and again": (
+        b"\x80\x02X\x07\x00\x00\x00fairseqq\x000"
+        + memoised_text(1 << 20)
+        + b"q\x010]"
+        + b"h\x00h\x01\x93a" * MANY
+        + b".",
+        {},
+    ),
+    "keys of one hash": (
+        b"\x80\x02}("
+        + b"".join(b"\x8a\x0a" + (i * (2**61 - 1)).to_bytes(10, "little") + b"N" for i in range(1, MANY))
+        + b"u.",
+        {},
+    ),
+    "texts as a shape": (tensor_pickle(1, ("x", HUGE), (1, 1)), {"0": bytes(4)}),  # type: ignore[arg-type]
+    "countless dimensions": (tensor_pickle(1, (1,) * 1000, (1,) * 1000), {"0": bytes(4)}),
 }
 CHILD = """
 import resource, sys, time
@@ -164,6 +211,11 @@ def test_small_hostile_files_cost_little(tmp_path: Path) -> None:
     paths = [archive(tmp_path / f"{i}.pth", *content) for i, content in enumerate(HOSTILE.values())]
     paths.append(archive(tmp_path / "bomb.pth", *(tensor_pickle(1 << 26, (1 << 26,), (1,)), {"0": bytes(1 << 28)}), 8))
     paths.append(archive(tmp_path / "pickle bomb.pth", b"\x80\x02" + b"]" * (1 << 27) + b".", {}, 8))
+    bomb = archive(tmp_path / "byte order bomb.pth", b"\x80\x02}.", {}, 8)
+    with zipfile.ZipFile(bomb, "a", zipfile.ZIP_DEFLATED) as written, written.open("a/byteorder", "w") as member:
+        for _ in range(1 << 8):
+            member.write(bytes(1 << 20))
+    paths.append(bomb)
     old = tmp_path / "old.pth"
     torch.save({"a": torch.ones(4)}, old, _use_new_zipfile_serialization=False)
     old.write_bytes(old.read_bytes().replace(struct.pack("<q", 4), struct.pack("<q", 1 << 40)))
@@ -172,11 +224,14 @@ def test_small_hostile_files_cost_little(tmp_path: Path) -> None:
     )
     rows = [line.split(maxsplit=3) for line in done.stdout.splitlines()]
     assert len(rows) == len(paths) + 1, done.stderr
-    for (said, mib, seconds, path), name in zip(rows, [*HOSTILE, "bomb", "pickle bomb", "old"], strict=True):
+    for (said, mib, seconds, path), name in zip(
+        rows, [*HOSTILE, "bomb", "pickle bomb", "byte order bomb", "old"], strict=True
+    ):
         assert int(mib) < 200, (name, path)
         assert float(seconds) < 5.0, name
         harmless = {"deep", "huge memo", "huge number", "key that takes for ever to hash", "bytearray of gigabytes"}
-        assert said == ("read" if name in {*harmless, "storage called", "holds itself"} else "refused"), name
+        harmless |= {"storage called", "holds itself", "many arguments again and again", "keys of one hash"}
+        assert said == ("read" if name in harmless else "refused"), name
 
 
 def test_random_damage_is_named(tmp_path: Path) -> None:
