@@ -96,7 +96,9 @@ class BaseModel:
                     self._check(fetched, by_hand)
                     fetched.replace(target)
                 shutil.rmtree(unfinished, ignore_errors=True)
-        except (HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
+        except BaseModelError:
+            raise
+        except Exception as error:  # the errors of the HTTP library have no other class in common
             cause = error.__cause__ or error
             reason = type(cause).__name__
             if isinstance(error, (LocalEntryNotFoundError, ValueError)) and not isinstance(cause, HfHubHTTPError):
@@ -187,7 +189,7 @@ def small_pitch_network_path() -> Path:
 
 
 def small_pitch_network_onnx_path() -> Path:
-    """One step of the same network as a graph for ONNX Runtime, written by `rmvpe_export.export_step`."""
+    """One step of the same network as a graph for ONNX Runtime, written by `models.export.rmvpe.export_step`."""
     return Path(__file__).with_name("data") / "rmvpe_small.onnx"
 
 
@@ -196,20 +198,18 @@ def small_pitch_network(device: torch.device) -> RMVPE:
     return pitch_network(small_pitch_network_path(), device)
 
 
-def f0_network(method: str, device: torch.device) -> RMVPE:
-    """The network that one of `voice.F0_METHODS` finds pitch by.
+def full_pitch_network(device: torch.device) -> RMVPE:
+    """The published pitch network, fetched if it is not in the library.
 
     Raises:
-        BaseModelError: it is the full-size one, which cannot be obtained.
+        BaseModelError: it cannot be obtained.
         CheckpointError: its file is not RMVPE's.
     """
-    if method == "rmvpe":
-        try:
-            path = PITCH_NETWORK.fetch()
-        except BaseModelError as error:
-            raise BaseModelError(f"{error}; or leave --f0-method at auto, which needs no download") from error
-        return pitch_network(path, device)
-    return small_pitch_network(device)
+    try:
+        path = PITCH_NETWORK.fetch()
+    except BaseModelError as error:
+        raise BaseModelError(f"{error}; or leave --f0-method at auto, which needs no download") from error
+    return pitch_network(path, device)
 
 
 def _sha256(path: Path) -> str:

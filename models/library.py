@@ -34,6 +34,7 @@ _FORBIDDEN = set('/\\:*?"<>|')  # in a file name, on one system or another
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])(\..*)?", re.IGNORECASE)
 _LONGEST_NAME = 200  # bytes
 _MOST_DESCRIBED = 1 << 16  # bytes of a voice.json
+_RESERVED_SPEAKERS = 109  # RVC's trainers make room for so many, whatever number was trained
 _ADDING = ".adding-"  # start of the names of folders that are not voices yet
 
 
@@ -115,7 +116,7 @@ def add_voice(source: Path, name: str | None = None) -> VoiceInfo:
         checkpoint.synthesizer()  # refuses weights that do not fit their config
         has_index = _usable_index(files, checkpoint.feature_width) is not None
         parts = [f"RVC {checkpoint.version}", "with pitch" if checkpoint.has_f0 else "without pitch"]
-        parts += [f"{checkpoint.speakers} speakers"] if checkpoint.speakers > 1 else []
+        parts += [f"{checkpoint.speakers} speakers"] if checkpoint.speakers not in (1, _RESERVED_SPEAKERS) else []
         parts += ["index"] if has_index else []
         parts += [checkpoint.info] if checkpoint.info else []
         info = VoiceInfo(title, "rvc", checkpoint.sample_rate, ", ".join(parts), target)

@@ -174,7 +174,11 @@ def _is_litter(name: PurePath) -> bool:
 
 def _unpacked(source: Path, scratch: Path) -> VoiceFiles:
     try:
-        with source.open("rb") as file, open_zip(file) as archive:
+        file = source.open("rb")
+    except OSError as error:
+        raise VoiceError(f"{source} cannot be read: {error.strerror}") from error
+    try:
+        with file, open_zip(file) as archive:
             members = _safe_members(source, archive.infolist())
             several = "unpack it and give the path of one"
             voice, index, remark = _chosen(str(source), [name for name, _ in members], several)

@@ -25,7 +25,6 @@ CHANNELS, LAYERS, FFN_WIDTH = 512, 12, 3072  # of HuBERT base; a network may be 
 
 _NOT_NEEDED = {"mask_emb", "label_embs_concat", "masked_spec_embed"}
 _TRANSFORMERS_NAMES = [
-    (r"^(hubert\.)", ""),
     (r"^(feature_extractor\.conv_layers\.\d+)\.conv\.", r"\1.0."),
     (r"^(feature_extractor\.conv_layers\.\d+)\.layer_norm\.", r"\1.2."),
     (r"^feature_projection\.layer_norm\.", "layer_norm."),
@@ -159,11 +158,12 @@ class Hubert(nn.Module):
             CheckpointError: the names or shapes are not HuBERT base's.
         """
         renamed = {}
-        for name, tensor in state.items():
+        for full_name, tensor in state.items():
+            name = full_name.removeprefix("hubert.")
             if name in _NOT_NEEDED:
                 continue
             for pattern, replacement in _TRANSFORMERS_NAMES:
-                name = re.sub(pattern, replacement, name)  # noqa: PLW2901
+                name = re.sub(pattern, replacement, name)
             renamed[name] = tensor
         size = _size(renamed)
         model = on_meta(lambda: cls(*size))

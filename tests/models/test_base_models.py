@@ -37,6 +37,7 @@ class Hub(BaseHTTPRequestHandler):
     """Serves one file the way the hub does."""
 
     requests: list[str]
+    is_broken = False
 
     def do_HEAD(self) -> None:
         self._answer(body=False)
@@ -46,6 +47,9 @@ class Hub(BaseHTTPRequestHandler):
 
     def _answer(self, body: bool) -> None:
         self.requests.append(f"{self.command} {self.path}")
+        if self.is_broken:
+            self.close_connection = True
+            return
         if "/resolve/" not in self.path:
             self.send_error(404)
             return
@@ -118,6 +122,15 @@ def test_offline_it_says_where_to_put_it(tmp_path: Path) -> None:
     outcome, _ = fetch(tmp_path, "http://127.0.0.1:9", timeout_s=20.0)
     assert outcome.startswith("REFUSED the test model could not be fetched (huggingface.co does not answer)")
     assert f"download test.pt from https://huggingface.co/someone/models and put it into {tmp_path / 'base'}" in outcome
+
+
+def test_a_connection_that_breaks_is_one_sentence_too(
+    hub: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hub, "is_broken", True)
+    outcome, said = fetch(tmp_path, address(hub))
+    assert outcome.startswith("REFUSED the test model could not be fetched")
+    assert "Traceback" not in said
 
 
 def test_another_file_of_the_same_network_will_do(tmp_path: Path) -> None:

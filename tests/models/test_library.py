@@ -258,6 +258,11 @@ def test_what_a_killed_process_left_is_removed_by_the_next(voice_file: Path, hom
     assert [path.name for path in (home / "voices").iterdir()] == ["alice"]
 
 
+def test_room_for_speakers_is_not_taken_for_speakers(tmp_path: Path, home: Path) -> None:
+    torch.save(checkpoints.voice("v2_40k", speakers=109), tmp_path / "usual.pth")
+    assert "speakers" not in library.add_voice(tmp_path / "usual.pth").description
+
+
 def test_a_description_from_elsewhere_is_one_short_line(voice_file: Path, home: Path) -> None:
     library.add_voice(voice_file)
     described = home / "voices" / "alice" / "voice.json"

@@ -180,6 +180,13 @@ def test_errors_about_what_is_inside_name_the_zip(tmp_path: Path) -> None:
         library.add_voice(source)
 
 
+@pytest.mark.linux
+def test_a_zip_that_cannot_be_opened_is_not_called_incomplete(tmp_path: Path) -> None:
+    (tmp_path / "v.zip").symlink_to("v.zip")
+    with pytest.raises(VoiceError, match=r"v\.zip cannot be read: Too many levels"):
+        found(tmp_path / "v.zip")
+
+
 def test_random_damage_ends_in_one_sentence(tmp_path: Path) -> None:
     rng, refused = random.Random(1), list[str]()
     for packing in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

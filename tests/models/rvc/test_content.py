@@ -35,6 +35,13 @@ def test_a_narrow_encoder_is_known_by_its_weights_and_gives_features_of_full_wid
     assert features.shape == (1, 12, WIDTH)
 
 
+def test_the_names_of_a_whole_model_of_transformers_lead_to_the_same_network() -> None:
+    state = made_up_voice.content().state_dict()
+    prefixed = {f"hubert.{name}": value for name, value in state.items()} | {"hubert.masked_spec_embed": torch.zeros(1)}
+    found = Hubert.from_state(prefixed).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+
+
 @pytest.mark.parametrize(
     "damage",
     [
