@@ -71,4 +71,4 @@ def _full_pitch_network(f0_method: str, device: torch.device) -> RMVPE | None:
     """
     from ...models import base_models
 
-    return base_models.f0_network(f0_method, device) if f0_method == "rmvpe" else None
+    return base_models.full_pitch_network(device) if f0_method == "rmvpe" else None

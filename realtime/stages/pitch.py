@@ -73,7 +73,7 @@ class StreamingRMVPE:
         window_frames: Frames that the U-Net sees, a multiple of 32; None takes the least that leaves 32 or more frames
             of past.
         backend: See `make_runner`; with a graph also `onnx` or `onnx-cuda`.
-        graph: File that `models.rmvpe_export.export_step` wrote of the very model, for ONNX Runtime on its device.
+        graph: File that `models.export.rmvpe.export_step` wrote of the very model, for ONNX Runtime on its device.
         early_samples: By how much the steps precede the stream's grid of blocks, at most 128, which a step can spare:
             for whoever can only give the audio of blocks that are that much too short.
 

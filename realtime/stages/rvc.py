@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -117,6 +117,7 @@ class RvcStage:
         voice, net = self.voice, self.voice.synthesizer
         # What is exported for ONNX Runtime is the pitch network alone.
         backend = config.backend if config.backend in ("eager", "cuda-graph") else "auto"
+        self._encoder = content  # held so that the next stage shares its copy in half precision
         encoder = ContentStep(in_precision(content, config.precision), voice.version, self.window * HOP)
         self.content = make_runner(encoder.spec, encoder, backend)
         rendered = self.block + self.lookahead - CONTENT_WAIT_FRAMES
@@ -284,16 +285,29 @@ class _Lanes:
 _NO_STREAM = nullcontext()
 
 
-@lru_cache(maxsize=1)  # the engine that a voice is swapped in with shares it
+# By precision; None where the content encoder itself is to be used. No longer than somebody holds that one.
+_in_precision: WeakKeyDictionary[Hubert, dict[str, Hubert | None]] = WeakKeyDictionary()
+
+
 def in_precision(content: Hubert, precision: str) -> Hubert:
-    """The content encoder itself, or a copy in half precision where that computes the same; see `StreamConfig`."""
+    """The content encoder itself, or a copy in half precision where that computes the same; see `StreamConfig`.
+
+    The copy is made once, so the engine that a voice is swapped in with shares it.
+    """
     if precision == "float32":
         return content
+    copies = _in_precision.setdefault(content, {})
+    if precision not in copies:
+        copies[precision] = _copy_in_precision(content, precision)
+    return copies[precision] or content
+
+
+def _copy_in_precision(content: Hubert, precision: str) -> Hubert | None:
     candidates = None if precision == "auto" else (getattr(torch, precision),)
     # A second at the level of speech. Noise drives the network harder than a voice does.
     trial = 0.05 * torch.randn(1, SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
     dtype = precision_for(content, [trial.to(content.layer_norm.weight)], candidates=candidates)
-    return content if dtype is torch.float32 else copy.deepcopy(content).to(dtype)
+    return None if dtype is torch.float32 else copy.deepcopy(content).to(dtype)
 
 
 def _pitch_factor(params: VoiceParams) -> np.float32:

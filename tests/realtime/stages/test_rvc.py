@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -172,7 +174,7 @@ def test_half_precision_is_taken_only_where_it_computes_the_same(content: Hubert
 def test_a_stage_runs_in_half_precision(
     voice: RvcVoice, content: Hubert, rmvpe: RMVPE, speech: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_precision.cache_clear()
+    content = copy.deepcopy(content)  # of which no copy has been made
     monkeypatch.setattr("altervox.realtime.stages.rvc.precision_for", lambda *a, **k: torch.bfloat16)
     config = StreamConfig(block_ms=100, context_ms=200, precision="bfloat16")
     half, full = (RvcStage(voice, content, rmvpe, c) for c in (config, replace(config, precision="float32")))
@@ -182,7 +184,18 @@ def test_a_stage_runs_in_half_precision(
     assert 1e-4 < float((found - expected).norm() / expected.norm()) < 0.1
     assert np.isfinite(out).all()
     assert np.abs(out[half.latency_samples :]).max() > 0.0
-    in_precision.cache_clear()
+    assert in_precision(content, "bfloat16") is in_precision(content, "bfloat16"), "made once"
+
+
+def test_what_is_in_half_precision_keeps_no_content_encoder_alive(
+    content: Hubert, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("altervox.realtime.stages.rvc.precision_for", lambda *a, **k: torch.bfloat16)
+    original = copy.deepcopy(content)
+    encoders = [weakref.ref(original), weakref.ref(in_precision(original, "bfloat16"))]
+    del original
+    gc.collect()
+    assert [encoder() for encoder in encoders] == [None, None]
 
 
 @pytest.mark.gpu
