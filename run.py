@@ -64,6 +64,7 @@ class Environment:
         self.root = root
         self.folder = root / ".venv"
         self.stamp = self.folder / "altervox-setup.txt"
+        self.link = self.folder / "typing" / "altervox"
 
     def program(self, name: str) -> Path:
         """The path of a program inside the environment."""
@@ -88,11 +89,13 @@ class Environment:
         return done == self.fingerprint() and extra in ("", installed)
 
     def is_usable(self) -> bool:
-        """Whether what lies there can be installed into: pip works, the Python is this one, nothing was cut off."""
+        """Whether one can install into it: pip works, it is of this Python and this folder, nothing was cut off."""
         if self.stamp.exists() and self.stamp.read_text(encoding="utf-8").strip() == self.UNFINISHED:
             return False
         if not self.program("python").exists():
             return False
+        if os.path.lexists(self.link) and not (self.link.exists() and self.link.samefile(self.root)):
+            return False  # the clone was moved or copied
         ask = "import sys, pip; print(*sys.version_info[:2])"
         answer = subprocess.run([str(self.program("python")), "-c", ask], capture_output=True, text=True, check=False)
         return answer.stdout.split() == [str(part) for part in sys.version_info[:2]]
@@ -107,35 +110,49 @@ class Environment:
                 "This Python lacks its venv module; on Debian and Ubuntu install it with: sudo apt install python3-venv"
             ) from None
         say(f"Making {self.folder}")
-        venv.create(self.folder, clear=True, with_pip=True, symlinks=os.name != "nt")
+        try:
+            venv.create(self.folder, clear=True, with_pip=True, symlinks=os.name != "nt")
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "pip does not start in it"
+            raise RunError(f"{self.folder} could not be made ({reason}): delete it, then run this again.") from None
 
     def pip(self, *arguments: str) -> bool:
         """Run pip inside the environment; whether it succeeded."""
         command = [str(self.program("python")), "-m", "pip", "--disable-pip-version-check", *arguments]
         return subprocess.run(command, check=False).returncode == 0
 
-    def install(self, *what: str) -> None:
-        """Install something, given as to pip, in the pinned versions and with the PyTorch that fits this machine."""
+    def install(self, *what: str, replace_torch: bool = False) -> None:
+        """Install something, given as to pip, in the pinned versions and with the PyTorch that fits this machine.
+
+        Args:
+            what: What to install.
+            replace_torch: Whether the PyTorch that is there is to make room, for it fitted another machine.
+        """
         constraints = self.root / "constraints.txt"
         index = torch_index()
-        if index:
+        if index or replace_torch:
             torch = next(line for line in constraints.read_text("utf-8").splitlines() if line.startswith("torch=="))
-            # An index that was named on purpose replaces the torch that is there; any other serves where none is.
-            replace = ["--force-reinstall"] if os.environ.get("ALTERVOX_TORCH_INDEX") else []
-            short = ["--retries", "1", "--timeout", "15"]
-            say(f"Installing PyTorch from {index}")
-            if not self.pip("install", "--no-deps", *replace, *short, "--index-url", index, torch):
+            # An index that was named on purpose replaces the torch that is there, too.
+            replace = ["--force-reinstall"] if replace_torch or os.environ.get("ALTERVOX_TORCH_INDEX") else []
+            place = ["--retries", "1", "--timeout", "15", "--index-url", index] if index else []
+            say(f"Installing PyTorch from {index or 'the usual index of pip'}")
+            if not self.pip("install", "--no-deps", *replace, *place, torch) and index:
                 say(f"{index} has no {torch} for this machine or did not answer: trying pip's usual index.")
         if not self.pip("install", "--constraint", str(constraints), *what):
             raise RunError("pip could not install altervox; its last lines above say why. Then run this again.")
 
-    def remove_other_onnx_runtime(self) -> None:
-        """Make room for the ONNX Runtime that fits: both packages write the same files, so that neither may stay."""
+    def remove_other_onnx_runtime(self) -> bool:
+        """Make room for the ONNX Runtime that fits: both packages write the same files, so that neither may stay.
+
+        Returns whether the other one was there: what is installed fitted a machine with a GPU, or one without.
+        """
         other = ONNX_RUNTIMES["gpu" if onnx_extra() == "cpu" else "cpu"]
         ask = "from importlib.metadata import distributions; print(*(d.metadata['Name'] for d in distributions()))"
         answer = subprocess.run([str(self.program("python")), "-c", ask], capture_output=True, text=True, check=False)
-        if other in answer.stdout.split():
+        is_there = other in answer.stdout.split()
+        if is_there:
             self.pip("uninstall", "--yes", *ONNX_RUNTIMES.values())
+        return is_there
 
     def compile_kernels(self) -> None:
         """Compile what a session compiles as it starts, so that the first one starts as fast as any other."""
@@ -146,14 +163,20 @@ class Environment:
 
     def link_for_type_checkers(self) -> None:
         """Let `.venv/typing/altervox` be this clone: type checkers do not follow the mapping in pyproject.toml."""
-        link = self.folder / "typing" / "altervox"
-        if link.exists():
+        if self.link.exists():
             return
-        link.parent.mkdir(exist_ok=True)
-        if os.name == "nt":  # a junction, for a symbolic link asks for rights that a user may not have
-            subprocess.run(["cmd", "/c", "mklink", "/J", str(link), str(self.root)], check=True, capture_output=True)
-        else:
-            link.symlink_to(self.root, target_is_directory=True)
+        try:
+            self.link.parent.mkdir(exist_ok=True)
+            if os.name == "nt":  # a junction, for a symbolic link asks for rights that a user may not have
+                command = ["cmd", "/c", "mklink", "/J", str(self.link), str(self.root)]
+                subprocess.run(command, check=True, capture_output=True)
+            else:
+                self.link.symlink_to(self.root, target_is_directory=True)
+        except (OSError, subprocess.CalledProcessError):
+            raise RunError(
+                f"{self.link} could not be made to lead to {self.root}: move the clone to a local disk of the system's "
+                "own format, then run this again."
+            ) from None
 
     def ensure(self, extra: str = "") -> None:
         """Bring it up to date; quick if it is."""
@@ -162,9 +185,9 @@ class Environment:
         if not self.is_usable():
             self.create()
         self.stamp.write_text(self.UNFINISHED, encoding="utf-8")
-        self.remove_other_onnx_runtime()
+        is_of_another_machine = self.remove_other_onnx_runtime()
         extras = ",".join(name for name in (onnx_extra(), extra) if name)
-        self.install("--editable", f"{self.root}[{extras}]")
+        self.install("--editable", f"{self.root}[{extras}]", replace_torch=is_of_another_machine)
         self.link_for_type_checkers()
         self.stamp.write_text(f"{self.fingerprint()} {extra}".strip(), encoding="utf-8")
         self.compile_kernels()

@@ -187,6 +187,8 @@ def test_setting_up_installs_the_one_runtime_and_switching_replaces_it(
     assert not environment.is_ready(wanted), "a GPU has come"
     environment.ensure(wanted)
     assert environment.calls[0] == ("uninstall", "--yes", "onnxruntime", "onnxruntime-gpu")
+    assert environment.calls[1][:3] == ("install", "--no-deps", "--force-reinstall"), "PyTorch without CUDA must go"
+    assert environment.calls[1][-1].startswith("torch==")
     assert environment.calls[-1][-1] == f"{clone}[gpu{extras}"
     assert environment.is_ready(wanted)
     assert environment.compiled == 2
@@ -202,6 +204,31 @@ def test_moved_clone_is_installed_again(clone: Path) -> None:
     moved = clone.with_name("moved")
     clone.rename(moved)
     assert not run.Environment(moved).is_ready("")
+
+
+@pytest.mark.parametrize("leads_somewhere", [True, False])
+def test_an_environment_whose_link_leads_elsewhere_is_not_usable(leads_somewhere: bool, tmp_path: Path) -> None:
+    environment = run.Environment(ROOT)
+    environment.link = tmp_path / "altervox"
+    environment.link.symlink_to(tmp_path if leads_somewhere else tmp_path / "gone", target_is_directory=True)
+    assert not environment.is_usable()
+
+
+def test_an_environment_that_cannot_be_made_is_answered_with_one_sentence(clone: Path) -> None:
+    (clone / ".venv").write_text("no folder")
+    result = start(clone, "", "demo")
+    assert result.returncode == 1
+    assert (
+        result.stderr.strip()
+        == f"{clone / '.venv'} could not be made (Not a directory): delete it, then run this again."
+    )
+
+
+def test_a_link_that_cannot_be_made_is_one_sentence(clone: Path) -> None:
+    environment = make(clone)
+    (environment.folder / "typing").write_text("no folder")
+    with pytest.raises(run.RunError, match="could not be made to lead to"):
+        environment.link_for_type_checkers()
 
 
 def test_an_environment_without_pip_or_without_python_is_not_usable(clone: Path) -> None:
