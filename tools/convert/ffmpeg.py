@@ -161,7 +161,9 @@ def _frames(container: InputContainer, stream: AudioStream, source: AudioSource)
         except av.FFmpegError:
             damaged += 1
             continue
-        yield from frames
+        good = [frame for frame in frames if frame.sample_rate > 0]
+        damaged += len(good) < len(frames)
+        yield from good
     if damaged:
         source.warn(f"{damaged} damaged packets were left out")
 
@@ -187,6 +189,8 @@ def _decoded(
             yield samples[max(-gap, 0) :]
             gap = min(gap + len(samples), 0) if gap < 0 else 0
     yield from converter.rest()
+    if converter.failures:
+        source.warn(f"{converter.failures} damaged stretches were left out")
     if timeline is not None:
         for what in timeline.summary():
             source.warn(what)
@@ -222,9 +226,14 @@ def _silence(samples: int, source: AudioSource) -> Iterator[Float64Array]:
 
 
 class _Converter:
-    """Frames of whatever format as float64 [N, channels] at one rate."""
+    """Frames of whatever format as float64 [N, channels] at one rate.
+
+    Attributes:
+        failures: How often a frame, or what was held back, could not be converted and was left out.
+    """
 
     def __init__(self, sample_rate: int) -> None:
+        self.failures = 0
         self._sample_rate = sample_rate
         self._resampler: AudioResampler | None = None
         self._format: object = None
@@ -238,13 +247,25 @@ class _Converter:
             yield from self.rest()
             self._resampler, self._format = av.AudioResampler(format="dblp", rate=self._sample_rate), format_now
         frame.pts = None  # the samples are in a row by now
-        yield from map(_samples, self._resampler.resample(frame))
+        yield from self._resampled(frame)
 
     def rest(self) -> Iterator[Float64Array]:
         """What is held back."""
         if self._resampler is not None:
-            yield from map(_samples, self._resampler.resample(None))
+            yield from self._resampled(None)
             self._resampler = None
+
+    def _resampled(self, frame: AudioFrame | None) -> Iterator[Float64Array]:
+        import av
+
+        assert self._resampler is not None
+        try:
+            frames = self._resampler.resample(frame)
+        except av.FFmpegError:  # such as for a layout that FFmpeg cannot mix
+            self.failures += 1
+            self._resampler = None
+            return
+        yield from map(_samples, frames)
 
 
 def _samples(frame: AudioFrame) -> Float64Array:

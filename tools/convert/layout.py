@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from struct import Struct, unpack
 from typing import BinaryIO, NamedTuple
 
@@ -13,6 +14,7 @@ _UNKNOWN = 0x7FFFF000  # 32-bit sizes from here on are what writers put that cou
 _UNKNOWN_64 = 2**62
 _MOST_CHUNKS = 4096  # before the samples, and after them
 _PADDING_BYTES = 4096  # zeros after the samples, up to so many, fill a sector or a cluster
+MOST_PARTS = 1000  # files joined end to end
 _JOINED = ((b"RIFF", b"WAVE"), (b"RIFX", b"WAVE"), (b"RF64", b"WAVE"), (b"FORM", b"AIFF"), (b"FORM", b"AIFC"))
 _AFTER_SAMPLES = b"LIST bext cue  fact iXML id3  ID3  smpl inst plst JUNK PAD  COMT MARK NAME AUTH ANNO".split(b" ")
 _ID3V1_BYTES = 128
@@ -102,15 +104,15 @@ class Part:
 
 
 def parts_of(content: FileBytes) -> list[Part]:
-    """The sound files that lie in a file one after the other, nearly always one."""
+    """The sound files that lie in a file one after the other, nearly always one; `MOST_PARTS` + 1 stand for more."""
     magic = content.at(0, 4)
     if magic == b"OggS":
-        return list(_ogg_links(content))
+        return list(islice(_ogg_links(content), MOST_PARTS + 1))
     if magic == b"fLaC":
-        starts = [0, *_flac_starts(content)]
+        starts = [0, *islice(_flac_starts(content), MOST_PARTS)]
         return [Part(start, end) for start, end in zip(starts, [*starts[1:], len(content)], strict=True)]
     if magic in _CONTAINERS:
-        return list(_chunked(content))
+        return list(islice(_chunked(content), MOST_PARTS + 1))
     return [Part(0, len(content), _au_samples(content) if magic == b".snd" else None)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...kernels.errors import AudioFileError, ParameterError
@@ -39,17 +39,20 @@ def plan(inputs: list[Path], output: Path | None, voice_name: str, to_folder: bo
 
     Raises:
         AudioFileError: a folder holds no audio.
-        ParameterError: outputs would collide, would replace an input, or have an unknown format.
+        ParameterError: outputs of files that were named would collide, or one would replace an input, or has an unknown
+            format.
     """
     if output is not None:
         check_name(output)
     found: list[tuple[Path, Path, str]] = []  # the file, its name within the folder that was given, and a refusal
+    from_folders: set[Path] = set()
     for path in inputs:
         if _is_folder(path):
             inside = list(_audio_files(path, output))
             if not inside:
                 raise AudioFileError(f"{path} holds no audio files; they are known by endings such as .wav and .mp3")
             found += [(file, file.relative_to(path), refused) for file, refused in inside]
+            from_folders.update(file for file, _ in inside)
         else:
             found.append((path, Path(path.name), ""))
     if output is None:
@@ -62,8 +65,7 @@ def plan(inputs: list[Path], output: Path | None, voice_name: str, to_folder: bo
     else:
         container_of(output)
         jobs = [Job(found[0][0], output)]
-    _refuse_collisions([job for job in jobs if not job.refused])
-    return jobs
+    return _without_collisions(jobs, from_folders)
 
 
 def _is_folder(path: Path) -> bool:
@@ -91,18 +93,31 @@ def _audio_files(folder: Path, output: Path | None) -> Iterator[tuple[Path, str]
         yield Path(error.filename), f"{error.filename} cannot be read: {error.strerror}"
 
 
-def _refuse_collisions(jobs: list[Job]) -> None:
-    sources = {_identity(job.source): job.source for job in jobs}
+def _without_collisions(jobs: list[Job], from_folders: set[Path]) -> list[Job]:
+    """The jobs; of two files that would be written to one place, the later one is refused if a folder brought it.
+
+    Raises:
+        ParameterError: the user named that file, or an output is an input too.
+    """
+    sources = {_identity(job.source): job.source for job in jobs if not job.refused}
     taken: dict[object, Path] = {}
+    kept = []
     for job in jobs:
+        if job.refused:
+            kept.append(job)
+            continue
         identity = _identity(job.target)
         if identity in sources:
             raise ParameterError(f"output {job.target} is the input {sources[identity]} too; name another by -o")
         if identity in taken:
-            raise ParameterError(
-                f"{taken[identity]} and {job.source} would both be written to {job.target}; convert them one by one"
-            )
+            said = f"{taken[identity]} and {job.source} would both be written to {job.target}; convert them one by one"
+            if job.source not in from_folders:
+                raise ParameterError(said)
+            kept.append(replace(job, refused=said))
+            continue
         taken[identity] = job.source
+        kept.append(job)
+    return kept
 
 
 def _identity(path: Path) -> object:

@@ -27,12 +27,13 @@ _SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS",
 
 
 @contextmanager
-def open_audio(path: Path, track: int | None = None) -> Iterator[AudioSource]:
+def open_audio(path: Path, track: int | None = None, is_quiet: bool = False) -> Iterator[AudioSource]:
     """Open a file for reading.
 
     Args:
         path: The file.
         track: Which audio track to read, from 1; None for the one that the file prefers.
+        is_quiet: Whether warnings are only noted in the source, not logged.
 
     Raises:
         AudioFileError: it is missing, unreadable, no audio, beyond the limits, or has no such track.
@@ -44,7 +45,8 @@ def open_audio(path: Path, track: int | None = None) -> Iterator[AudioSource]:
             return louder_than_the_mean(bounded(again), again.sample_rate)
 
     with _opened(path, track) as source:
-        for what in source.warnings:
+        source.is_quiet = is_quiet
+        for what in () if is_quiet else source.warnings:
             log.warning("%s: %s", path, what)
         source.chosen_channel = chosen_channel
         yield source

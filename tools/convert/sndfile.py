@@ -13,7 +13,7 @@ import numpy as np
 
 from ...kernels.errors import AudioFileError
 from ...kernels.types import Float64Array
-from .layout import FileBytes, Part, Samples, parts_of
+from .layout import MOST_PARTS, FileBytes, Part, Samples, parts_of
 from .source import PCM, AudioSource, block_frames, described
 
 if TYPE_CHECKING:
@@ -103,11 +103,15 @@ def opened_by_sndfile(path: Path) -> Iterator[AudioSource | None]:
             parts = parts_of(content)
         except OSError as error:
             raise AudioFileError(f"{path} cannot be read: {described(error)}") from error
-        tracks = [_examined(content, part) for part in parts if part.streams < 2]
-        known = [track for track in tracks if track is not None]
-        if not known or len(known) < len(parts):
-            yield None
-            return
+        if len(parts) > MOST_PARTS:
+            raise AudioFileError(f"{path} is more than {MOST_PARTS} sound files joined end to end; cut it into pieces")
+        known: list[_Track] = []
+        for part in parts:
+            track = _examined(content, part) if part.streams < 2 else None
+            if track is None:
+                yield None
+                return
+            known.append(track)
         first = known[0]
         rate = first.sample_rate
 
@@ -205,10 +209,16 @@ def _blocks(content: FileBytes, track: _Track, source: AudioSource) -> Iterator[
             "subtype": track.encoding,
             "endian": track.endian,
         }
-    with _View(content, start, end) as view, soundfile.SoundFile(view, **options) as file:
-        if track.frames is None:
-            file.seekable = lambda: False  # soundfile seeks after each read, and fails at such a file's end
-        yield from _read(file, track, source)
+    with _View(content, start, end) as view:
+        try:
+            file = soundfile.SoundFile(view, **options)
+        except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:  # it was examined, but changed since
+            source.warn(f"it is damaged and cannot be read further ({described(error)})")
+            return
+        with file:
+            if track.frames is None:
+                file.seekable = lambda: False  # soundfile seeks after each read, and fails at such a file's end
+            yield from _read(file, track, source)
         if view.error is not None:
             source.warn(f"it cannot be read further: {described(view.error)}")
 

@@ -105,9 +105,13 @@ class AudioSource:
             raise AudioFileError(f"{self.path} holds no audio: it has 0 samples")
         if repaired:
             self.warn(f"{repaired} NaN or infinite samples were replaced with silence")
-        missing_s = ((self.expected_frames or 0) - read) / self.sample_rate
-        if missing_s > _NEGLIGIBLE_S:
+        if missing_s := self.missing_s(read):
             self.warn(f"it is cut short: {missing_s:.1f} s of what its header announces are missing")
+
+    def missing_s(self, frames: int) -> float:
+        """Seconds that the header announces beyond the `frames` that there are; 0 if negligible."""
+        missing_s = ((self.expected_frames or 0) - frames) / self.sample_rate
+        return missing_s if missing_s > _NEGLIGIBLE_S else 0.0
 
     def warn(self, what: str) -> None:
         """Note something that is wrong and not fatal."""

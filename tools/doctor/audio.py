@@ -9,6 +9,7 @@ import numpy as np
 
 from ...kernels.errors import AudioFileError
 from ..convert.reader import open_audio
+from ..convert.source import bounded
 from .check import Check
 
 
@@ -17,21 +18,23 @@ def audio_checks(path: Path) -> Iterator[Check]:
     frames = not_finite = clipped = 0
     peak = 0.0
     try:
-        with open_audio(path) as source:
+        with open_audio(path, is_quiet=True) as source:
             yield Check(
                 "format",
                 "ok",
                 f"{source.container}, {source.encoding}, {source.sample_rate} Hz, {source.channels} "
                 f"channel{'s' if source.channels > 1 else ''}",
             )
-            for block in source.raw_blocks():
+            for block in bounded(source):
                 good = np.isfinite(block)
                 not_finite += int((~good).sum())
                 size = np.abs(block[good])
                 peak = max(peak, float(size.max(initial=0.0)))
                 clipped += int((size >= 0.9999).sum())
                 frames += len(block)
-            rate, expected = source.sample_rate, source.expected_frames
+            rate, missing_s = source.sample_rate, source.missing_s(frames)
+            if source.warnings:
+                yield Check("reading", "warning", "; ".join(source.warnings), "export or download it again")
     except AudioFileError as error:
         yield Check("audio", "error", str(error), "try to open it in a player; export it again as WAV")
         return
@@ -40,8 +43,7 @@ def audio_checks(path: Path) -> Iterator[Check]:
         return
     seconds = frames / rate
     yield Check("length", "ok", f"{seconds:.3f} s, {frames} samples")
-    if expected is not None and frames < expected:
-        missing_s = (expected - frames) / rate
+    if missing_s:
         yield Check("integrity", "warning", f"cut short by {missing_s:.2f} s", "copy or download it again")
     elif not_finite:
         yield Check("integrity", "error", f"{not_finite} samples are NaN or infinite", "convert it with --repair")

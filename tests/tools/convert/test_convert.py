@@ -206,11 +206,22 @@ def test_results_that_would_collide_are_refused(tmp_path: Path) -> None:
     for name in ("a/x.wav", "a/x.flac", "b/x.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         soundfile.write(tmp_path / name, speech(0.2), RATE)
-    for inputs in (["a"], ["a/x.wav", "b/x.wav"], ["a/x.wav", "a/x.wav"]):
+    for inputs in (["a/x.flac", "a/x.wav"], ["a/x.wav", "b/x.wav"], ["a/x.wav", "a/x.wav"]):
         done = altervox("convert", *(tmp_path / i for i in inputs), "-o", tmp_path / "out/", "--voice", "off")
         assert done.code == 2
         assert "would both be written to" in done.complaints[0]
     assert names(tmp_path) == ["a/x.flac", "a/x.wav", "b/x.wav"]
+
+
+def test_a_collision_within_a_folder_refuses_the_later_file_alone(tmp_path: Path) -> None:
+    for name in ("in/x.wav", "in/x.flac", "in/z.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, speech(0.2), RATE)
+    done = altervox("convert", tmp_path / "in", "-o", tmp_path / "out/", "--voice", "off")
+    assert done.code == 1
+    assert "x.wav would both be written to" in done.complaints[0]
+    assert done.complaints[1:] == ["altervox: 1 of 3 files failed"]
+    assert names(tmp_path / "out") == ["x.wav", "z.wav"]
 
 
 def test_a_batch_goes_on_past_a_bad_file(tmp_path: Path) -> None:

@@ -197,3 +197,14 @@ def test_compressed_files_joined_end_to_end(suffix: str, second_rate: int, tmp_p
     assert len(samples) == pytest.approx(6 * 44100, abs=8 * 1152)
     loud = np.abs(samples).reshape(-1)[: len(samples) // 441 * 441].reshape(-1, 441).max(1) > 0.1
     assert loud.mean() > 0.95
+
+
+@pytest.mark.parametrize("form", ["wav", "aiff"])
+def test_countless_files_joined_end_to_end_are_refused_at_once(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x.{form}"
+    part = bytes(encoded(form, samples=TONE[:10]))
+    path.write_bytes(part * 1000)
+    assert len(read(path)[0]) == 10_000
+    path.write_bytes(part * 100_000)
+    with pytest.raises(AudioFileError, match="more than 1000 sound files joined end to end"):
+        read(path)

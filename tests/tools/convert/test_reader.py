@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from altervox.kernels.errors import AudioFileError
+from altervox.tools.convert.ffmpeg import _Converter
 from altervox.tools.convert.reader import open_audio
 from altervox.tools.convert.source import AudioSource
 from cli_runner import lag, speech, write_ffmpeg
@@ -376,3 +377,26 @@ def test_an_mp4_without_its_index(talk: np.ndarray, tmp_path: Path) -> None:
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(AudioFileError, match=r"x\.m4a is an MP4 file without its index"):
         read(path)
+
+
+@pytest.mark.parametrize("form", ["flac", "ogg"])
+def test_a_file_that_changes_before_it_is_read_is_named(form: str, talk: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / f"x.{form}"
+    soundfile.write(path, talk, RATE)
+    with open_audio(path) as source:
+        path.write_bytes(bytes(path.stat().st_size))
+        with pytest.raises(AudioFileError, match="holds no audio"):
+            list(source.blocks())
+    assert "cannot be read further" in source.warnings[0]
+
+
+def test_frames_that_ffmpeg_cannot_convert_are_left_out() -> None:
+    converter = _Converter(RATE)
+    frames = []
+    for rate in (RATE, 0, RATE):
+        frame = av.AudioFrame.from_ndarray(np.ones((1, 1000), dtype=np.float32), format="fltp", layout="mono")
+        frame.sample_rate = rate
+        frames.append(frame)
+    blocks = [block for frame in frames for block in converter.converted(frame)] + list(converter.rest())
+    assert sum(map(len, blocks)) == 2000
+    assert converter.failures == 1

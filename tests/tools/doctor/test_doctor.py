@@ -144,3 +144,14 @@ def test_bad_files_are_diagnosed(name: str, write: Any, check: str, status: str,
     found = checks(str(tmp_path / name))[check]
     assert found["status"] == status
     assert words in found["found"]
+
+
+def test_what_the_reader_finds_wrong_is_a_warning(tmp_path: Path) -> None:
+    content = bytearray((DATA / "librivox_male.wav").read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = bytes(4)  # as of a recording that was never closed
+    (tmp_path / "open.wav").write_bytes(content)
+    found = checks(str(tmp_path / "open.wav"))["reading"]
+    assert found["status"] == "warning"
+    assert "header" in found["found"]
+    assert not run(str(tmp_path / "open.wav")).stderr, "said once"
