@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ...kernels.printable import MESSAGE_LIMIT, encodable, printable
 from ...models.library import VoiceInfo, add_voice, list_voices, load_voice, remove_voice
 
 
@@ -34,12 +35,13 @@ def show_one(name: str, as_json: bool) -> int:
     if info is None:
         voice = load_voice(name, "cpu")
         info = VoiceInfo(voice.name, voice.kind, voice.sample_rate, voice.description, Path(name))
-    row = _row(info) | ({"path": str(info.path)} if info.path else {})
+    row = _row(info) | ({"path": encodable(info.path)} if info.path else {})
     if as_json:
         click.echo(json.dumps(row, indent=1))
     else:
         for key, value in row.items():
-            click.echo(f"{key.replace('_', ' '):<12} {'follows the input' if value is None else value}")
+            shown = "follows the input" if value is None else printable(value, MESSAGE_LIMIT)
+            click.echo(f"{key.replace('_', ' '):<12} {shown}")
     return 0
 
 
@@ -74,7 +76,7 @@ def command_line(words: list[str]) -> str:
 
 def _row(info: VoiceInfo) -> dict[str, Any]:
     return {
-        "name": info.name,
+        "name": encodable(info.name),
         "kind": info.kind,
         "sample_rate": info.sample_rate,
         "description": info.description,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
@@ -17,13 +18,15 @@ from ...realtime.audio.devices import AudioDevice
 
 _LOCKED_BYTE = 1 << 20  # far behind what is written: Windows lets nobody read what is locked
 
+_TAKEN = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
+
 
 @contextmanager
 def claimed(output: AudioDevice) -> Iterator[None]:
     """Keep other sessions of altervox off an output, as long as the context lasts or until this process ends.
 
     The claim is a lock on a file, which the system lets go of with the process, whatever its end. Where no such file
-    can be made, nothing is claimed.
+    can be made or locked, nothing is claimed.
 
     Raises:
         AudioDeviceError: Another session plays into it.
@@ -57,18 +60,20 @@ def _path(output: AudioDevice) -> Path:
 
 
 def _lock(file: IO[str]) -> bool:
-    """Whether nobody else has it."""
+    """Whether nobody else has it, as far as the file system can tell."""
     try:
         if sys.platform == "win32":  # not run on Windows yet
             import msvcrt
 
             os.lseek(file.fileno(), _LOCKED_BYTE, os.SEEK_SET)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            os.lseek(file.fileno(), 0, os.SEEK_SET)
+            try:
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            finally:
+                os.lseek(file.fileno(), 0, os.SEEK_SET)
         else:
             import fcntl
 
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno not in _TAKEN
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import zipfile
@@ -146,3 +147,14 @@ def test_a_damaged_voice_is_listed_as_what_it_is(voice_file: Path, library: Path
     assert row["name"] == "alice"
     assert "damaged" in row["description"]
     assert altervox("voices", "remove", "alice").code == 0
+
+
+@pytest.mark.linux
+def test_an_odd_path_is_shown_printable(voice_file: Path, tmp_path: Path) -> None:
+    source = tmp_path / os.fsdecode(b"a\x1b[31m\xfc.pth")
+    source.write_bytes(voice_file.read_bytes())
+    done = altervox("voices", "show", source)
+    assert done.code == 0
+    assert done.out.replace("\n", "").isprintable()
+    assert "\\xfc.pth" in done.out
+    assert "\\xfc.pth" in altervox("voices", "show", source, "--json").json["path"]
