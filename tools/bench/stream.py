@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 BLOCKS_MS = (20, 40, 100, 240)
 SAMPLE_RATE = 48000
 _WARM_UP_BLOCKS = 5
-_PARTS_BLOCKS = 20
+_PARTS_BLOCKS = 20  # at most
 _HEADING = (
     f"{'voice':<24} block  deadline     p50     p95     p99     max  late  delay ms  GFLOP/s"
     "  alloc KiB  torch MiB  growth MiB"
@@ -106,7 +106,7 @@ def _ours(voice: Any, config: StreamConfig, seconds: float) -> dict[str, Any]:
     row = _measured(step, counted, config.block_ms, seconds)
     row["latency_ms"] = {"total": round(config.block_ms + 1000.0 * engine.latency_samples / engine.sample_rate, 2)}
     if isinstance(engine.stage, RvcStage):
-        row["part_mean_ms"] = _parts(engine.stage, step, _PARTS_BLOCKS)
+        row["part_mean_ms"] = _parts(engine.stage, step, min(_PARTS_BLOCKS, _timed_blocks(config.block_ms, seconds)))
     return row
 
 
@@ -127,7 +127,7 @@ def _parts(stage: RvcStage, step: Callable[[int], None], blocks: int) -> dict[st
     """Mean ms that each part of an RVC voice takes, waited for on a GPU: more there than they take together."""
     parts: dict[str, float] = {}
     for part, owner, method in (
-        ("pitch", stage.tracker, "push"),
+        ("pitch", stage.tracker, "push_into"),
         ("content", stage.content, "run"),
         ("prior", stage.prior, "run"),
         ("flow and decoder", stage.generator, "step"),
@@ -168,6 +168,10 @@ def reference_maker() -> Callable[[Any, int], Callable[[int], None]] | None:
     return repeated_step
 
 
+def _timed_blocks(block_ms: int, seconds: float) -> int:
+    return max(int(1000 * seconds / block_ms), 3)
+
+
 def _measured(
     step: Callable[[int], None], counted: Callable[[int], None], block_ms: int, seconds: float
 ) -> dict[str, Any]:
@@ -181,7 +185,7 @@ def _measured(
     allocated_kib, torch_mib = _allocated_kib(step), _torch_mib(counted)
     resident = peak_mib()
     times_ms: list[float] = []
-    for i in range(max(int(1000 * seconds / block_ms), 3)):
+    for i in range(_timed_blocks(block_ms, seconds)):
         started = time.perf_counter()
         step(i)
         times_ms.append(1000.0 * (time.perf_counter() - started))
