@@ -63,7 +63,11 @@ def run(stage: RvcStage, audio: np.ndarray, params: VoiceParams = PARAMS) -> np.
     return np.concatenate(parts)
 
 
-GEOMETRIES = [StreamConfig(block_ms=20), StreamConfig(block_ms=100, lookahead_ms=100), StreamConfig(block_ms=240)]
+GEOMETRIES = [
+    StreamConfig(block_ms=20, context_ms=200),
+    StreamConfig(block_ms=100, context_ms=200, lookahead_ms=100),
+    StreamConfig(block_ms=240, context_ms=200),
+]
 
 
 @pytest.mark.parametrize("config", GEOMETRIES, ids=lambda c: f"{c.block_ms}+{c.lookahead_ms}")
@@ -89,7 +93,8 @@ def test_it_renders_a_block_per_block_late_by_the_lookahead(
 def test_state_replays_exactly_and_stays_in_place(
     voice: RvcVoice, content: Hubert, rmvpe: RMVPE, speech: np.ndarray
 ) -> None:
-    stage = RvcStage(voice, content, rmvpe, StreamConfig(block_ms=100))
+    config = StreamConfig(block_ms=100, context_ms=300)
+    stage = RvcStage(voice, content, rmvpe, config)
     run(stage, speech[:RATE])
     saved, addresses = (
         snapshot(stage.state),
@@ -101,7 +106,7 @@ def test_state_replays_exactly_and_stays_in_place(
     assert (stage.state.generator.flow_mem.data_ptr(), stage.state.audio_mem.ctypes.data) == addresses
     assert stage.state.generator.flow_mem.is_contiguous()
     stage.reset()
-    fresh = run(RvcStage(voice, content, rmvpe, StreamConfig(block_ms=100)), speech[:RATE])
+    fresh = run(RvcStage(voice, content, rmvpe, config), speech[:RATE])
     np.testing.assert_array_equal(run(stage, speech[:RATE]), fresh)
 
 
@@ -124,7 +129,6 @@ def test_the_melody_lags_by_the_stated_delay(
     config: StreamConfig, voice: RvcVoice, content: Hubert, rmvpe: RMVPE
 ) -> None:
     """F0 of a frame sounds `latency_samples` after the frame's place in the source: this catches slips of frames."""
-    config = replace(config, context_ms=200)
     stage = RvcStage(voice, content, rmvpe, config)
     assert stage.tracker is not None
     known = KnownPitch(rmvpe, stage.block, stage.tracker.right_frames)
@@ -137,7 +141,7 @@ def test_the_melody_lags_by_the_stated_delay(
     right = stage.lookahead - CONTENT_WAIT_FRAMES
     stage.generator = StreamingGenerator(loud_source, stage.block, right, stage.generator.tail_frames)
     stage.state.generator = stage.generator.state
-    out = run(stage, np.zeros(3 * RATE, dtype=np.float32))
+    out = run(stage, np.zeros(2 * RATE, dtype=np.float32))
     assert stage.f0_hz == pytest.approx(known.melody(0.01 * (known.state.committed - 1)))
     found = world_f0(out, 40000, "harvest", 5.0)
     times = np.arange(len(found)) * 0.005
@@ -263,8 +267,8 @@ def test_flow_and_decoder_equal_the_plain_network_given_lookahead(
 ) -> None:
     """40 frames see beyond the reach of both (24 + 13). The left context is each layer's own."""
     config = StreamConfig(block_ms=block_ms, lookahead_ms=400)
-    expected = whole(voice, 240, formant)
-    got = streamed(voice, content, rmvpe, config, 240, replace(PARAMS, formant_semitones=formant))
+    expected = whole(voice, 168, formant)
+    got = streamed(voice, content, rmvpe, config, 168, replace(PARAMS, formant_semitones=formant))
     inside = slice(40 * PER_FRAME, len(got) - 5 * PER_FRAME)
     error = got[inside] - expected[: len(got)][inside]
     # A moved formant samples the latent between frames and ends the window elsewhere: a little coarser.
@@ -273,11 +277,11 @@ def test_flow_and_decoder_equal_the_plain_network_given_lookahead(
 
 
 def test_less_lookahead_costs_accuracy_gradually(voice: RvcVoice, content: Hubert, rmvpe: RMVPE) -> None:
-    expected = whole(voice, 160)
+    expected = whole(voice, 120)
     errors = []
     for lookahead_ms in (40, 100, 400):
-        config = StreamConfig(block_ms=20, lookahead_ms=lookahead_ms)
-        got = streamed(voice, content, rmvpe, config, 160, PARAMS)[40 * PER_FRAME : -5 * PER_FRAME]
+        config = StreamConfig(block_ms=40, lookahead_ms=lookahead_ms)
+        got = streamed(voice, content, rmvpe, config, 120, PARAMS)[40 * PER_FRAME : -5 * PER_FRAME]
         reference = expected[40 * PER_FRAME :][: len(got)]
         errors.append(np.sqrt(np.mean((got - reference) ** 2) / np.mean(reference**2)))
     assert errors == sorted(errors, reverse=True)
@@ -310,10 +314,10 @@ def test_formants_glide_without_a_click(formant: float, voice: RvcVoice, content
     bends = []
     for sweep in (lambda i: formant * (0.5 - 0.5 * np.cos(i / 5)), lambda i: formant, lambda i: 0.0):
         generator = StreamingGenerator(voice.synthesizer, 2, 6, 0)
-        m, logs, f0 = given(300)
+        m, logs, f0 = given(108)
         g, parts = voice.synthesizer.emb_g(torch.tensor([0]))[..., None], []
         with torch.inference_mode():
-            for i, start in enumerate(range(0, 290, 2)):
+            for i, start in enumerate(range(0, 100, 2)):
                 seen = slice(start, start + 8)
                 parts.append(np.zeros(generator.samples, dtype=np.float32))
                 generator.step(m[..., seen], logs[..., seen], f0[seen], g, start, sweep(i), 0, parts[-1])
@@ -324,17 +328,17 @@ def test_formants_glide_without_a_click(formant: float, voice: RvcVoice, content
 @pytest.mark.parametrize("formant", [3.0, -5.0])
 def test_formants_that_return_leave_nothing_behind(formant: float, voice: RvcVoice) -> None:
     """Back at 0 the grid finds its way to the stream's own frames: the plain network again, in place and phase."""
-    m, logs, f0 = given(400)
+    m, logs, f0 = given(340)
     g, parts = voice.synthesizer.emb_g(torch.tensor([0]))[..., None], []
     generator = StreamingGenerator(voice.synthesizer, 2, 40, 0)
     with torch.inference_mode():
-        for start in range(0, 360, 2):
+        for start in range(0, 300, 2):
             seen = slice(start, start + 42)
             shift = formant if start < 40 else 0.0
             parts.append(np.zeros(generator.samples, dtype=np.float32))
             generator.step(m[..., seen], logs[..., seen], f0[seen], g, start, shift, 0, parts[-1])
-    got, expected = np.concatenate(parts), whole(voice, 400)
-    settled = slice(260 * PER_FRAME, 360 * PER_FRAME)
+    got, expected = np.concatenate(parts), whole(voice, 340)
+    settled = slice(260 * PER_FRAME, 300 * PER_FRAME)
     error = got[settled] - expected[settled]
     assert np.sqrt(np.mean(error**2)) < 1e-3 * np.sqrt(np.mean(expected[settled] ** 2))
 
@@ -358,8 +362,8 @@ def test_phase_and_noise_are_the_streams_not_the_blocks(
     if broken == "noise":
         monkeypatch.setattr(StreamingGenerator, "_draw_latent", noise_of_a_block)
     config = StreamConfig(block_ms=100, lookahead_ms=200, crossfade_ms=10)
-    got = streamed(voice, content, rmvpe, config, 400, PARAMS)[40 * PER_FRAME : -5 * PER_FRAME]
-    expected = whole(voice, 400)[40 * PER_FRAME :][: len(got)]
+    got = streamed(voice, content, rmvpe, config, 240, PARAMS)[40 * PER_FRAME : -5 * PER_FRAME]
+    expected = whole(voice, 240)[40 * PER_FRAME :][: len(got)]
     error = np.sqrt(np.mean((got - expected) ** 2) / np.mean(expected**2))
     assert (error < 0.05) == (broken == "nothing"), error
     assert broken == "nothing" or error > 0.2, error
