@@ -379,9 +379,8 @@ def test_an_mp4_without_its_index(talk: np.ndarray, tmp_path: Path) -> None:
         read(path)
 
 
-@pytest.mark.parametrize("form", ["flac", "ogg"])
-def test_a_file_that_changes_before_it_is_read_is_named(form: str, talk: np.ndarray, tmp_path: Path) -> None:
-    path = tmp_path / f"x.{form}"
+def test_a_file_that_changes_before_it_is_read_is_named(talk: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "x.flac"
     soundfile.write(path, talk, RATE)
     with open_audio(path) as source:
         path.write_bytes(bytes(path.stat().st_size))
