@@ -35,7 +35,7 @@ _STATE = np.dtype(
     ]
 )
 _STATE_TYPE = types.Array(from_dtype(_STATE), 1, "C")
-_NEWEST = types.Array(types.float64, 2, "C")
+_TIMES_TYPE = types.Array(types.float64, 1, "C")
 
 
 @dataclass(slots=True)
@@ -47,12 +47,12 @@ class DeviceClock:
             `period_s` from sample to sample, `is_running` once there was a callback since the clock was started,
             `age_s` since then, `outlier_s` since the last callback that was no outlier, `ticks`: callbacks.
         nominal_rate: Hz.
-        newest: Ring of the last callbacks: when each came, unsmoothed, and the samples before its end [callbacks, 2].
+        times_s: Ring of the times at which the last callbacks came, unsmoothed [callbacks].
     """
 
     state: NDArray[np.void]
     nominal_rate: int
-    newest: Float64Array = field(default_factory=lambda: np.zeros((_KEPT, 2)), repr=False)
+    times_s: Float64Array = field(default_factory=lambda: np.zeros(_KEPT), repr=False)
 
     @classmethod
     def allocate(cls, nominal_rate: int) -> DeviceClock:
@@ -73,15 +73,7 @@ class DeviceClock:
 
     def tick(self, now_s: float, frames: int) -> None:
         """Note a callback of `frames` samples; called by the callback itself."""
-        _tick(self.state, self.newest, now_s, frames)
-
-    def reached_s(self, total: int) -> float:
-        """When the callback came, unsmoothed, by whose end the device had handled `total` samples.
-
-        If that is longer ago than the clock remembers, the time of the oldest callback that it does; if it is yet to
-        come, the time of the last one; 0 if there was none.
-        """
-        return float(_reached(self.state, self.newest, total))
+        _tick(self.state, self.times_s, now_s, frames)
 
     def interval_s(self, since_s: float) -> float:
         """Time between callbacks, or between bursts of them: the median, each gap weighted by how long it lasts.
@@ -92,8 +84,8 @@ class DeviceClock:
         Returns:
             Seconds; 0 if there were fewer than two callbacks.
         """
-        count = min(int(self.state["ticks"][0]), len(self.newest))
-        times_s = np.sort(self.newest[:count, 0])
+        count = min(int(self.state["ticks"][0]), len(self.times_s))
+        times_s = np.sort(self.times_s[:count])
         gaps_s = np.sort(np.diff(times_s[times_s >= since_s]))
         return float(gaps_s[np.searchsorted(np.cumsum(gaps_s), gaps_s.sum() / 2.0)]) if len(gaps_s) else 0.0
 
@@ -180,16 +172,14 @@ def _fill(
     return fill
 
 
-@njit(types.void(_STATE_TYPE, _NEWEST, types.float64, types.int64), cache=True)
-def _tick(state: Any, newest: Float64Array, now_s: float, frames: int) -> None:
+@njit(types.void(_STATE_TYPE, _TIMES_TYPE, types.float64, types.int64), cache=True)
+def _tick(state: Any, times_s: Float64Array, now_s: float, frames: int) -> None:
     clock = state[0]
     elapsed = clock.period_s * frames
     due = clock.time_s + elapsed
     error = now_s - due
     clock.total += frames
-    place = clock.ticks % len(newest)
-    newest[place, 0] = now_s
-    newest[place, 1] = clock.total
+    times_s[clock.ticks % len(times_s)] = now_s
     clock.ticks += 1
     if clock.is_running == 0 or clock.outlier_s > _OUTLIERS_S:
         clock.time_s = now_s
@@ -207,15 +197,3 @@ def _tick(state: Any, newest: Float64Array, now_s: float, frames: int) -> None:
     omega = min(2.0 * math.pi * bandwidth * elapsed, 0.5)
     clock.time_s = due + math.sqrt(2.0) * omega * error
     clock.period_s += omega * omega * error / frames
-
-
-@njit(types.float64(_STATE_TYPE, _NEWEST, types.int64), cache=True)
-def _reached(state: Any, newest: Float64Array, total: int) -> float:
-    ticks = state[0].ticks
-    found = 0.0
-    for back in range(min(ticks, len(newest))):  # from the last callback on
-        place = (ticks - 1 - back) % len(newest)
-        if back > 0 and newest[place, 1] < total:
-            break
-        found = newest[place, 0]
-    return found

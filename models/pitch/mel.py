@@ -93,15 +93,8 @@ class LogMel(nn.Module):
         spectrum = torch.stft(padded, N_FFT, HOP, window=self.window, center=False, return_complex=True)
         return torch.log(torch.clamp(self.basis @ spectrum.abs(), min=LOG_FLOOR))
 
-    def frames_on_cpu(self, padded: NDArray[np.float32]) -> NDArray[np.float32]:
-        """As `frames`, `[N] -> [128, frames]`, without torch: for the few frames of a block that costs a third."""
-        frames = (len(padded) - N_FFT) // HOP + 1
-        out = np.empty((N_MELS, frames), dtype=np.float32)
-        self.frames_into(padded, MelWorkspace.allocate(frames), out)
-        return out
-
     def frames_into(self, padded: NDArray[np.float32], workspace: MelWorkspace, out: NDArray[np.float32]) -> None:
-        """As `frames_on_cpu`, into `out` `[128, frames]`."""
+        """As `frames`, `[N]` into `out` `[128, frames]`, without torch: for a block's few frames that costs a third."""
         w, count = workspace, out.shape[1]
         for i in range(count):
             np.multiply(padded[i * HOP : i * HOP + N_FFT], self._window, out=w.rows[i])

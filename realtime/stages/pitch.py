@@ -180,31 +180,6 @@ class StreamingRMVPE:
                 self._extend_mel()
                 yield self._step(nominal // HOP - self.latency_frames - state.committed)
 
-    @torch.inference_mode()
-    def flush(self) -> NDArray[np.float32]:
-        """F0 of the frames that are left, the end of the stream being the end of the audio. Then only `reset` helps."""
-        state = self.state
-        total = state.samples // HOP + 1
-        held = state.audio_mem[: state.audio_length]
-        if state.samples == 0:
-            return np.zeros(0, dtype=np.float32)
-        # Reflection needs more than half an FFT of audio; a shorter stream is continued by silence.
-        if state.samples <= _HALF:
-            held = np.pad(held, (0, _HALF + 1 - state.samples))
-        if state.mel_frames == 0:
-            held = np.pad(held, (_HALF, 0), mode="reflect")
-        held = np.pad(held, (0, _HALF), mode="reflect")
-        left = self.model.mel.frames_on_cpu(held)[:, : total - state.mel_frames]
-        parts = [_NO_SALIENCE]
-        while state.committed < total:
-            # The window begins on its grid, so this many frames are certain to lie in it.
-            room = self.window_frames - FRAME_MULTIPLE + 1 - (state.mel_frames - state.committed)
-            self._append(left[:, :room])
-            left = left[:, room:]
-            right = self.right_frames if left.shape[1] else 0
-            parts.append(self._step(state.mel_frames - right - state.committed).copy())
-        return decode_salience(np.concatenate(parts))
-
     def _take(self, audio: NDArray[np.float32]) -> None:
         state = self.state
         state.audio_mem[state.audio_length : state.audio_length + len(audio)] = audio
@@ -234,13 +209,10 @@ class StreamingRMVPE:
     def _append(self, frames: NDArray[np.float32]) -> None:
         state, count = self.state, frames.shape[1]
         state.mel_frames += count
-        if count >= self.window_frames:
-            state.mel_mem[:] = frames[:, -self.window_frames :]
-        elif count:
-            # As one line, which NumPy shifts in place; what crosses from row to row is overwritten at once.
-            line = state.mel_mem.reshape(-1)
-            line[:-count] = line[count:]
-            state.mel_mem[:, -count:] = frames
+        # As one line, which NumPy shifts in place; what crosses from row to row is overwritten at once.
+        line = state.mel_mem.reshape(-1)
+        line[:-count] = line[count:]
+        state.mel_mem[:, -count:] = frames
 
     def _step(self, frames: int) -> NDArray[np.float32]:
         """Salience of the next `frames` frames, advancing the carried state; the next step may overwrite it."""
@@ -259,7 +231,7 @@ class StreamingRMVPE:
             self._rows.send()
             self.runner.run()
             return self._salience.receive()[0, :frames]
-        # The stream's first frames and its last: the same step in a shape of their own, which no graph holds.
+        # The stream's first frames: the same step in a shape of their own, which no graph holds.
         device = state.h_mem.device
         rows, last_row = torch.arange(first, known, device=device), torch.tensor([[frames - 1]], device=device)
         salience, h_out = self._step_module(self.runner.inputs["mel"], rows[None], last_row, state.h_mem)

@@ -71,21 +71,6 @@ def test_a_stall_made_up_for_by_a_burst_leaves_the_clock_alone() -> None:
     assert deviation_ppm(clock) == pytest.approx(0.0, abs=20.0)
 
 
-def test_when_a_sample_came_is_known_as_it_was() -> None:
-    clock = DeviceClock.allocate(RATE)
-    assert clock.reached_s(1) == 0.0
-    times = [0.01, 0.02, 0.07, 0.07, 0.07, 0.08]  # two callbacks that were held up come with a third
-    for at in times:
-        clock.tick(at, 480)
-    for total in (1, 479, 480, 481, 960, 1440, 1441, 2400, 2401, 2880):
-        assert clock.reached_s(total) == times[-(-total // 480) - 1], total
-    for k in range(1000):
-        clock.tick(1.0 + k, 480)
-    assert clock.reached_s(1006 * 480) == 1000.0
-    assert clock.reached_s(906 * 480) == 900.0
-    assert 1.0 < clock.reached_s(480) < 1000.0  # long forgotten: the oldest that is remembered
-
-
 @pytest.mark.parametrize(
     ("times_s", "interval_s"),
     [

@@ -11,7 +11,6 @@ import pytest
 import soundfile
 import torch
 from altervox.kernels.errors import ParameterError
-from altervox.kernels.salience import decode_salience
 from altervox.models.pitch.rmvpe import RMVPE
 from altervox.realtime.stages.pitch import StreamingRMVPE
 from altervox.realtime.state import restore, snapshot
@@ -102,34 +101,6 @@ def test_the_carried_state_brings_it_nearer_to_one_shot(model: RMVPE, speech: np
         got = np.concatenate(parts)
         errors[carried] = np.abs(got[100:] - expected[100 : len(got)]).mean()
     assert errors[True] < 0.5 * errors[False]
-
-
-@pytest.mark.parametrize("samples", [0, 1, 100, 512, 513, 1000, 3199, 3200, 16000, 16077])
-def test_flushing_completes_the_frames(model: RMVPE, speech: np.ndarray, samples: int) -> None:
-    tracker = StreamingRMVPE(model, 2, 2)
-    pushed = tracker.push(speech[:samples])
-    f0 = np.concatenate((pushed, tracker.flush()))
-    assert len(f0) == (samples // HOP + 1 if samples else 0)
-    assert np.isfinite(f0).all()
-
-
-def test_a_stream_within_one_window_is_the_one_shot_network_to_the_end(model: RMVPE, speech: np.ndarray) -> None:
-    """Everything is flushed at once, in a window that holds all of it: only the padding after the end differs."""
-    audio = speech[: 5119 * 2]
-    tracker = StreamingRMVPE(model, block_frames=64, right_frames=0, window_frames=128)
-    f0 = np.concatenate((tracker.push(audio), tracker.flush()))
-    with torch.inference_mode():
-        expected = decode_salience(model.salience(model.mel(torch.from_numpy(audio)[None]))[0].numpy())
-    assert f0.shape == expected.shape
-
-
-@pytest.mark.parametrize("frames", [447, 448, 449, 450])
-def test_flushing_needs_no_longer_window_than_the_blocks_did(model: RMVPE, speech: np.ndarray, frames: int) -> None:
-    """Block and right context fill 32 frames; up to 35 are left at the end, when the grid leaves 33 in the window."""
-    tracker = StreamingRMVPE(model, block_frames=30, right_frames=2)
-    f0 = np.concatenate((tracker.push(speech[: frames * HOP]), tracker.flush()))
-    assert len(f0) == frames + 1
-    assert np.isfinite(f0).all()
 
 
 def test_strided_audio_makes_no_difference(model: RMVPE, speech: np.ndarray) -> None:

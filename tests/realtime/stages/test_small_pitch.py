@@ -26,8 +26,11 @@ HOP = 160
 
 
 def pushed(tracker: StreamingRMVPE, audio: np.ndarray, size: int = 320) -> np.ndarray:
+    """F0 of all frames of the audio, which silence follows."""
+    after = np.zeros((tracker.latency_frames + tracker.block_frames + 1) * HOP, dtype=np.float32)
+    audio, frames = np.concatenate((audio, after)), len(audio) // HOP + 1
     parts = [tracker.push(audio[start : start + size]) for start in range(0, len(audio), size)]
-    return np.concatenate([*parts, tracker.flush()])
+    return np.concatenate(parts)[:frames]
 
 
 def harmonics(cycles: np.ndarray) -> np.ndarray:
