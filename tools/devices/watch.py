@@ -105,6 +105,7 @@ class DeviceWatch:
         return [device for device in (self._source, *self._outputs) if device.host_api == PULSE]
 
     def _run(self, send: Send) -> None:
+        told = ""
         while not self._stopping.is_set():
             try:
                 self._follow_events(send)
@@ -112,7 +113,12 @@ class DeviceWatch:
                     self._numbers = {}
                     self._tell(send, self._names(lambda name: True))
             except Exception as error:  # such as a full disk, or no pactl to start any more: it is tried again
-                log.warning("devices that come and go are not watched for now: %s", error)
+                log.log(
+                    logging.DEBUG if str(error) == told else logging.WARNING,
+                    "devices that come and go are not watched for now: %s",
+                    error,
+                )
+                told = str(error)
             self._stopping.wait(_AGAIN_S)
 
     def _follow_events(self, send: Send) -> None:

@@ -21,7 +21,7 @@ import soundfile
 if TYPE_CHECKING:
     from pulse import PulseServer
 
-pytestmark = [pytest.mark.linux, pytest.mark.alone]
+pytestmark = pytest.mark.linux
 
 RATE = 48000
 SPEECH = Path(__file__).parents[2] / "data" / "alsa_female.wav"
@@ -93,6 +93,7 @@ def audio_process_id(process: subprocess.Popen[str]) -> int:
     return int(audio)
 
 
+@pytest.mark.alone
 def test_every_frame_that_is_said_is_heard(sound_server: PulseServer, tmp_path: Path) -> None:
     """A minute without a voice, compared frame by frame. A try in which the rig itself lost audio does not count."""
     from pulse import compare, track
@@ -168,6 +169,7 @@ def test_a_browser_hears_the_cable_as_a_microphone(pulse_rig: PulseServer, tmp_p
     assert found.bad_frames < found.frames / 2, found.bad_at
 
 
+@pytest.mark.alone
 def test_soft_speech_is_raised_and_noise_stays_behind_the_gate(pulse_rig: PulseServer, tmp_path: Path) -> None:
     noise = 0.03 * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32)
     said = np.concatenate([noise, 0.2 * speech(), noise])

@@ -90,7 +90,7 @@ def test_whoever_gives_up_while_the_voice_is_prepared_need_not_wait(pulse_rig: P
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("after_s", [0.3, 0.6, 1.2])
+@pytest.mark.parametrize("after_s", [0.8, 1.5])
 def test_ctrl_c_while_it_starts_leaves_no_traceback(after_s: float, pulse_rig: PulseServer, tmp_path: Path) -> None:
     """As in a terminal, where it reaches all processes of the group at once."""
     environment = {**pulse_rig.environment, "ALTERVOX_HOME": str(tmp_path)}
