@@ -19,6 +19,7 @@ from altervox.kernels.delay import DelayState, delay_into
 from altervox.kernels.errors import ParameterError, VoiceError
 from altervox.models import load_voice
 from altervox.realtime import Engine, StreamConfig, VoiceParams
+from altervox.realtime.engine import FADE_IN_MS
 from altervox.realtime.swap import FADE_MS, SwappableEngine
 
 DATA = Path(__file__).parents[1] / "data"
@@ -432,7 +433,11 @@ def test_a_failure_leaves_delay_voice_and_bypass_as_they_were(
     assert running.failed_blocks >= 1
     assert running.cause == ""
     assert stage.calls < len(audio) // SIZE - len(bad) + 60  # left alone while it fails, but for a try every second
-    assert np.abs(np.diff(out[28 * SIZE : 36 * SIZE])).max() < 0.3  # what was heard fades out
+    start, fade = bad.start * SIZE, RATE * FADE_IN_MS // 1000
+    assert abs(out[start - 1]) > 0.02
+    assert out[start] == pytest.approx(out[start - 1], rel=0.05)  # what was heard fades out from where it was
+    assert np.all(np.diff(np.abs(out[start : start + fade])) <= 0.0)
+    assert not out[start + fade : start + SIZE].any()
     # Two seconds later everything is where it was.
     settled = (bad.stop + 2 * 50) * SIZE
     np.testing.assert_allclose(out[settled:], delayed(audio, 700)[settled : len(out)], atol=1e-6)
