@@ -17,7 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .errors import ParameterError
-from .level import GATE_OFF_DB
+from .limits import GATE_OFF_DB
 from .types import FloatArray
 
 LEVEL_MS = 10

@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from .types import FloatArray
 
-LOUDEST = 1000.0  # samples beyond are clipped: nothing that is audio, but filters must stay finite
-GATE_OFF_DB = -60.0  # at or below this threshold the gate does nothing
 _SILENCE = 1e-5
 
 
@@ -61,7 +59,7 @@ def rms_mix(x_in: FloatArray, x_out: FloatArray, hop: int, rate: float, hop_in: 
         rate: 0 follows the input, 1 leaves the output as it is.
         hop_in: Samples in 10 ms of the input, None if its rate is the output's.
     """
-    from .rms_mix import rms_mix_into  # compiled, and constants of this module are wanted without
+    from .rms_mix import rms_mix_into  # compiled; the rest of this module needs no Numba
 
     out = np.empty(len(x_out), dtype=np.float32)
     rms_mix_into(x_in, x_out, hop, rate, hop_in or hop, out)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from numbers import Real
 
 from ..kernels.errors import ParameterError
-from ..kernels.level import GATE_OFF_DB
+from ..kernels.limits import GATE_OFF_DB
 
 Value = float | int | bool
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.errors import VoiceError
-from ..kernels.level import GATE_OFF_DB, LOUDEST
+from ..kernels.limits import GATE_OFF_DB, LOUDEST
 from ..kernels.types import AnyFloatArray
 from ..models.resample import resampled
 from ..models.voice import Voice, VoiceParams, check_speaker

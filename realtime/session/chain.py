@@ -10,8 +10,8 @@ from ...kernels.delay import DelayState, delay_into
 from ...kernels.gain import GainState, decibels, gain_into, linear
 from ...kernels.gate import SpeechGateState, speech_gate_gain_into
 from ...kernels.highpass import HighpassState, highpass_into
-from ...kernels.level import LOUDEST
 from ...kernels.limiter import LimiterState, limit_into
+from ...kernels.limits import LOUDEST
 from ...kernels.loudness import LoudnessState, level_speech_into
 from ...kernels.types import FloatArray
 from .denoise import FRAME, LATENCY_SAMPLES, NoiseSuppressor

@@ -9,7 +9,7 @@ import numpy as np
 from ...kernels.delay import DelayState, delay_into
 from ...kernels.gain import decibels
 from ...kernels.gate import GateState, gate_gain_into
-from ...kernels.level import GATE_OFF_DB
+from ...kernels.limits import GATE_OFF_DB
 from ...kernels.types import FloatArray
 
 

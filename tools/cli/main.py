@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
@@ -35,7 +34,7 @@ class _StderrHandler(logging.Handler):
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(version("altervox"), prog_name="altervox", message="%(prog)s %(version)s")
+@click.version_option(package_name="altervox", prog_name="altervox", message="%(prog)s %(version)s")
 @click.option("-v", "--verbose", is_flag=True, help="Verbose output with tracebacks.")
 def cli(verbose: bool) -> None:
     """Change a voice: woman, man, child, giant, robot, whisper, or an RVC voice of your own.

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ....kernels.level import GATE_OFF_DB, gate_block, rms_mix
+from ....kernels.level import gate_block, rms_mix
+from ....kernels.limits import GATE_OFF_DB
 from ....kernels.sola import SolaState, sola_join
 from ....models import base_models
 from ....models.pitch.mel import HOP, SAMPLE_RATE
