@@ -59,3 +59,7 @@ class UnknownAudioDeviceError(AudioDeviceError):
     """No sound device of that name, or several: wrong usage rather than a failure."""
 
     exit_code = 2
+
+
+class RemoteError(AltervoxError):
+    """The remote control cannot be served, or its server cannot be found or reached."""

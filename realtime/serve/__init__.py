@@ -1,0 +1,1 @@
+"""Remote control of a live session: a protocol over WebSocket, commands over HTTP, and a panel for the browser."""

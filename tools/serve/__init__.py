@@ -1,0 +1,1 @@
+"""`altervox serve`: the live session under remote control."""
