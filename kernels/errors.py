@@ -61,5 +61,5 @@ class UnknownAudioDeviceError(AudioDeviceError):
     exit_code = 2
 
 
-class RemoteError(AltervoxError):
+class ServerError(AltervoxError):
     """The remote control cannot be served, or its server cannot be found or reached."""

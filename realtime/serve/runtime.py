@@ -17,10 +17,11 @@ from pathlib import Path
 
 import platformdirs
 
-from ...kernels.errors import RemoteError
+from ...kernels.errors import ServerError
 
 DEFAULT_PORT = 7788
-SOCKET_PATH = "/v1"  # of the WebSocket with protocol 1
+SOCKET_PATH = "/v1/socket"  # of the WebSocket with protocol 1; "/" leads there, too
+SUBPROTOCOL = "altervox.v1"
 _MOST_BYTES = 65_536  # of a runtime file: far more than a certificate takes
 
 
@@ -62,7 +63,7 @@ def announced(server: LocalServer) -> Iterator[None]:
     """Let programs of this user find a server as long as the context lasts or until this process ends.
 
     Raises:
-        RemoteError: The runtime folder cannot be written.
+        ServerError: The runtime folder cannot be written.
     """
     from filelock import FileLock
 
@@ -78,7 +79,7 @@ def announced(server: LocalServer) -> Iterator[None]:
         part.replace(path)
     except OSError as error:
         lock.release()
-        raise RemoteError(
+        raise ServerError(
             f"{path} cannot be written ({error.strerror or error}): set XDG_RUNTIME_DIR to a folder of yours"
         ) from None
     try:
@@ -116,13 +117,13 @@ def local_server(port: int | None = None) -> LocalServer:
     """The server of this user that runs on a port, or the newest.
 
     Raises:
-        RemoteError: There is none.
+        ServerError: There is none.
     """
     servers = local_servers()
     server = next((server for server in servers if port in (None, server.port)), None)
     if server is None:
         others = ", ".join(str(server.port) for server in servers)
-        raise RemoteError(
+        raise ServerError(
             f"no altervox of yours serves port {port}, only {others}: choose that one"
             if others
             else "no altervox of yours can be controlled: start `altervox serve`, or `altervox live --remote`, first"

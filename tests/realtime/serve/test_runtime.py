@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from altervox.kernels.errors import RemoteError
+from altervox.kernels.errors import ServerError
 from altervox.realtime.serve.runtime import LocalServer, announced, local_server, local_servers
 
 SERVER = LocalServer(7788, "a token", process_id=os.getpid())
@@ -27,21 +27,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_server_is_found_while_it_runs(folder: Path) -> None:
     with announced(SERVER), announced(LocalServer(9000, "another", certificate="PEM")):
         assert local_server(7788) == SERVER
-        assert local_server(9000).socket_url == "wss://127.0.0.1:9000/v1"
+        assert local_server(9000).socket_url == "wss://127.0.0.1:9000/v1/socket"
         assert len(local_servers()) == 2
         if sys.platform != "win32":
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
             assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
-        with pytest.raises(RemoteError, match=r"serves port 1, only .*9000.*: choose that one"):
+        with pytest.raises(ServerError, match=r"serves port 1, only .*9000.*: choose that one"):
             local_server(1)
     assert not list(folder.iterdir())
-    with pytest.raises(RemoteError, match="start `altervox serve`"):
+    with pytest.raises(ServerError, match="start `altervox serve`"):
         local_server()
 
 
 def test_addresses() -> None:
     assert SERVER.page_url == "http://127.0.0.1:7788/"
-    assert SERVER.socket_url == "ws://127.0.0.1:7788/v1"
+    assert SERVER.socket_url == "ws://127.0.0.1:7788/v1/socket"
     assert LocalServer(1, "", host="::1").page_url == "http://[::1]:1/"
 
 
@@ -107,5 +107,5 @@ def test_a_file_that_others_can_read_or_have_put_there_is_passed_over(folder: Pa
 
 def test_a_folder_that_cannot_be_written(folder: Path) -> None:
     folder.write_text("a file")
-    with pytest.raises(RemoteError, match="cannot be written"), announced(SERVER):
+    with pytest.raises(ServerError, match="cannot be written"), announced(SERVER):
         pass
