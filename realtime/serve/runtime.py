@@ -20,7 +20,7 @@ import platformdirs
 from ...kernels.errors import ServerError
 
 DEFAULT_PORT = 7788
-SOCKET_PATH = "/v1/socket"  # of the WebSocket with protocol 1; "/" leads there, too
+SOCKET_PATH = "/v1"  # of the WebSocket with protocol 1; "/" leads there, too
 SUBPROTOCOL = "altervox.v1"
 _MOST_BYTES = 65_536  # of a runtime file: far more than a certificate takes
 

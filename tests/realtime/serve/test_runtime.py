@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_server_is_found_while_it_runs(folder: Path) -> None:
     with announced(SERVER), announced(LocalServer(9000, "another", certificate="PEM")):
         assert local_server(7788) == SERVER
-        assert local_server(9000).socket_url == "wss://127.0.0.1:9000/v1/socket"
+        assert local_server(9000).socket_url == "wss://127.0.0.1:9000/v1"
         assert len(local_servers()) == 2
         if sys.platform != "win32":
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -41,7 +41,7 @@ def test_a_server_is_found_while_it_runs(folder: Path) -> None:
 
 def test_addresses() -> None:
     assert SERVER.page_url == "http://127.0.0.1:7788/"
-    assert SERVER.socket_url == "ws://127.0.0.1:7788/v1/socket"
+    assert SERVER.socket_url == "ws://127.0.0.1:7788/v1"
     assert LocalServer(1, "", host="::1").page_url == "http://[::1]:1/"
 
 
