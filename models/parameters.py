@@ -29,6 +29,7 @@ class Parameter:
         high: Largest value; 1 for a bool.
         unit: For people; empty for none.
         step: By how much one key press changes it; 0 where no key does.
+        alias: `key` of a parameter that has no option and should not go by its name.
     """
 
     name: str
@@ -39,6 +40,12 @@ class Parameter:
     high: float
     unit: str = ""
     step: float = 0.0
+    alias: str = ""
+
+    @property
+    def key(self) -> str:
+        """Short name in the remote protocol: the option without its dashes, such as `pitch`."""
+        return self.alias or self.option.removeprefix("--").replace("-", "_") or self.name
 
     def checked(self, value: object) -> Value:
         """The value in the parameter's own type.
@@ -125,6 +132,6 @@ EFFECT_PARAMETERS = table(
             "dB",
         ),
         Parameter("gain_db", "--gain-db", "Output gain in dB", 0.0, -60.0, 24.0, "dB", 1.0),
-        Parameter("muted", "", "Send silence", False, 0, 1),
+        Parameter("muted", "", "Send silence", False, 0, 1, alias="mute"),
     ]
 )

@@ -106,6 +106,11 @@ class Engine:
         """The speaker's newest F0; 0 where unvoiced, and with a voice that does not track pitch."""
         return self.stage.f0_hz if self.stage is not None else 0.0
 
+    @property
+    def output_f0_hz(self) -> float:
+        """F0 at the end of the last rendered block; 0 where unvoiced, and with a voice that does not track pitch."""
+        return self.stage.output_f0_hz if self.stage is not None else 0.0
+
     def process(self, block: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """Convert the next block.
 

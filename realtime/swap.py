@@ -139,6 +139,11 @@ class SwappableEngine:
         """F0 of the engine that is heard, see `Engine.f0_hz`."""
         return self._current.engine.f0_hz
 
+    @property
+    def output_f0_hz(self) -> float:
+        """F0 of what is heard, see `Engine.output_f0_hz`; in bypass, the speaker's."""
+        return self.f0_hz if self.bypass else self._current.engine.output_f0_hz
+
     def swap_to(self, engine: Engine) -> None:
         """Hand over another engine. It fades in from the next block boundary on.
 

@@ -48,4 +48,5 @@ class Stop:
     """End the session."""
 
 
+Change = commands.Change | SetBlock  # what keys and remote programs may ask for
 Command = commands.Command | SetSource | SetAbsent | SetBlock | Stop

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from ...kernels.errors import AltervoxError, AudioDeviceError
+from ..session import commands
 from ..session.status import Status
 from .commands import Command, Stop
 from .process import run_audio_process
@@ -34,14 +35,18 @@ class LiveControl:
     Args:
         preload: Whether any voice but the unchanged one may be wanted. What voices need takes seconds to load, and to
             load it while another voice sounds would make that one stutter.
+        heard: Called on a thread of this object after every status with False, and with True when no more will come.
 
     Attributes:
         was_killed: Whether the process did not end by itself when it was told to.
+        commands_sent: Number of commands to the session's state that were sent, for `Status.commands_done`.
     """
 
-    def __init__(self, preload: bool = True) -> None:
+    def __init__(self, preload: bool = True, heard: Callable[[bool], object] = lambda is_last: None) -> None:
         context = multiprocessing.get_context("spawn")
         self.was_killed = False
+        self.commands_sent = 0
+        self._heard = heard
         self._status = Status()
         self._commands: queue.Queue[Command | LiveSettings | None] = queue.Queue(_MOST_COMMANDS)
         self._to_process, commands = context.Pipe()
@@ -115,12 +120,14 @@ class LiveControl:
         return self._process.pid
 
     def send(self, command: Command) -> None:
-        """Send the session a command, from any thread; it is handled within 20 ms, unless the session is gone.
+        """Send the session a command, from any thread; it is handled between two blocks, unless the session is gone.
 
         Never blocks: if hundreds of commands are waiting because the session hangs, this one is dropped.
         """
         with contextlib.suppress(queue.Full):
             self._commands.put_nowait(command)
+            if isinstance(command, commands.Command):
+                self.commands_sent += 1
 
     def status(self) -> Status:
         """The newest status that the session has reported."""
@@ -149,6 +156,8 @@ class LiveControl:
         with contextlib.suppress(EOFError, OSError):
             while True:
                 self._status = self._from_process.recv()
+                self._heard(False)
+        self._heard(True)
 
 
 @contextlib.contextmanager

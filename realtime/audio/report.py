@@ -20,12 +20,12 @@ from .priority import HELPING, raise_thread_priority
 
 log = logging.getLogger(__name__)
 
-_EVERY_S = 0.1
-_SHOWN_OVER = 50  # readings whose median is shown: callback jitter moves single readings by some milliseconds
+_EVERY_S = 0.05
+_SHOWN_OVER = 100  # readings whose median is shown: callback jitter moves single readings by some milliseconds
 
 
 class Reporter:
-    """Sends a status ten times a second; a reader that does not keep up gets fewer and always the newest.
+    """Sends a status twenty times a second; a reader that does not keep up gets fewer and always the newest.
 
     Args:
         statuses: Connection that the records are sent to.
@@ -46,7 +46,7 @@ class Reporter:
         """Stop sending; waits for the last record unless its reader hangs."""
         self._stopping.set()
         if self._thread.ident is not None:
-            self._thread.join(2.0 * _EVERY_S)
+            self._thread.join(4.0 * _EVERY_S)
 
     def _run(self) -> None:
         raise_thread_priority(HELPING)
@@ -141,5 +141,6 @@ def latency_of(
 
 
 def peaks_db(processor: Processor) -> tuple[float, float]:
-    """Peaks of the last input block and the last output block."""
-    return decibels(processor.input_peak), decibels(processor.output_peak)
+    """Peaks of input and output since this was called last."""
+    input_peak, output_peak = processor.take_peaks()
+    return decibels(input_peak), decibels(output_peak)

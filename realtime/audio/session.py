@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 
 _LONGEST_SLEEP_S = 0.004
 _SHORTEST_SLEEP_S = 0.0003
-_COMMANDS_EVERY_S = 0.02
+_COMMANDS_EVERY_S = 0.004
+_WAIT_S = 0.02  # between looks at devices that are gone
 _MOST_COMMANDS = 32  # at a time: a client that floods must not hold up the sound
 _DEVICES_EVERY_S = 0.1
 _RECONNECT_EVERY_S = 1.0
@@ -72,6 +73,7 @@ class LiveSession:
         self._reopen_because = ""
         self._wanted_block_ms: int | None = None
         self._monitor_cause = self._block_cause = ""
+        self._commands_done = 0
         self._late_seen = 0
         self._late_until_s = 0.0
         self._state: State = "starting"
@@ -167,6 +169,7 @@ class LiveSession:
             state=state,
             causes=tuple(cause for cause in causes if cause),
             session=session,
+            commands_done=self._commands_done,
             voice=processor.sounding,
             is_loading=processor.is_loading,
             recording=tuple(str(path) for path in processor.recording),
@@ -182,6 +185,7 @@ class LiveSession:
             output_peak_db=output_peak_db,
             gate_gain_db=processor.chain.gate_gain_db,
             f0_hz=processor.engine.f0_hz if is_open else 0.0,
+            output_f0_hz=processor.engine.output_f0_hz if is_open else 0.0,
             input_is_silent=is_open and source.is_silent,
             blocks=losses.blocks + processor.blocks,
             late_blocks=losses.late_blocks + processor.late_blocks,
@@ -197,6 +201,7 @@ class LiveSession:
             p95_ms=p95_ms,
             p99_ms=p99_ms,
             max_ms=max_ms,
+            block_histogram=processor.times.histogram(warm_up.block_ms / 1000.0),
             longer_block_ms=self._offered_block_ms,
             drift_ppm=cable.delay.lock.drift_ppm if is_open else 0.0,
             prefill_grown_ms=cable.delay.prefill.grown_ms,
@@ -303,7 +308,7 @@ class LiveSession:
                 if not self._reopen_because:
                     self._state_cause = f"{because}: {error}"
                 next_try = now + _RECONNECT_EVERY_S
-            self._stopping.wait(_COMMANDS_EVERY_S)
+            self._stopping.wait(_WAIT_S)
             self._handle_commands()
 
     def _change_block(self, block_ms: int) -> None:
@@ -346,7 +351,7 @@ class LiveSession:
         while not self._reopen_because and not self._stopping.is_set() and time.perf_counter() < end:
             if all(stream.callbacks > count for stream, count in zip(needed, filled, strict=True)):
                 return ""
-            self._stopping.wait(_COMMANDS_EVERY_S)
+            self._stopping.wait(_WAIT_S)
             self._handle_commands()
         silent = next((stream for stream in needed if stream.callbacks == 0), needed[0])
         name = silent.spec.device.name
@@ -394,6 +399,7 @@ class LiveSession:
             case _:
                 was_wanted = self.processor.state.monitor
                 self.processor.try_to(command)
+                self._commands_done += 1
                 for path in self._loop.outputs[1:]:
                     path.gain.target = self._monitor_gain
                 is_wanted = self.processor.state.monitor

@@ -81,4 +81,5 @@ class Record:
     folder: Path | None
 
 
-Command = Set | Step | Toggle | SetVoice | StepVoice | Record
+Change = Set | Step | Toggle | SetVoice | StepVoice  # of the session's state
+Command = Change | Record

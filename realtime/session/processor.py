@@ -51,9 +51,7 @@ class Processor:
         times: Processing times of the last blocks.
         blocks: Number of blocks processed.
         late_blocks: Blocks that were skipped because they were late.
-        input_peak: Peak of the last input block.
         refusal: Why the last command was not applied; empty where it was.
-        output_peak: Peak of the last output block.
 
     Raises:
         AltervoxError: the voice cannot be loaded, or the recording cannot be started.
@@ -76,7 +74,7 @@ class Processor:
         self.chain = Chain.allocate(self.sample_rate, self.block_size, settings.chain, self.state)
         self.times = BlockTimes()
         self.blocks = self.late_blocks = 0
-        self.input_peak = self.output_peak = 0.0
+        self._input_peak = self._output_peak = 0.0
         self._failed_blocks = 0
         self._cause = ""
         self.refusal = ""
@@ -140,7 +138,7 @@ class Processor:
         heard = self._heard_scratch
         np.copyto(heard, block)
         silence_nonfinite(heard)
-        self.input_peak = max(float(heard.max()), -float(heard.min()))
+        self._input_peak = max(self._input_peak, float(heard.max()), -float(heard.min()))
         try:
             np.copyto(self._block_scratch, heard)
             self.chain.state = self.state
@@ -159,7 +157,7 @@ class Processor:
             log.warning("a block failed: %s", self._cause, exc_info=self._failed_blocks == 1)
             out[:] = 0.0
             self.chain.reset()
-        self.output_peak = max(float(out.max()), -float(out.min()))
+        self._output_peak = max(self._output_peak, float(out.max()), -float(out.min()))
         self._note_recording(heard, out)
         self.blocks += 1
         self.times.note(time.perf_counter() - started_s)
@@ -204,6 +202,12 @@ class Processor:
         except Exception as error:  # whatever a client sends, the session goes on
             self.refusal = str(error) or type(error).__name__
             log.warning("%s", self.refusal)
+
+    def take_peaks(self) -> tuple[float, float]:
+        """Peaks of input and output since this was called last."""
+        peaks = self._input_peak, self._output_peak
+        self._input_peak = self._output_peak = 0.0
+        return peaks
 
     def release(self) -> None:
         """Free replaced engines. Called from time to time, never on the thread that calls `process`."""

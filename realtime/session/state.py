@@ -9,7 +9,7 @@ from typing import Any
 from ...kernels.errors import ParameterError
 from ...models.parameters import EFFECT_PARAMETERS, VOICE_PARAMETERS, Parameter, Value, table
 from ...models.voice import VoiceParams
-from .commands import Set, SetVoice, Step, StepVoice, Toggle
+from .commands import Change, Set, SetVoice, Step, StepVoice, Toggle
 
 PARAMETERS: dict[str, Parameter] = {
     **VOICE_PARAMETERS,
@@ -61,7 +61,7 @@ class SessionState:
         value: Value = getattr(self.params if name in VOICE_PARAMETERS else self, name)
         return value
 
-    def after(self, command: Set | Step | Toggle | SetVoice | StepVoice, voices: Sequence[str] = ()) -> SessionState:
+    def after(self, command: Change, voices: Sequence[str] = ()) -> SessionState:
         """The state that a command leads to; the revision is incremented if anything changes.
 
         Args:

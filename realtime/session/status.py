@@ -46,6 +46,7 @@ class Status:
         state: Phase of the session.
         causes: Current problems, one sentence each; after a failure, its cause.
         session: Requested state of the session.
+        commands_done: Number of commands to the session's state that were handled, refused ones included.
         voice: Name or path of the voice that is heard; `session.voice` may still be loading.
         is_loading: Whether another voice is being loaded.
         recording: Files that are being written.
@@ -57,10 +58,11 @@ class Status:
         sample_rate: Rate of the session in Hz.
         seconds: Time since the session started to run.
         start_ms: Time from the start of the command to the first sound; 0 before it.
-        input_peak_db: Peak of the last input block in dB of full scale.
-        output_peak_db: Peak of the last output block in dB of full scale.
+        input_peak_db: Peak of the input since the last status in dB of full scale.
+        output_peak_db: Peak of the output since the last status in dB of full scale.
         gate_gain_db: Gain of the gates for the newest input in dB: 0 is open.
         f0_hz: The speaker's F0; 0 where unvoiced.
+        output_f0_hz: F0 of the output; 0 where unvoiced.
         input_is_silent: Whether the input has been digital silence for 3 seconds.
         blocks: Number of blocks processed.
         late_blocks: Blocks that were skipped because they were late.
@@ -76,6 +78,7 @@ class Status:
         p95_ms: 95th percentile of their processing times.
         p99_ms: 99th percentile of their processing times.
         max_ms: Longest processing time of the last blocks.
+        block_histogram: How many of the last blocks took which twentieth of the deadline, see `BlockTimes.histogram`.
         longer_block_ms: Longer block size that is offered because blocks are late; 0 for none.
         drift_ppm: Clock drift: by how much the input's clock is faster than the output's.
         prefill_grown_ms: Prefill added after underruns.
@@ -85,6 +88,7 @@ class Status:
     state: State = "starting"
     causes: tuple[str, ...] = ()
     session: SessionState = field(default_factory=SessionState)
+    commands_done: int = 0
     voice: str = ""
     is_loading: bool = False
     recording: tuple[str, ...] = ()
@@ -100,6 +104,7 @@ class Status:
     output_peak_db: float = SILENCE_DB
     gate_gain_db: float = 0.0
     f0_hz: float = 0.0
+    output_f0_hz: float = 0.0
     input_is_silent: bool = False
     blocks: int = 0
     late_blocks: int = 0
@@ -115,6 +120,7 @@ class Status:
     p95_ms: float = 0.0
     p99_ms: float = 0.0
     max_ms: float = 0.0
+    block_histogram: tuple[int, ...] = ()
     longer_block_ms: int = 0
     drift_ppm: float = 0.0
     prefill_grown_ms: float = 0.0
@@ -142,6 +148,7 @@ class Status:
             "output_peak_db": round(self.output_peak_db, 1),
             "gate_gain_db": round(self.gate_gain_db, 1),
             "f0_hz": round(self.f0_hz, 1),
+            "output_f0_hz": round(self.output_f0_hz, 1),
             "input_is_silent": self.input_is_silent,
             "blocks": self.blocks,
             "late_blocks": self.late_blocks,
@@ -158,6 +165,7 @@ class Status:
             "p95_ms": round(self.p95_ms, 2),
             "p99_ms": round(self.p99_ms, 2),
             "max_ms": round(self.max_ms, 2),
+            "block_histogram": list(self.block_histogram),
             "drift_ppm": round(self.drift_ppm, 2),
             "prefill_grown_ms": round(self.prefill_grown_ms, 2),
             "latency_ms": {

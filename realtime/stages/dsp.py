@@ -126,6 +126,11 @@ class DspStage:
         return self.state.f0_mem
 
     @property
+    def output_f0_hz(self) -> float:
+        """See `VoiceStage`."""
+        return float(self._analysis.frames.f0_hz[-1])
+
+    @property
     def speaker(self) -> SpeakerState:
         """See `VoiceStage`."""
         return self.state.preset.speaker

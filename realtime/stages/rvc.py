@@ -143,6 +143,11 @@ class RvcStage:
         """See `VoiceStage`."""
         return float(self.state.f0_mem[-1])
 
+    @property
+    def output_f0_hz(self) -> float:
+        """See `VoiceStage`."""
+        return float(self._shifted_f0[len(self._slots) - 1])
+
     def reset(self) -> None:
         """See `VoiceStage.reset`."""
         with self._lanes.own():

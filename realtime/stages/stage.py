@@ -18,6 +18,7 @@ class VoiceStage(Protocol):
         latency_samples: Latency of the output in samples at the output rate.
         state: All that is carried from block to block: a dataclass.
         f0_hz: The speaker's newest F0, before any shift; 0 where unvoiced or not asked for.
+        output_f0_hz: F0 at the end of the last rendered block; 0 where unvoiced or not known.
         speaker: Estimate of the speaker; None for a stage that does not depend on it. A new stage continues from
             what another one knows by `speaker.adopt`, after `reset`, which forgets the speaker.
     """
@@ -32,6 +33,8 @@ class VoiceStage(Protocol):
     def state(self) -> Any: ...
     @property
     def f0_hz(self) -> float: ...
+    @property
+    def output_f0_hz(self) -> float: ...
     @property
     def speaker(self) -> SpeakerState | None: ...
 

@@ -31,7 +31,7 @@ from ...realtime.session.state import SessionState
 from ...realtime.synthetic import speech_like
 from ..devices.choose import choose_input, choose_output, list_devices
 from ..devices.programs import started
-from ..live.command import LiveOptions, live_settings
+from ..live.options import LiveOptions, live_settings
 from ..machine import machine
 from .sinks import RATE, BenchSinks, bench_sinks
 from .stalls import Stalls, stall_watch

@@ -130,10 +130,10 @@ def live(
     from ...realtime.config import StreamConfig
     from ...realtime.session.settings import ChainConfig, SessionSettings
     from ...realtime.session.state import SessionState
-    from ..live.command import LiveOptions
     from ..live.command import live as run
     from ..live.command import measure as run_measure
     from ..live.hotkeys import DEFAULT_BINDINGS, parse_bindings
+    from ..live.options import LiveOptions
 
     lengths = {name: value for name in ("lookahead_ms", "context_ms") if (value := options.pop(name)) is not None}
     block_ms = options["block_ms"]

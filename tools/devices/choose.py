@@ -113,11 +113,6 @@ def _from_pulse(device: AudioDevice, pulse: PulseDevice, served: list[PulseDevic
     )
 
 
-def listening_name(device: AudioDevice) -> str:
-    """Name to choose in Discord or OBS to hear this device; empty if it is no cable."""
-    return device.listening_name
-
-
 def choose_input(devices: Sequence[AudioDevice], wanted: str | None = None) -> AudioDevice:
     """The microphone.
 

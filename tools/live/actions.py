@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...kernels.errors import ParameterError
-from ...realtime.audio.commands import Command, SetBlock
+from ...realtime.audio.commands import Change, SetBlock
 from ...realtime.session.commands import Set, Step, StepVoice, Toggle
 from ...realtime.session.state import PARAMETERS
 
@@ -14,7 +14,7 @@ _STEPPED = {
     "input gain": "input_gain_db",
 }
 QUIT = "quit"
-COMMANDS: dict[str, Command] = {
+COMMANDS: dict[str, Change] = {
     **{
         f"{action} {direction}": Step(name, sign * PARAMETERS[name].step)
         for action, name in _STEPPED.items()
@@ -32,7 +32,7 @@ COMMANDS: dict[str, Command] = {
 ACTIONS = (*COMMANDS, QUIT)
 
 
-def command_for(action: str) -> Command:
+def command_for(action: str) -> Change:
     """The command of one of `ACTIONS` other than `QUIT`.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import click
 
@@ -11,6 +12,7 @@ from ...kernels.errors import AudioDeviceError
 from ...realtime.audio.loop_delay import LoopDelay, measure_loop
 from ...realtime.audio.probe import LONGEST_S, TRIES
 from ...realtime.audio.settings import StreamSpec
+from ..devices.watch import kept_awake
 from .measured import conditions, remember
 
 _RUNS = 3  # of all sweeps, for the system may pause in one
@@ -18,29 +20,46 @@ _STEADY_MS = 2.0
 _SILENCE = 1e-5
 
 
-def measure_devices(source: StreamSpec, output: StreamSpec, as_json: bool) -> int:
-    """Measure the latency, print it and store it.
+def measured(source: StreamSpec, output: StreamSpec) -> dict[str, Any]:
+    """The latency of two devices with the conditions that it holds for, by their JSON names; stores it.
 
     Raises:
         AudioDeviceError: a device does not open, or the input does not hear the output.
         OutputError: the settings folder cannot be written.
     """
+    with kept_awake(output.device):
+        result = _steadiest(source, output)
+    if result.delay_ms is None:
+        raise AudioDeviceError(_why_not(source, output, result))
+    remember(source, output, result.delay_ms)
+    return {
+        **conditions(source, output),
+        "delay_ms": result.delay_ms,
+        "found": result.found,
+        "tries": TRIES,
+        "spread_ms": result.spread_ms,
+        "gain_db": result.gain_db,
+        "estimated_in_ms": result.estimated_in_ms,
+        "estimated_out_ms": result.estimated_out_ms,
+    }
+
+
+def measure_devices(source: StreamSpec, output: StreamSpec, as_json: bool) -> int:
+    """Measure the latency, print it and store it. Returns the exit code; raises as `measured` does."""
     if not as_json:
         click.echo(f"route: played to {output.device.name}, heard at {source.device.name}", err=True)
-    measured = _steadiest(source, output)
-    if measured.delay_ms is None:
-        raise AudioDeviceError(_why_not(source, output, measured))
-    remember(source, output, measured.delay_ms)
+    result = measured(source, output)
     if as_json:
-        click.echo(json.dumps({**conditions(source, output), **_as_json(measured)}, ensure_ascii=False))
+        click.echo(json.dumps(result, ensure_ascii=False))
         return 0
-    estimated = measured.estimated_in_ms + measured.estimated_out_ms
     click.echo(
-        f"sweep heard in {measured.found} of {TRIES} sweeps, at {measured.gain_db:+.0f} dB of what was played\n"
-        f"measured:  {measured.delay_ms:.1f} ms for both devices together (sweeps differ by {measured.spread_ms:.1f})\n"
-        f"estimated: {estimated:.1f} ms from what PortAudio reports: in {measured.estimated_in_ms:.1f}, "
-        f"out {measured.estimated_out_ms:.1f}\n"
-        "remembered: sessions with these two devices show the measured delay from now on"
+        "sweep heard in {found} of {tries} sweeps, at {gain_db:+.0f} dB of what was played\n"
+        "measured:  {delay_ms:.1f} ms for both devices together (sweeps differ by {spread_ms:.1f})\n"
+        "estimated: {estimated_ms:.1f} ms from what PortAudio reports: in {estimated_in_ms:.1f}, "
+        "out {estimated_out_ms:.1f}\n"
+        "remembered: sessions with these two devices show the measured delay from now on".format(
+            **result, estimated_ms=result["estimated_in_ms"] + result["estimated_out_ms"]
+        )
     )
     return 0
 
@@ -72,15 +91,3 @@ def _why_not(source: StreamSpec, output: StreamSpec, measured: LoopDelay) -> str
         "each sweep; connect the two by a wire, a loudspeaker beside the microphone, or choose the cable's other end "
         "with --input"
     )
-
-
-def _as_json(measured: LoopDelay) -> dict[str, float | int | None]:
-    return {
-        "delay_ms": measured.delay_ms,
-        "found": measured.found,
-        "tries": TRIES,
-        "spread_ms": measured.spread_ms,
-        "gain_db": measured.gain_db,
-        "estimated_in_ms": measured.estimated_in_ms,
-        "estimated_out_ms": measured.estimated_out_ms,
-    }

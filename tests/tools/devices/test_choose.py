@@ -24,7 +24,6 @@ from altervox.tools.devices.choose import (
     choose_input,
     choose_output,
     list_devices,
-    listening_name,
     recall,
     remember,
     settings_folder,
@@ -168,7 +167,7 @@ def test_without_a_name_the_microphone_is_the_systems_and_the_output_the_only_ca
 
     desk.pactl("load-module", "module-null-sink", "sink_name=one")
     cable = choose_output(list_devices(again=True), None, microphone)
-    assert (cable.system_name, listening_name(cable)) == ("one", "Monitor of Null Output")
+    assert (cable.system_name, cable.listening_name) == ("one", "Monitor of Null Output")
 
     desk.pactl("load-module", "module-null-sink", "sink_name=two")
     with pytest.raises(AudioDeviceError, match=r"several virtual cables.*\(one\).*\(two\)"):

@@ -123,7 +123,7 @@ def control(pulse_rig: PulseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     from altervox.realtime.session.settings import SessionSettings
     from altervox.realtime.session.state import SessionState
     from altervox.tools.devices.choose import choose_input, choose_output, list_devices
-    from altervox.tools.live.command import LiveOptions, live_settings
+    from altervox.tools.live.options import LiveOptions, live_settings
     from pulse import enter
 
     enter(pulse_rig, monkeypatch, tmp_path)
