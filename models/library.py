@@ -22,6 +22,7 @@ from .dsp.presets import DSP_VOICES
 from .exclusive import alone
 from .limits import MAX_DESCRIPTION_CHARACTERS
 from .paths import library_folder, voices_folder
+from .pictures import remove_picture
 from .voice import Voice, VoiceKind
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ def remove_voice(name: str) -> None:
         shutil.rmtree(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be removed: {error.strerror}") from error
+    remove_picture(name)
 
 
 def _info(path: Path) -> VoiceInfo:

@@ -177,6 +177,16 @@ def voices_add(source: Path, name: str | None) -> int:
     return add(source, name)
 
 
+@voices.command("picture")
+@click.argument("name")
+@click.argument("source", type=click.Path(path_type=Path), required=False)
+def voices_picture(name: str, source: Path | None) -> int:
+    """Give a voice a picture for the web panel: a PNG, JPEG, WebP or GIF file. Without one, remove the picture."""
+    from .voices import picture
+
+    return picture(name, source)
+
+
 @voices.command("remove")
 @click.argument("name")
 def voices_remove(name: str) -> int:

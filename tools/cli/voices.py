@@ -1,4 +1,4 @@
-"""`altervox voices`: list, show, add, remove."""
+"""`altervox voices`: list, show, add, remove, give a picture."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any
 
 import click
 
+from ...kernels.errors import VoiceError
 from ...kernels.printable import MESSAGE_LIMIT, encodable, printable
 from ...models.library import VoiceInfo, add_voice, list_voices, load_voice, remove_voice
+from ...models.pictures import remove_picture, set_picture
 
 
 def show_list(as_json: bool) -> int:
@@ -58,6 +60,19 @@ def remove(name: str) -> int:
     """Remove a voice from the library."""
     remove_voice(name)
     click.echo(f"removed {name}")
+    return 0
+
+
+def picture(name: str, source: Path | None) -> int:
+    """Give a voice a picture for the web panel, or take it away."""
+    if name not in {info.name for info in list_voices()}:
+        load_voice(name, "cpu")  # says which voices there are
+        raise VoiceError(f"{name} is not in the library; add it first: `altervox voices add`")
+    if source is not None:
+        set_picture(name, source)
+        click.echo(f"{name} has a picture now")
+    else:
+        click.echo(f"the picture of {name} is removed" if remove_picture(name) else f"{name} has no picture")
     return 0
 
 

@@ -1,0 +1,56 @@
+"""Pictures of voices: stored once each, checked by what they hold, gone with their voice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from altervox.kernels.errors import VoiceError
+from altervox.models.pictures import picture_of, remove_picture, set_picture
+
+PNG, JPG = b"\x89PNG\r\n\x1a\n" + bytes(20), b"\xff\xd8\xff" + bytes(20)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ALTERVOX_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_a_new_picture_takes_the_place_of_the_old(tmp_path: Path, home: Path) -> None:
+    assert picture_of("robot") is None
+    for data, media_type in ((PNG, "image/png"), (JPG, "image/jpeg"), (PNG + b"2", "image/png")):
+        (tmp_path / "picture").write_bytes(data)
+        set_picture("robot", tmp_path / "picture")
+        found = picture_of("robot")
+        assert found is not None
+        assert (found.data, found.media_type) == (data, media_type)
+    assert len(list((home / "pictures").iterdir())) == 1
+    assert remove_picture("robot")
+    assert not remove_picture("robot")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"", "is no picture that browsers show"),
+        (b"<svg onload='alert(1)'/>", "is no picture that browsers show"),
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "is no picture that browsers show"),
+        (PNG + bytes(1 << 20), "is larger than 1024 KiB"),
+    ],
+)
+def test_what_is_no_picture_is_refused_and_the_old_one_stays(data: bytes | None, words: str, tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(PNG)
+    set_picture("robot", tmp_path / "old")
+    if data is not None:
+        (tmp_path / "new").write_bytes(data)
+    with pytest.raises(VoiceError, match=words):
+        set_picture("robot", tmp_path / "new")
+    assert picture_of("robot") is not None
+
+
+def test_a_file_that_was_put_there_by_hand_is_checked_too(home: Path) -> None:
+    (home / "pictures").mkdir(parents=True)
+    (home / "pictures" / "robot.png").write_bytes(b"<html>")
+    assert picture_of("robot") is None
