@@ -8,97 +8,15 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ...models.voice import F0_METHODS
-from ...realtime.session.state import PARAMETERS
-from .options import parameter_option, voice_options, voice_params
+from .live_options import live_options, read_live_options
 
 # What is used with --measure, which implies --allow-loop.
 _MEASURE_OPTIONS = ("measure", "source", "output", "device_buffer_ms", "channel", "exclusive", "allow_loop", "as_json")
 
 
-class _BlockMs(click.ParamType[int | None]):
-    """A length of blocks in ms, or "auto", which is None to the command."""
-
-    name = "block length"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        if value == "auto":
-            return None
-        try:
-            return int(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither auto nor a number of milliseconds, such as 40", param, ctx)
-
-
 @click.command()
-@click.option("--input", "source", help="Microphone: name, part of it, number in `altervox devices`, or default.")
-@click.option("--output", help="Output for the voice: name, part of it, number, or default (the only virtual cable).")
-@click.option("--monitor", help="A second output to hear yourself on: name, part of it, or number.")
-@parameter_option(PARAMETERS["monitor_gain_db"])
-@voice_options
-@parameter_option(PARAMETERS["gain_db"])
-@click.option(
-    "--f0-method",
-    type=click.Choice(list(F0_METHODS)),
-    default="auto",
-    show_default=True,
-    help="Pitch tracker: rmvpe is the published network, downloaded once; auto and rmvpe-small are the one that ships.",
-)
-@click.option(
-    "--block-ms",
-    type=_BlockMs(),
-    default="auto",
-    metavar="MS|auto",
-    show_default=True,
-    help="Block size in ms, a multiple of 20. Smaller blocks have less latency and cost more; auto chooses the "
-    "smallest that this computer can afford.",
-)
-@click.option("--lookahead-ms", type=int, help="Lookahead of an RVC voice in ms (default 60).")
-@click.option("--context-ms", type=int, help="Context of an RVC voice in ms (default 1000).")
-@click.option(
-    "--device-buffer-ms",
-    type=click.FloatRange(2, 200),
-    help="Device buffer in ms: smaller means less latency, larger outlasts longer pauses of the system. "
-    "Default: 15 with PulseAudio and PipeWire, else what the system suggests.",
-)
-@click.option(
-    "--prefill-ms",
-    type=click.FloatRange(1, 250),
-    help="Output held ready for slow blocks, in ms. Default: measured at the start.",
-)
-@click.option("--exclusive", is_flag=True, help="Open the devices in exclusive mode (WASAPI, Core Audio).")
-@click.option("--channel", type=click.IntRange(min=0), default=0, show_default=True, help="Microphone channel.")
-@click.option("--denoise", is_flag=True, help="Suppress noise in the microphone with RNNoise; adds 20 ms of latency.")
-@parameter_option(PARAMETERS["input_gain_db"])
-@click.option(
-    "--speech-level-db",
-    type=click.FloatRange(-40, -10),
-    help="Slowly bring speech in the microphone to this RMS level, such as -23; changes it by 18 dB at most.",
-)
-@click.option(
-    "--speech-gate",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    is_flag=False,
-    flag_value=0.8,
-    metavar="[P]",
-    help="Gate that opens for speech only, where RNNoise finds it with probability P (0.8 if not given). Keyboard and "
-    "fan noise do not open it; whispering may not either.",
-)
-@click.option("--allow-loop", is_flag=True, help="Accept a microphone that hears the output.")
-@click.option("--share-output", is_flag=True, help="Accept an output that another altervox plays into.")
-@click.option(
-    "--record", type=click.Path(path_type=Path, file_okay=False), help="Record input and output to WAV files here."
-)
+@live_options
 @click.option("--measure", is_flag=True, help="Measure the latency of the devices instead of running; see above.")
-@click.option("--hot-keys", is_flag=True, help="Enable global hot keys: Ctrl+Alt+B bypass, M mute, V next voice.")
-@click.option(
-    "--hot-key",
-    "hot_key",
-    multiple=True,
-    metavar="ACTION=KEYS",
-    help="A global hot key of your own, such as mute=ctrl+alt+m. Actions: bypass, mute, next-voice, and talk "
-    "(push-to-talk).",
-)
 @click.option(
     "--screenshot", type=click.Path(path_type=Path, dir_okay=False), help="Save the last terminal view as SVG."
 )
@@ -109,8 +27,6 @@ def live(
     context: click.Context,
     /,
     measure: bool,
-    hot_keys: bool,
-    hot_key: tuple[str, ...],
     screenshot: Path | None,
     seconds: float | None,
     as_json: bool,
@@ -127,37 +43,14 @@ def live(
     through a wire, a loudspeaker beside the microphone, or the other end of a cable. The result is stored and used as
     the devices' part of the latency whenever these two devices are opened with the same rate and --device-buffer-ms.
     """
-    from ...realtime.config import StreamConfig
-    from ...realtime.session.settings import ChainConfig, SessionSettings
-    from ...realtime.session.state import SessionState
     from ..live.command import live as run
     from ..live.command import measure as run_measure
-    from ..live.hotkeys import DEFAULT_BINDINGS, parse_bindings
-    from ..live.options import LiveOptions
 
-    lengths = {name: value for name in ("lookahead_ms", "context_ms") if (value := options.pop(name)) is not None}
-    block_ms = options["block_ms"]
-    session = SessionSettings(
-        state=SessionState(
-            voice=options.pop("voice"),
-            params=voice_params(options, f0_method=options.pop("f0_method")),
-            **{name: options.pop(name) for name in ("input_gain_db", "gate_db", "gain_db", "monitor_gain_db")},
-        ),
-        config=StreamConfig(**({"block_ms": block_ms} if block_ms is not None else {}), **lengths),
-        device=options.pop("device"),
-        chain=ChainConfig(
-            suppress_noise=options.pop("denoise"),
-            speech_level_db=options.pop("speech_level_db"),
-            speech_gate=options.pop("speech_gate"),
-        ),
-        record_folder=options.pop("record"),
-    )
-    live_options = LiveOptions(session=session, **options)
+    session, bindings = read_live_options(options)
     if measure:
         _refuse_beside_measure(context)
-        return run_measure(live_options, as_json)
-    bindings = (DEFAULT_BINDINGS if hot_keys else {}) | parse_bindings(hot_key)
-    return run(live_options, seconds, as_json, screenshot, bindings)
+        return run_measure(session, as_json)
+    return run(session, seconds, as_json, screenshot, bindings)
 
 
 def _refuse_beside_measure(context: click.Context) -> None:
