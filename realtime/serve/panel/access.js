@@ -1,0 +1,135 @@
+// Who may use this session: the page without access, prompts of programs that ask, clients, and button addresses.
+
+import { byId, confirmed, copy, el, say } from "./dom.js";
+import { allow, CLIENT, command, link, on, session } from "./session.js";
+
+const NAME_LENGTH = 60;
+const VIEWER_S = 30;
+
+// --- The page without access ---------------------------------------------------------------------------------------
+
+byId("ask-name").maxLength = NAME_LENGTH;
+byId("ask-name").value = CLIENT.slice(0, NAME_LENGTH);
+byId("copy-command").onclick = (event) => copy("altervox remote panel", event.currentTarget);
+byId("ask").onsubmit = (event) => {
+  event.preventDefault();
+  byId("ask-button").disabled = true;
+  say(byId("ask-code"), "…");
+  link.ask(byId("ask-name").value.trim() || CLIENT, (code) => say(byId("ask-code"), spaced(code)));
+};
+
+on("link", () => {
+  const hasNone = link.state === "denied" || link.state === "asking";
+  byId("entry").hidden = !hasNone;
+  byId("panel").hidden = hasNone;
+  if (link.state !== "denied") return;
+  byId("ask-button").disabled = false;
+  say(byId("ask-code"), "");
+  say(byId("entry-reason"), sentence(link.reason));
+});
+
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+const spaced = (code) => `${code.slice(0, 3)} ${code.slice(3)}`;
+
+// --- Programs that ask for access ----------------------------------------------------------------------------------
+
+let pairings = [];
+
+function showPairings() {
+  byId("prompts").replaceChildren(...pairings.map(({ id, client, peer, code }) => {
+    const answer = (text, params, look = "") => {
+      const button = el("button", { type: "button", class: look, onclick: () => command("pair_answer", { id, ...params }) }, text);
+      return allow(button, "admin");
+    };
+    const text = el("p", {}, el("b", {}, client), ` asks for access${peer ? ` from ${peer}` : ""}. Allow it only if it shows this code:`);
+    return el("div", { class: "card prompt", role: "alertdialog", "aria-label": `${client} asks for access` },
+      text, el("span", { class: "code" }, spaced(code)),
+      answer("Allow control", { allow: true, role: "control" }, "primary"),
+      answer("View only", { allow: true, role: "view" }),
+      answer("Everything", { allow: true, role: "admin" }),
+      answer("Deny", { allow: false }));
+  }));
+}
+on("pairings", (data) => {
+  pairings = data;
+  showPairings();
+  listClients();
+});
+
+// --- Clients -------------------------------------------------------------------------------------------------------
+
+async function listClients() {
+  if (!byId("details").open || link.role !== "admin") return;
+  const clients = (await command("clients"))?.clients ?? [];
+  byId("clients").replaceChildren(...clients.map((client) => {
+    const remove = el("button", { type: "button", "aria-label": `Remove ${client.name}` }, "Remove");
+    confirmed(remove, "Sure?", async () => {
+      await command("client_remove", { id: client.id });
+      listClients();
+    });
+    const about = [client.role, client.connections ? "connected now" : ""];
+    return el("li", {}, el("span", {}, client.name, el("small", {}, about.filter(Boolean).join(", "))), allow(remove, "admin"));
+  }));
+  if (!clients.length) byId("clients").append(el("li", {}, el("span", { class: "caption" }, "Nobody yet.")));
+}
+
+// --- Button addresses ----------------------------------------------------------------------------------------------
+
+const hold = { seconds: VIEWER_S };
+const ACTIONS = {
+  "Mute on or off": ["mute", "toggle", { name: "mute" }],
+  "Bypass on or off": ["bypass", "toggle", { name: "bypass" }],
+  "Hear myself on or off": ["hear-myself", "toggle", { name: "monitor" }],
+  "Pitch up": ["pitch-up", "step", { name: "pitch", by: 1 }],
+  "Pitch down": ["pitch-down", "step", { name: "pitch", by: -1 }],
+  "Next voice": ["next-voice", "voice", { step: 1 }],
+  "Random voice": ["random-voice", "voice", { random: true }],
+};
+const slug = (name) => name.normalize("NFKD").replace(/[^\w]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 40) || "voice";
+
+function actions() {
+  const voices = session.voices.map(({ name }) => [
+    [`Voice ${name}`, [slug(name), "voice", { name }]],
+    [`Voice ${name} for ${VIEWER_S} s`, [`${slug(name)}-${VIEWER_S}s`, "hold", { ...hold, voice: name }]],
+  ]);
+  return new Map([...Object.entries(ACTIONS), ...voices.flat()]);
+}
+
+async function listButtons() {
+  const isOn = link.role === "admin" && (link.hello.features ?? []).includes("buttons");
+  byId("buttons-part").hidden = !isOn;
+  if (!isOn || !byId("details").open) return;
+  byId("button-action").replaceChildren(...[...actions().keys()].map((name) => el("option", { value: name }, name)));
+  const buttons = (await command("buttons"))?.buttons ?? [];
+  byId("buttons").replaceChildren(...buttons.map(buttonRow));
+}
+
+function buttonRow({ id, label, cmd, path }) {
+  const remove = el("button", { type: "button", "aria-label": `Remove ${label}` }, "Remove");
+  confirmed(remove, "Sure?", async () => {
+    await command("button_remove", { id });
+    listButtons();
+  });
+  const target = path ? location.origin + path : null;
+  const copyIt = el("button", { type: "button", class: "primary", onclick: (event) => copy(target, event.currentTarget) }, "Copy");
+  const about = target ? "Copy its address now: it is shown only once." : cmd;
+  return el("li", {}, el("span", {}, label, el("small", {}, about)), ...(target ? [copyIt] : []), allow(remove, "admin"));
+}
+
+byId("button-form").onsubmit = async (event) => {
+  event.preventDefault();
+  const [label, cmd, params] = actions().get(byId("button-action").value);
+  const made = await command("button_add", { label, cmd, params });
+  if (!made) return;
+  byId("buttons").append(buttonRow({ label, cmd, ...made }));
+};
+allow(byId("button-form").querySelector("button"), "admin");
+
+function listAll() {
+  byId("clients-part").hidden = link.role !== "admin";
+  listClients();
+  listButtons();
+}
+byId("details").addEventListener("toggle", listAll);
+on("link", listAll);
+on("voices", listButtons);

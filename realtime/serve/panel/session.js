@@ -1,0 +1,113 @@
+// What the page knows of the session, and the commands that change it.
+
+import { note } from "./dom.js";
+import { Link } from "./link.js";
+
+const SEND_EVERY_MS = 50; // while a slider moves
+const MOST_LINES = 100; // of the log
+
+const OBS = / OBS\/(\d+)/.test(navigator.userAgent);
+const BROWSERS = { Edg: "Edge", OPR: "Opera", Firefox: "Firefox", Chrome: "Chrome", Safari: "Safari" };
+const SYSTEMS = { Windows: "Windows", Android: "Android", iPhone: "iPhone", iPad: "iPad", Mac: "Mac", Linux: "Linux" };
+const known = (table) => table[Object.keys(table).find((name) => navigator.userAgent.includes(name))] ?? "";
+export const CLIENT = OBS ? "OBS dock" : `panel, ${known(BROWSERS) || "browser"} on ${known(SYSTEMS) || "a device"}`;
+
+export const session = {
+  state: {},
+  rev: -1,
+  meters: {},
+  stats: {},
+  voices: [],
+  devices: {},
+  log: [],
+};
+
+const listeners = new Map();
+
+/** Call `heard` after a change of one of these: link, state, meters, stats, voices, devices, log, or another event's name. */
+export function on(topics, heard) {
+  for (const topic of topics.split(" ")) listeners.set(topic, [...(listeners.get(topic) ?? []), heard]);
+}
+
+function changed(topic, data) {
+  for (const heard of listeners.get(topic) ?? []) heard(data);
+}
+
+const TOPICS = { state: {}, voices: {}, devices: {}, log: {}, meters: { hz: 20 }, stats: { hz: 2 } };
+export const link = new Link((role) => (role === "admin" ? { ...TOPICS, pairings: {} } : TOPICS), CLIENT);
+
+link.addEventListener("state", () => changed("link"));
+link.addEventListener("message", ({ detail }) => {
+  const { event, data } = detail;
+  if (event === "state") {
+    if (detail.full) session.state = data;
+    else Object.assign(session.state, data);
+    session.rev = detail.rev;
+  } else if (event === "log") session.log = [...(detail.seq ? session.log : []), data].slice(-MOST_LINES);
+  else if (event in session) session[event] = data;
+  changed(event, data);
+});
+
+/** Send a command; what goes wrong is told at the foot of the page, and the answer is then undefined. */
+export async function command(cmd, params = {}) {
+  try {
+    return (await link.request(cmd, params)).result ?? {};
+  } catch (error) {
+    if (error.code !== "lost") note(error.message);
+    changed("state"); // controls go back to what is true
+    return undefined;
+  }
+}
+
+// Values that a person is changing: the newest of each goes out at most every 50 ms, one command at a time.
+const waiting = new Map();
+let sending = false;
+
+/** Set a parameter soon; until it is acknowledged, `isBusy` holds for its key. */
+export function setSoon(key, value) {
+  waiting.set(key, value);
+  if (!sending) send();
+}
+
+const inFlight = new Set();
+export const isBusy = (key) => waiting.has(key) || inFlight.has(key);
+
+async function send() {
+  sending = true;
+  while (waiting.size) {
+    const values = Object.fromEntries(waiting);
+    waiting.clear();
+    for (const key of Object.keys(values)) inFlight.add(key);
+    const pause = new Promise((resolve) => setTimeout(resolve, SEND_EVERY_MS));
+    try {
+      const { result, rev } = await link.request("set", values);
+      if (rev >= session.rev) Object.assign(session.state, result);
+    } catch (error) {
+      if (error.code !== "lost") note(error.message);
+    }
+    inFlight.clear();
+    await pause;
+  }
+  sending = false;
+  changed("state");
+}
+
+const RANK = { view: 1, control: 2, audio: 2, admin: 3 };
+const gates = new Set();
+
+/** Keep a control disabled unless the role suffices, the connection stands and `when` agrees. */
+export function allow(element, role, when = () => true) {
+  gates.add({ element: new WeakRef(element), role, when });
+  element.disabled = !may(role) || !when();
+  return element;
+}
+
+export const may = (role) => link.hasAccess && (RANK[link.role] ?? 0) >= RANK[role];
+
+on("link state devices", () => {
+  for (const gate of gates) {
+    const control = gate.element.deref();
+    if (control) control.disabled = !may(gate.role) || !gate.when();
+    else gates.delete(gate);
+  }
+});
