@@ -20,9 +20,9 @@ from torch import Tensor
 from ...kernels.errors import ParameterError
 from ...kernels.salience import N_BINS, decode_salience, decode_salience_into
 from ...models.base_models import small_pitch_network, small_pitch_network_onnx_path
-from ...models.pitch.mel import HOP, N_FFT, N_MELS, MelWorkspace
+from ...models.pitch.mel import HOP, N_FFT, N_MELS, LogMel, MelWorkspace
 from ...models.pitch.rmvpe import FRAME_MULTIPLE, RMVPE, RmvpeStep
-from ..runners import make_runner
+from ..runners import Runner, make_runner
 from ..runners.onnx import onnx_providers
 from .staging import Download, Upload
 
@@ -67,7 +67,8 @@ class StreamingRMVPE:
     """F0 of a stream.
 
     Args:
-        model: Any network of RMVPE's shape.
+        model: Any network of RMVPE's shape; or what runs an exported step of one, which has the further input
+            `valid_rows`, the number of its rows that count.
         block_frames: Frames of 10 ms given out per step.
         right_frames: Further frames that the backward direction of the GRU sees. Each adds 10 ms of delay.
         window_frames: Frames that the U-Net sees, a multiple of 32; None takes the least that leaves 32 or more frames
@@ -83,7 +84,7 @@ class StreamingRMVPE:
 
     def __init__(
         self,
-        model: RMVPE,
+        model: RMVPE | Runner,
         block_frames: int = 2,
         right_frames: int = 2,
         window_frames: int | None = None,
@@ -101,18 +102,23 @@ class StreamingRMVPE:
             )
         if not 0 <= early_samples <= MOST_EARLY_SAMPLES:
             raise ParameterError(f"early_samples is {early_samples}; it must lie between 0 and {MOST_EARLY_SAMPLES}")
-        self.model = model
         self.block_frames = block_frames
         self.right_frames = right_frames
         self.early_samples = early_samples
-        device = model.cnn.weight.device
-        self._step_module = RmvpeStep(model, block_frames + right_frames, self.window_frames)
-        network = graph if graph is not None and backend.startswith("onnx") else self._step_module
-        self.runner = make_runner(self._step_module.spec, network, backend)
-        if self.runner.inputs["mel"].device != device:
-            raise ParameterError(
-                f"backend {backend} runs on {self.runner.inputs['mel'].device}, and the pitch network is on {device}"
-            )
+        self._step_module: RmvpeStep | None = None
+        self._valid_rows: Tensor | None = None
+        if isinstance(model, RMVPE):
+            self._log_mel = model.mel
+            self._step_module = RmvpeStep(model, block_frames + right_frames, self.window_frames)
+            network = graph if graph is not None and backend.startswith("onnx") else self._step_module
+            self.runner = make_runner(self._step_module.spec, network, backend)
+            device = model.cnn.weight.device
+            runs_on = self.runner.inputs["mel"].device
+            if runs_on != device:
+                raise ParameterError(f"backend {backend} runs on {runs_on}, and the pitch network is on {device}")
+        else:
+            self._log_mel, self.runner = LogMel(), model
+            self._valid_rows = model.inputs["valid_rows"].fill_(block_frames + right_frames)
         self.runner.inputs["last_row"].fill_(block_frames - 1)
         self._row_numbers = np.arange(block_frames + right_frames)
         self._mel, self._rows = Upload(self.runner.inputs["mel"]), Upload(self.runner.inputs["rows"])
@@ -197,7 +203,7 @@ class StreamingRMVPE:
             state.audio_length = len(mirrored)
             state.audio_mem[: len(mirrored)] = mirrored
         frames = self._mel_scratch[:, :due]
-        self.model.mel.frames_into(state.audio_mem[: N_FFT + (due - 1) * HOP], self._mel_workspace, frames)
+        self._log_mel.frames_into(state.audio_mem[: N_FFT + (due - 1) * HOP], self._mel_workspace, frames)
         self._append(frames)
         # Keep what the next frame needs: from half an FFT before its centre on.
         keep_from = state.mel_frames * HOP - _HALF - (state.samples - state.audio_length)
@@ -226,7 +232,11 @@ class StreamingRMVPE:
         window[:, known:] = state.mel_mem[:, -1:]
         self._mel.send()
         state.committed += frames
-        if (frames, known - first) == (self.block_frames, len(self._row_numbers)):
+        is_short = (frames, known - first) != (self.block_frames, len(self._row_numbers))
+        if self._step_module is None or not is_short:
+            if self._valid_rows is not None:
+                self._valid_rows.fill_(known - first)
+                self.runner.inputs["last_row"].fill_(frames - 1)
             np.add(self._row_numbers, first, out=self._rows.array[0])
             self._rows.send()
             self.runner.run()

@@ -1,79 +1,27 @@
-"""RVC voices block by block: content features and pitch of a sliding window, rendered with carried phase.
-
-F0, prior and phase of a frame are committed once and never revised. What lies beyond is provisional: it is the right
-context of the flow and the decoder, and the crossfade into the next block.
-"""
+"""RVC voices block by block, their networks run by torch."""
 
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from ...kernels.crossfade import CrossfadeState, crossfade_into
-from ...kernels.rms_mix import rms_mix_into
-from ...kernels.salience import coarse_pitch_into
 from ...models.pitch.mel import HOP, SAMPLE_RATE
 from ...models.pitch.rmvpe import RMVPE
-from ...models.retrieval import protect
 from ...models.rvc.content import Hubert
 from ...models.rvc.steps import ContentStep, PriorStep
 from ...models.rvc.voice import RvcVoice
-from ...models.voice import VoiceParams, check_speaker
-from ..config import FRAME_MS, StreamConfig
+from ..config import StreamConfig
 from ..runners import make_runner
 from ..runners.precision import precision_for
-from .pitch import MEL_WAIT_FRAMES, PitchStreamState, StreamingRMVPE, streaming_pitch
-from .staging import Upload
-from .waveform import GeneratorState, StreamingGenerator
-
-CONTENT_WAIT_FRAMES = 2  # the newest two frames have no content feature: its field of 400 samples is not complete
-MAX_PITCH_RIGHT_FRAMES = 2
-_LEVEL_REACH_FRAMES = 2  # loudness is taken over 40 ms around each frame
-_LEVEL_LEAD_FRAMES = _LEVEL_REACH_FRAMES + 1  # the gain of the first sample lies between two frames
+from .features import FeatureStage, Lanes, RvcLengths, RvcNetworks
+from .pitch import streaming_pitch
+from .waveform import StreamingGenerator
 
 
-@dataclass(slots=True)
-class RvcState:
-    """What is carried.
-
-    Attributes:
-        audio_mem: The newest audio at 16 kHz, as long as the window.
-        pitch: State of the pitch network; None for a voice without F0.
-        f0_mem: F0 in Hz before the pitch shift of the newest frames, as long as the window [frames].
-        generator: State of flow, decoder and source.
-        wav_mem: Samples before the block, before loudness was matched.
-        crossfade: Provisional rendering of the next frames, to fade from.
-        frames_in: Frames taken in since the start.
-    """
-
-    audio_mem: NDArray[np.float32]
-    pitch: PitchStreamState | None
-    f0_mem: NDArray[np.float32]
-    generator: GeneratorState
-    wav_mem: NDArray[np.float32]
-    crossfade: CrossfadeState
-    frames_in: int
-
-    def reset(self) -> None:
-        """Return to the start of a stream."""
-        self.crossfade.reset()
-        self.generator.reset()
-        for array in (self.audio_mem, self.f0_mem, self.wav_mem):
-            array[:] = 0.0
-        if self.pitch is not None:
-            self.pitch.reset()
-        self.frames_in = 0
-
-
-class RvcStage:
-    """An RVC voice as a stage. Delay: the lookahead of the config.
+class RvcStage(FeatureStage):
+    """An RVC voice as a stage.
 
     Args:
         voice: The voice.
@@ -82,212 +30,33 @@ class RvcStage:
         config: Lengths.
     """
 
-    input_rate = SAMPLE_RATE
-
-    speaker = None  # the pitch shift is fixed
+    voice: RvcVoice
 
     def __init__(self, voice: RvcVoice, content: Hubert, rmvpe: RMVPE | None, config: StreamConfig) -> None:
-        net = voice.synthesizer
-        self.voice = voice
-        self.block = config.block_frames
-        self.lookahead = config.lookahead_ms // FRAME_MS
-        self.crossfade = config.crossfade_ms // FRAME_MS
-        window = config.context_ms // FRAME_MS + self.block + self.lookahead
-        self.window = window + window % 2  # content slots lie on a grid of two frames
-        per_frame = net.shape.samples_per_frame
-        self.output_rate = net.shape.sample_rate
-        self.latency_samples = self.lookahead * per_frame
-        self._lanes = _Lanes(voice.device)
-        with self._lanes.own():
-            self._build_networks(content, rmvpe, config)
-        lead = _LEVEL_LEAD_FRAMES * per_frame
-        self._rendered, self._levelled = np.zeros((2, lead + self.generator.samples), dtype=np.float32)
-        self._shifted_f0 = np.zeros(self.window, dtype=np.float32)
-        self.state = RvcState(
-            audio_mem=np.zeros(self.window * HOP, dtype=np.float32),
-            pitch=self.tracker.state if self.tracker else None,
-            f0_mem=np.zeros(self.window, dtype=np.float32),
-            generator=self.generator.state,
-            wav_mem=np.zeros(lead, dtype=np.float32),
-            crossfade=CrossfadeState.allocate(self.crossfade * per_frame),
-            frames_in=0,
-        )
+        lengths, lanes = RvcLengths.of(config), Lanes(voice.device)
+        with lanes.own():
+            networks = self._networks(voice, content, rmvpe, lengths, config)
+        super().__init__(voice, lengths, networks, lanes)
 
-    def _build_networks(self, content: Hubert, rmvpe: RMVPE | None, config: StreamConfig) -> None:
-        voice, net = self.voice, self.voice.synthesizer
+    def _networks(
+        self, voice: RvcVoice, content: Hubert, rmvpe: RMVPE | None, lengths: RvcLengths, config: StreamConfig
+    ) -> RvcNetworks:
+        net = voice.synthesizer
         # What is exported for ONNX Runtime is the pitch network alone.
         backend = config.backend if config.backend in ("eager", "cuda-graph") else "auto"
         self._encoder = content  # held so that the next stage shares its copy in half precision
-        encoder = ContentStep(in_precision(content, config.precision), voice.version, self.window * HOP)
-        self.content = make_runner(encoder.spec, encoder, backend)
-        rendered = self.block + self.lookahead - CONTENT_WAIT_FRAMES
-        known = self.window - CONTENT_WAIT_FRAMES
-        prior = PriorStep(net.enc_p, known, known - rendered)
-        self.prior = make_runner(prior.spec, prior, backend)
-        features = self.content.outputs["features"].shape[1]
-        self._slots = (torch.arange(known, device=voice.device) // 2).clamp(max=features - 1)
-        self._audio = Upload(self.content.inputs["audio"])
-        self.tracker: StreamingRMVPE | None = None
-        self._coarse: Upload | None = None
-        if net.has_f0:
-            right = min(self.lookahead - MEL_WAIT_FRAMES, MAX_PITCH_RIGHT_FRAMES)
-            self.tracker = streaming_pitch(rmvpe, self.block, right, voice.device, config.backend)
-            self._coarse = Upload(self.prior.inputs["pitch"])
-        self._new_f0 = np.zeros(self.block, dtype=np.float32)
-        self._f0 = Upload(torch.zeros(known, device=voice.device))
-        right, tail = rendered - self.block, self.crossfade + _LEVEL_REACH_FRAMES
-        self.generator = StreamingGenerator(net, self.block, right, tail, backend)
-
-    @property
-    def f0_hz(self) -> float:
-        """See `VoiceStage`."""
-        return float(self.state.f0_mem[-1])
-
-    @property
-    def output_f0_hz(self) -> float:
-        """See `VoiceStage`."""
-        return float(self._shifted_f0[len(self._slots) - 1])
-
-    def reset(self) -> None:
-        """See `VoiceStage.reset`."""
-        with self._lanes.own():
-            self.state.reset()
-
-    @torch.inference_mode()
-    def process(self, block: NDArray[np.float32], params: VoiceParams, out: NDArray[np.float32]) -> None:
-        """See `VoiceStage.process`."""
-        with self._lanes.own():
-            self._process(block, params, out)
-
-    @torch.inference_mode()
-    def advance(self, block: NDArray[np.float32], params: VoiceParams) -> None:
-        """See `VoiceStage.advance`. The next rendered block begins like a file: flow and decoder know no past."""
-        state = self.state
-        with self._lanes.own():
-            self._take(block)
-            self._track(block)
-            newest = len(state.f0_mem) - self.lookahead
-            passed = self._shifted_f0[: self.block]
-            np.multiply(state.f0_mem[newest - self.block : newest], _pitch_factor(params), out=passed)
-            self.generator.advance(passed)
-            state.crossfade.reset()
-            state.wav_mem[:] = 0.0
-
-    def _process(self, block: NDArray[np.float32], params: VoiceParams, out: NDArray[np.float32]) -> None:
-        state, per_frame = self.state, self.voice.synthesizer.shape.samples_per_frame
-        self._take(block)
-        with self._lanes.beside():
-            self._encode()
-        self._track(block)
-        # Committed now. At first these frames lie before the stream: they are rendered like any other, so that all
-        # shapes stay the same from the first block on, and muted.
-        start = state.frames_in - self.lookahead - self.block
-        m, logs, f0 = self._prior(start, params)
-        check_speaker(self.voice, params)
-        g = self.voice.synthesizer.emb_g.weight[params.speaker][None, :, None]
-        lead = len(state.wav_mem)
-        wav = self._rendered[lead:]
-        self.generator.step(m, logs, f0, g, start, params.formant_semitones, params.seed, wav)
-        if start < 0:
-            wav[: -start * per_frame] = 0.0
-            if start + self.block <= 0:
-                self.generator.state.forget_sound()
-        wav = self._matched(start, params.rms_mix)
-        crossfade_into(wav[: (self.block + self.crossfade) * per_frame], state.crossfade, out)
-
-    def _take(self, block: NDArray[np.float32]) -> None:
-        _shift_in(self.state.audio_mem, block)
-        self.state.frames_in += self.block
-
-    def _encode(self) -> None:
-        """Start on the content features of the window."""
-        first, audio = self.state.frames_in - self.window, self.state.audio_mem
-        if first < 0:  # less past than the window holds: what there is, mirrored, never silence
-            self._audio.array[0] = np.pad(audio[-first * HOP :], (-first * HOP, 0), mode="reflect")
-        else:
-            self._audio.array[0] = audio
-        self._audio.send()
-        self.content.run()
-
-    def _track(self, block: NDArray[np.float32]) -> None:
-        """Bring F0 up to the newest frame; frames that are not known yet hold the last one that is."""
-        if self.tracker is None:
-            return
-        f0, known = self.state.f0_mem, self._new_f0[: self.tracker.push_into(block, self._new_f0)]
-        ahead = self.tracker.latency_frames
-        f0[: -self.block] = f0[self.block :]
-        f0[len(f0) - ahead - len(known) : len(f0) - ahead] = known
-        f0[len(f0) - ahead :] = f0[len(f0) - ahead - 1]
-
-    def _prior(self, start: int, params: VoiceParams) -> tuple[Tensor, Tensor, NDArray[np.float32]]:
-        """Prior mean, log deviation and shifted F0 of the frames from `start` to the newest with a feature."""
-        state, voice, slots = self.state, self.voice, self._slots
-        f0 = self._shifted_f0[: len(slots)]
-        np.multiply(state.f0_mem[: len(slots)], _pitch_factor(params), out=f0)
-        if self._coarse is not None:
-            coarse_pitch_into(f0, 2.0 ** (-params.formant_semitones / 12.0), self._coarse.array[0])
-            self._coarse.send()
-        self._lanes.join()
-        features = self.content.outputs["features"][0]
-        phone = self.prior.inputs["phone"]
-        if voice.index is None or params.index_rate == 0.0:
-            torch.index_select(features, 0, slots, out=phone[0])
-        else:
-            blended = voice.index.blend(features, params.index_rate)[slots]
-            if self._coarse is not None:
-                self._f0.array[:] = f0
-                self._f0.send()
-                blended = protect(blended, features[slots], self._f0.target, params.protect)
-            phone.copy_(blended[None])
-        self.prior.run()
-        return self.prior.outputs["m"], self.prior.outputs["logs"], f0[start - state.frames_in + self.window :]
-
-    def _matched(self, start: int, mix: float) -> NDArray[np.float32]:
-        """What was rendered from frame `start` on, its loudness following the source's by `1 - mix`."""
-        state, wav, per_frame = self.state, self._rendered, self.voice.synthesizer.shape.samples_per_frame
-        lead = len(state.wav_mem)
-        wav[:lead] = state.wav_mem
-        state.wav_mem[:] = wav[self.block * per_frame :][:lead]
-        if mix < 1.0:
-            first = state.frames_in - start + _LEVEL_LEAD_FRAMES
-            rms_mix_into(state.audio_mem[-first * HOP :], wav, per_frame, mix, HOP, self._levelled)
-            wav = self._levelled
-        return wav[lead:]
-
-
-class _Lanes:
-    """Streams of one stage on an NVIDIA GPU; nothing elsewhere.
-
-    Each stage works on streams of its own, whichever thread calls it: a voice that is being built does not hold up the
-    one that sounds. The content encoder and the pitch network have nothing to do with one another, so the first has a
-    stream beside the rest.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._own: torch.cuda.Stream | None = None
-        if device.type == "cuda":
-            self._own = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-            self._beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-            self._own.wait_stream(torch.cuda.current_stream(device))  # which may still be loading the weights
-
-    def own(self) -> AbstractContextManager[None]:
-        """What runs inside is queued on the stage's own stream."""
-        return _NO_STREAM if self._own is None else torch.cuda.stream(self._own)
-
-    def beside(self) -> AbstractContextManager[None]:
-        """What runs inside waits for what the stage did before, and the stage goes on without it until `join`."""
-        if self._own is None:
-            return _NO_STREAM
-        self._beside.wait_stream(self._own)
-        return torch.cuda.stream(self._beside)
-
-    def join(self) -> None:
-        """Let what follows wait for what was started beside it."""
-        if self._own is not None:
-            self._own.wait_stream(self._beside)
-
-
-_NO_STREAM = nullcontext()
+        encoder = ContentStep(in_precision(content, config.precision), voice.version, lengths.window * HOP)
+        prior = PriorStep(net.enc_p, lengths.known, lengths.known - lengths.rendered)
+        right = lengths.rendered - lengths.block
+        return RvcNetworks(
+            content=make_runner(encoder.spec, encoder, backend),
+            prior=make_runner(prior.spec, prior, backend),
+            tracker=streaming_pitch(rmvpe, lengths.block, lengths.pitch_right, voice.device, config.backend)
+            if net.has_f0
+            else None,
+            generator=StreamingGenerator(net, lengths.block, right, lengths.tail, backend),
+            index=voice.index,
+        )
 
 
 # By precision; None where the content encoder itself is to be used. No longer than somebody holds that one.
@@ -313,12 +82,3 @@ def _copy_in_precision(content: Hubert, precision: str) -> Hubert | None:
     trial = 0.05 * torch.randn(1, SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
     dtype = precision_for(content, [trial.to(content.layer_norm.weight)], candidates=candidates)
     return None if dtype is torch.float32 else copy.deepcopy(content).to(dtype)
-
-
-def _pitch_factor(params: VoiceParams) -> np.float32:
-    return np.float32(2.0 ** (params.pitch_semitones / 12.0))
-
-
-def _shift_in(memory: NDArray[np.float32], block: NDArray[np.float32]) -> None:
-    memory[: -len(block)] = memory[len(block) :]
-    memory[-len(block) :] = block

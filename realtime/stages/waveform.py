@@ -185,7 +185,7 @@ class StreamingGenerator:
         m: Tensor,
         logs: Tensor,
         f0: NDArray[np.float32],
-        g: Tensor,
+        speaker: int,
         start: int,
         formant_semitones: float,
         seed: int,
@@ -197,7 +197,7 @@ class StreamingGenerator:
             m: Prior mean of the block and the lookahead `[1, 192, block and right frames]`.
             logs: Prior log deviation, likewise.
             f0: Hz of the source, 0 where unvoiced, likewise.
-            g: Speaker embedding `[1, 256, 1]`.
+            speaker: Number of the speaker.
             start: Absolute index of the block's first frame.
             formant_semitones: Formant shift in semitones.
             seed: Seed of the noise.
@@ -205,6 +205,7 @@ class StreamingGenerator:
         """
         state, block = self.state, self.block_frames
         self._draw_latent(m, logs, start, seed)
+        g = self.net.emb_g.weight[speaker][None, :, None]
         self.flow.inputs["g"].copy_(g)
         self.flow.run()
         self._z[..., :_LEAD_FRAMES].copy_(state.z_mem)

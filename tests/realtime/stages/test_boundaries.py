@@ -54,12 +54,12 @@ def rendered(net: Synthesizer, kind: str, block: int, first: int) -> np.ndarray:
     m = 0.5 * torch.randn(1, 192, FRAMES if kind == "speech" else 1, generator=generator).expand(-1, -1, FRAMES)
     logs, f0 = torch.full((1, 192, FRAMES), -1.5), melody(kind)
     stream, fade = StreamingGenerator(net, block, LOOKAHEAD, tail_frames=1), CrossfadeState.allocate(PER_FRAME)
-    g, parts = net.emb_g(torch.tensor([0]))[..., None], []
+    parts = []
     wav = np.zeros(stream.samples, dtype=np.float32)
     for start in range(first, FRAMES - block - LOOKAHEAD, block):
         seen = slice(start, start + block + LOOKAHEAD)
         out = np.zeros(block * PER_FRAME, dtype=np.float32)
-        stream.step(m[..., seen], logs[..., seen], f0[seen], g, start, 0.0, 0, wav)
+        stream.step(m[..., seen], logs[..., seen], f0[seen], 0, start, 0.0, 0, wav)
         crossfade_into(wav, fade, out)
         parts.append(out)
     return np.concatenate(parts)

@@ -21,8 +21,9 @@ from altervox.models.rvc.content import Hubert
 from altervox.models.rvc.voice import RvcVoice
 from altervox.models.voice import VoiceParams
 from altervox.realtime.config import StreamConfig
+from altervox.realtime.stages.features import CONTENT_WAIT_FRAMES
 from altervox.realtime.stages.pitch import StreamingRMVPE
-from altervox.realtime.stages.rvc import CONTENT_WAIT_FRAMES, RvcStage, in_precision
+from altervox.realtime.stages.rvc import RvcStage, in_precision
 from altervox.realtime.stages.waveform import StreamingGenerator
 from altervox.realtime.state import restore, snapshot
 from altervox.tools.bench.accuracy.whole import latent, render
@@ -315,12 +316,12 @@ def test_formants_glide_without_a_click(formant: float, voice: RvcVoice, content
     for sweep in (lambda i: formant * (0.5 - 0.5 * np.cos(i / 5)), lambda i: formant, lambda i: 0.0):
         generator = StreamingGenerator(voice.synthesizer, 2, 6, 0)
         m, logs, f0 = given(108)
-        g, parts = voice.synthesizer.emb_g(torch.tensor([0]))[..., None], []
+        parts = []
         with torch.inference_mode():
             for i, start in enumerate(range(0, 100, 2)):
                 seen = slice(start, start + 8)
                 parts.append(np.zeros(generator.samples, dtype=np.float32))
-                generator.step(m[..., seen], logs[..., seen], f0[seen], g, start, sweep(i), 0, parts[-1])
+                generator.step(m[..., seen], logs[..., seen], f0[seen], 0, start, sweep(i), 0, parts[-1])
         bends.append(np.abs(np.diff(np.concatenate(parts), 2)).max())
     assert bends[0] < 1.2 * max(bends[1:]), bends
 
@@ -329,14 +330,14 @@ def test_formants_glide_without_a_click(formant: float, voice: RvcVoice, content
 def test_formants_that_return_leave_nothing_behind(formant: float, voice: RvcVoice) -> None:
     """Back at 0 the grid finds its way to the stream's own frames: the plain network again, in place and phase."""
     m, logs, f0 = given(340)
-    g, parts = voice.synthesizer.emb_g(torch.tensor([0]))[..., None], []
+    parts = []
     generator = StreamingGenerator(voice.synthesizer, 2, 40, 0)
     with torch.inference_mode():
         for start in range(0, 300, 2):
             seen = slice(start, start + 42)
             shift = formant if start < 40 else 0.0
             parts.append(np.zeros(generator.samples, dtype=np.float32))
-            generator.step(m[..., seen], logs[..., seen], f0[seen], g, start, shift, 0, parts[-1])
+            generator.step(m[..., seen], logs[..., seen], f0[seen], 0, start, shift, 0, parts[-1])
     got, expected = np.concatenate(parts), whole(voice, 340)
     settled = slice(260 * PER_FRAME, 300 * PER_FRAME)
     error = got[settled] - expected[settled]

@@ -17,8 +17,8 @@ from altervox.realtime import StreamConfig
 from altervox.realtime.runners.eager import EagerRunner
 from altervox.realtime.runners.onnx import OnnxRunner
 from altervox.realtime.stages.dsp import DspStage
+from altervox.realtime.stages.features import MAX_PITCH_RIGHT_FRAMES
 from altervox.realtime.stages.pitch import MOST_EARLY_SAMPLES, StreamingRMVPE, streaming_pitch
-from altervox.realtime.stages.rvc import MAX_PITCH_RIGHT_FRAMES
 from altervox.realtime.state import restore, snapshot
 
 CPU = torch.device("cpu")

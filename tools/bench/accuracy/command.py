@@ -123,7 +123,7 @@ def _generator() -> list[tuple[int, float]]:
 
     from ....models.rvc.prior import HIDDEN
     from ....models.rvc.synthesizer import Synthesizer
-    from ....realtime.stages.rvc import CONTENT_WAIT_FRAMES
+    from ....realtime.stages.features import CONTENT_WAIT_FRAMES
     from ....realtime.stages.waveform import StreamingGenerator
     from ..synthetic import RVC_KINDS
     from .whole import latent, render
@@ -150,7 +150,7 @@ def _generator() -> list[tuple[int, float]]:
             wav = np.zeros((measured.stop // per_frame, block * per_frame), dtype=np.float32)
             for i, start in enumerate(range(0, measured.stop // per_frame, block)):
                 seen = slice(start, start + block + right)
-                generator.step(m[..., seen], logs[..., seen], f0[seen], g, start, 0.0, 0, wav[i])
+                generator.step(m[..., seen], logs[..., seen], f0[seen], 0, start, 0.0, 0, wav[i])
             error = wav.reshape(-1)[measured] - whole[measured]
             rows.append((lookahead_ms, float(np.sqrt(np.sum(error**2) / np.sum(whole[measured] ** 2)))))
             click.echo(f"| {lookahead_ms} | {rows[-1][1]:.1e} |")

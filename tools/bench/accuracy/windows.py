@@ -28,8 +28,9 @@ from ....models.rvc.synthesizer import Synthesizer
 from ....models.rvc.voice import RvcVoice
 from ....models.voice import VoiceParams
 from ....realtime.config import StreamConfig
+from ....realtime.stages.features import CONTENT_WAIT_FRAMES
 from ....realtime.stages.pitch import StreamingRMVPE
-from ....realtime.stages.rvc import CONTENT_WAIT_FRAMES, RvcStage
+from ....realtime.stages.rvc import RvcStage
 from ..synthetic import RVC_KINDS, config_of
 from .world_f0 import world_f0
 
