@@ -1,0 +1,630 @@
+"""The remote protocol without sockets, threads or a clock: messages in, messages and effects out.
+
+A server makes one `Hub` and, on one thread only:
+
+    connection = hub.connect(now_s, peer)       None: full, answer 503
+    connection.receive(message, now_s)          for each message
+    connection.pull(now_s) -> str | None        whenever the socket has room, until it returns None
+    connection.close -> (code, reason) | None   once `pull` has returned None
+    hub.disconnect(connection)                  when the socket is gone
+    hub.session_changed(by, now_s)              after the session called what `RemoteSession.listen` was given
+    hub.tick(now_s)                             at `hub.next_due_s`, and after any of the above
+    hub.take_effects() -> [Effect]              after any of the above: run each on a thread of its own, then
+    hub.finish(effect, result, error, now_s)
+
+`now_s` is a clock that never goes back. Texts become ready in `pull` at `connection.next_due_s`; after any of these
+calls that may be now for every connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from ...kernels.errors import AltervoxError, UnknownVoiceError
+from ...kernels.printable import printable
+from .access import Access, Client, Role, allows
+from .admin_commands import AdminCommands
+from .board import Board
+from .commands import COMMANDS, NAME_LENGTH, TOPICS, CommandSpec, Params, command_named, read_params, read_query
+from .connection import AUTH_S, MOST_SLOW, Bucket, Budget, Connection, Message, Subscription
+from .errors import ERRORS, FULL, TIME_OUT, TOO_FAST, UNAUTHORIZED, RemoteError
+from .facts import devices_json, without_folders
+from .messages import dump
+from .pairing import Grant
+from .port import RemoteSession, StartRequest
+from .session_commands import Result, SessionCommands
+from .voice_names import VoiceNames, VoiceUnknown, voices_json
+
+log = logging.getLogger(__name__)
+
+PROTOCOL = 1
+FEATURES = ("events", "batch", "hold", "pair", "buttons")
+MOST_CONNECTIONS = 256
+MOST_UNAUTHENTICATED = 32
+_VOICES_EVERY_S = 15.0  # while somebody is subscribed to their list
+_DEFAULT_HZ = {"meters": 10.0, "stats": 2.0}
+_LEAST_HZ = 1.0
+
+Answer = Callable[[Result | RemoteError], None]
+
+
+@dataclass(eq=False, slots=True)
+class Effect:
+    """Something slow that the core wants done.
+
+    Attributes:
+        name: What it is, for names of threads and the log.
+        run: Does it, on any thread; may raise anything.
+        finished: For `Hub.finish`.
+    """
+
+    name: str
+    run: Callable[[], Any]
+    finished: Callable[[Any, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who gives a command.
+
+    Attributes:
+        role: What it may do.
+        by: Name for the log and for other clients.
+    """
+
+    role: Role
+    by: str
+
+
+class Hub:
+    """All connections to a session, and what they share.
+
+    Args:
+        session: The session.
+        access: Tokens.
+        now_s: Time of the caller's clock.
+        wall_clock: Seconds since 1970, for the log that clients see.
+
+    Attributes:
+        connections: Connections, in the order in which they were made.
+        voices: Names of voices, and their pictures.
+    """
+
+    def __init__(
+        self, session: RemoteSession, access: Access, now_s: float, wall_clock: Callable[[], float] = time.time
+    ) -> None:
+        self.connections: list[Connection] = []
+        self.voices = VoiceNames()
+        self._session = session
+        self._access = access
+        self._board = Board(wall_clock)
+        self._budget = Budget()
+        self._bucket = Bucket(now_s)  # of commands without a connection
+        self._session_id = secrets.token_hex(8)
+        self._commands = SessionCommands(session, self._board, self.voices)
+        self._admin = AdminCommands(access, self._board, self._connected, self._revoked)
+        self._handlers = {**self._commands.handlers, **self._admin.handlers}
+        self._effects: list[Effect] = []
+        self._waiting: dict[str, list[Callable[[Any, float], None]]] = {}  # for the list of voices, of devices
+        self._busy = ""  # which of start, stop and measure is being carried out
+        self._next_voices_s = now_s
+        self._admin.show_pairings(now_s)
+        self._commands.refresh("", now_s)
+        self._load("voices", lambda result, then_s: None)
+
+    # What a server calls
+
+    def connect(self, now_s: float, peer: str) -> Connection | None:
+        """A new connection, with a greeting to pull; None if there are too many.
+
+        Args:
+            now_s: Time of the caller's clock.
+            peer: Address of the other side, without its port.
+        """
+        waiting = sum(connection.client is None for connection in self.connections)
+        if len(self.connections) >= MOST_CONNECTIONS or waiting >= MOST_UNAUTHENTICATED:
+            return None
+        connection = Connection(
+            peer, self._board, self.voices, self._budget, self._handle, now_s + AUTH_S, Bucket(now_s)
+        )
+        connection.queue(dump({"hello": self._hello()}))
+        self.connections.append(connection)
+        return connection
+
+    def disconnect(self, connection: Connection) -> None:
+        """Forget a connection whose socket is gone. Its holds go on."""
+        if connection not in self.connections:
+            return
+        self.connections.remove(connection)
+        connection.drop_queue()
+        connection.close_with(FULL, "disconnected")
+        self._withdraw(connection)
+
+    def session_changed(self, by: str, now_s: float) -> None:
+        """Take over a new state or status of the session; never from within a call of the session."""
+        self._commands.refresh(by, now_s)
+
+    def tick(self, now_s: float) -> None:
+        """End what its time is over for: holds, pairings, connections that did not authenticate."""
+        self._commands.expire(now_s)
+        if self._admin.pairings.expire(now_s):
+            self._admin.show_pairings(now_s)
+        for connection in self.connections:
+            if connection.client is None and connection.deadline_s <= now_s:
+                connection.close_with(TIME_OUT, "not authenticated in time")
+        self._board.flush(now_s)
+        if now_s >= self._next_voices_s:
+            self._next_voices_s = now_s + _VOICES_EVERY_S
+            if any("voices" in connection.topics for connection in self.connections):
+                self._load("voices", lambda result, then_s: None)
+
+    @property
+    def next_due_s(self) -> float:
+        """When `tick` has something to do; infinite for not before something happens."""
+        deadlines = (c.deadline_s for c in self.connections if c.client is None and c.close is None)
+        return min(
+            self._commands.holds.next_end_s,
+            self._admin.pairings.next_end_s,
+            self._board.next_flush_s,
+            self._next_voices_s,
+            *deadlines,
+        )
+
+    def take_effects(self) -> list[Effect]:
+        """What is to be done on threads now; each is returned once."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def finish(self, effect: Effect, result: Any, error: BaseException | None, now_s: float) -> None:
+        """Take in what an effect has returned, or what it has raised."""
+        effect.finished(_refusal(error, effect.name) if error is not None else result, now_s)
+
+    def shut_down(self) -> None:
+        """Close all connections."""
+        for connection in self.connections:
+            connection.close_with(FULL, "the server shuts down")
+
+    # HTTP
+
+    def authenticate(self, token: str, peer: str, now_s: float) -> Client:
+        """The client that a bearer token belongs to.
+
+        Raises:
+            RemoteError: the token is wrong, or the address has to wait.
+        """
+        return self._access.authenticate(token, peer, now_s)[0]
+
+    def do_http(
+        self,
+        command: str,
+        query: Iterable[tuple[str, str]],
+        client: Client,
+        now_s: float,
+        answer: Callable[[int, dict[str, Any]], None],
+    ) -> None:
+        """Carry out a command of an address.
+
+        Args:
+            command: Name of the command.
+            query: Names and values, decoded, in the order of the address; `if_rev` may be among them.
+            client: Who asks, from `authenticate`.
+            now_s: Time of the caller's clock.
+            answer: Called once with HTTP status and JSON, now or after an effect has finished.
+        """
+        reply = self._http_answer(answer)
+        try:
+            self._check_http_rate(now_s)
+            spec = command_named(command)
+            if not spec.by_http:
+                raise RemoteError("bad_request", f"{spec.name} needs a connection; it does not work by HTTP")
+            query = list(query)
+            revisions = [text for name, text in query if name == "if_rev"]
+            if len(revisions) > 1 or not all(
+                text.isascii() and text.isdigit() and len(text) < 16 for text in revisions
+            ):
+                raise RemoteError("bad_type", "if_rev must be one whole number", "if_rev")
+            if_rev = int(revisions[0]) if revisions else None
+            params = read_query(spec, ((name, text) for name, text in query if name != "if_rev"))
+        except RemoteError as error:
+            reply(error)
+        else:
+            self._execute(spec, params, if_rev, Caller(client.role, client.name), now_s, reply)
+
+    def do_button(
+        self, token: str, label: str, peer: str, now_s: float, answer: Callable[[int, dict[str, Any]], None]
+    ) -> None:
+        """Carry out the prepared command of an address; see `do_http`."""
+        reply = self._http_answer(answer)
+        try:
+            self._check_http_rate(now_s)
+            button = self._access.button(token, label, peer, now_s)
+            spec = command_named(button.cmd)
+            params = read_params(spec, button.params)
+        except RemoteError as error:
+            reply(error)
+        else:
+            self._execute(spec, params, None, Caller("control", f"button {button.label}"), now_s, reply)
+
+    def state_json(self, now_s: float) -> dict[str, Any]:
+        """All of the state, as the topic `state` sends it, with its revision."""
+        return {"rev": self._board.rev, "data": self._handlers["get"](Params(), "", now_s)}
+
+    def panel_link_token(self, now_s: float) -> str:
+        """A token that opens the panel once."""
+        return self._access.panel_link_token(now_s)
+
+    def set_panel_address(self, address: str) -> None:
+        """The address that `panel_link` gives to clients, with a slash at its end."""
+        self._admin.panel_address = address
+
+    # Messages
+
+    def _hello(self) -> dict[str, Any]:
+        return {
+            "protocol": PROTOCOL,
+            "min": PROTOCOL,
+            "server": f"altervox {version('altervox')}",
+            "session": self._session_id,
+            "features": list(FEATURES),
+            "auth": ["token", "pair"],
+        }
+
+    def _handle(self, connection: Connection, message: Message, now_s: float) -> None:
+        def answer(result: Result | RemoteError) -> None:
+            if isinstance(result, RemoteError):
+                connection.refuse(message.id, result)
+            else:
+                connection.answer(message.id, result)
+
+        client = connection.client
+        try:
+            if client is None:
+                self._open(connection, message, now_s, answer)
+                return
+            spec = command_named(message.cmd)
+            if spec.role is None:
+                raise RemoteError("bad_request", "this connection is authenticated already")
+            if not allows(client.role, spec.role):
+                raise _forbidden(spec)
+            params = read_params(spec, message.params)
+            match spec.name:
+                case "subscribe":
+                    answer(self._subscribe(connection, client.role, params, now_s))
+                case "unsubscribe":
+                    answer(_unsubscribe(connection, params))
+                case "batch":
+                    self._batch(connection, params, message.if_rev, now_s, answer)
+                case _:
+                    caller = Caller(client.role, connection.name)
+                    self._execute(spec, params, message.if_rev, caller, now_s, answer, connection)
+        except RemoteError as error:
+            answer(error)
+
+    def _open(self, connection: Connection, message: Message, now_s: float, answer: Answer) -> None:
+        """Authenticate a connection; whatever else it sends closes it."""
+        if connection.pairing is not None:
+            raise RemoteError("busy", "the user has not answered yet")
+        if message.cmd == "auth":
+            params = read_params(COMMANDS["auth"], message.params)
+            name = printable(params.get("client", ""), NAME_LENGTH)
+            try:
+                client, token = self._access.authenticate(params["token"], connection.peer, now_s, name, True)
+            except RemoteError as error:
+                answer(error)
+                connection.close_with(UNAUTHORIZED, error.code)
+                if error.code == "denied":
+                    self._board.log(f"a wrong token came from {connection.peer}")
+                return
+            self._welcome(connection, client, name)
+            answer({"role": client.role, "client": connection.name, **({"token": token} if token else {})})
+        elif message.cmd == "pair":
+            params = read_params(COMMANDS["pair"], message.params)
+            self._pair(connection, params, now_s, answer)
+        else:
+            answer(RemoteError("auth_required", "send auth or pair first"))
+            connection.close_with(UNAUTHORIZED, "auth_required")
+
+    def _welcome(self, connection: Connection, client: Client, name: str) -> None:
+        connection.client = client
+        connection.name = name or client.name
+        connection.deadline_s = float("inf")
+
+    def _pair(self, connection: Connection, params: Params, now_s: float, answer: Answer) -> None:
+        def answered(grant: Grant | None, is_over: bool) -> None:
+            connection.pairing = None
+            if grant is None:
+                code = "timeout" if is_over else "denied"
+                answer(RemoteError(code, "nobody has answered" if is_over else "the user has refused"))
+                connection.close_with(TIME_OUT if is_over else UNAUTHORIZED, code)
+                return
+            client, token = grant
+            self._welcome(connection, client, client.name)
+            answer({"role": client.role, "client": client.name, "token": token})
+
+        pairing = self._admin.pairings.ask(params["client"], params.get("icon", ""), connection.peer, now_s, answered)
+        connection.pairing = pairing
+        connection.deadline_s = float("inf")  # the pairing has its own
+        connection.queue(dump({"event": "pairing", "data": {"code": pairing.code, "seconds": pairing.ends_s - now_s}}))
+        self._admin.show_pairings(now_s)
+        self._board.log(f"{pairing.client} asks to be paired, from {pairing.peer}")
+
+    def _withdraw(self, connection: Connection) -> None:
+        if connection.pairing is not None:
+            self._admin.pairings.withdraw(connection.pairing)
+            connection.pairing = None
+            self._board.lists["pairings"] = dump([])
+
+    def _subscribe(self, connection: Connection, role: Role, params: Params, now_s: float) -> Result:
+        wanted = {name: self._subscription(name, options, role) for name, options in params["topics"].items()}
+        connection.topics.update(wanted)
+        for name in ("voices", "devices"):
+            if name in wanted and name not in self._board.lists:
+                self._load(name, lambda result, then_s: None)
+        return {"topics": {name: {"hz": 1.0 / s.period_s} if s.period_s else {} for name, s in wanted.items()}}
+
+    def _subscription(self, name: str, options: object, role: Role) -> Subscription:
+        if name not in TOPICS:
+            said = f"there is no topic {name[:64]!r}; choose from {', '.join(TOPICS)}"
+            raise RemoteError("unknown_field", said, "topics")
+        _, least, most_hz = TOPICS[name]
+        if not allows(role, least):
+            raise RemoteError("forbidden", f"the topic {name} needs the role {least}", "topics")
+        if not isinstance(options, Mapping):
+            raise RemoteError("bad_type", f"the options of {name} must be an object, such as {{}}", "topics")
+        for option in options:
+            if option != "hz" or not most_hz:
+                raise RemoteError("unknown_field", f"the topic {name} has no option {option[:64]!r}", "topics")
+        if not most_hz:
+            return Subscription()
+        hz = options.get("hz", _DEFAULT_HZ[name])
+        if isinstance(hz, bool) or not isinstance(hz, int | float):
+            raise RemoteError("bad_type", f"hz of {name} must be a number", "hz")
+        if not _LEAST_HZ <= hz <= most_hz:
+            raise RemoteError("out_of_range", f"hz of {name} must lie between {_LEAST_HZ:g} and {most_hz}", "hz")
+        return Subscription(period_s=1.0 / hz)
+
+    def _batch(self, connection: Connection, params: Params, if_rev: int | None, now_s: float, answer: Answer) -> None:
+        commands = params["commands"]
+        if not connection.bucket.takes(len(commands) - 1, now_s):
+            connection.close_with(TOO_FAST, "too many commands")
+            return
+        assert connection.client is not None
+        caller = Caller(connection.client.role, connection.name)
+        self._check_rev(if_rev)
+        results: list[dict[str, Any]] = []
+        for command in commands:
+            try:
+                result = self._batched(command, caller, now_s)
+                results.append({"ok": True, "result": result})
+            except RemoteError as error:
+                results.append({"ok": False, "error": error.as_json()})
+                if params.get("stop_on_error", True):
+                    break
+        answer({"results": results})
+
+    def _batched(self, command: Mapping[str, Any], caller: Caller, now_s: float) -> Result:
+        for name in command.keys() - {"cmd", "params"}:
+            raise RemoteError("unknown_field", f"a command of a batch has no field {name[:64]!r}", name)
+        cmd, params = command.get("cmd"), command.get("params", {})
+        if not isinstance(cmd, str) or not isinstance(params, dict):
+            raise RemoteError("bad_request", "a command of a batch has cmd, a text, and params, an object", "commands")
+        spec = command_named(cmd)
+        if not spec.in_batch:
+            raise RemoteError("not_in_batch", f"{spec.name} cannot be part of a batch; send it by itself", "cmd")
+        if not allows(caller.role, spec.role):
+            raise _forbidden(spec)
+        return self._perform(spec, read_params(spec, params), caller, now_s)
+
+    # Commands
+
+    def _execute(
+        self,
+        spec: CommandSpec,
+        params: Params,
+        if_rev: int | None,
+        caller: Caller,
+        now_s: float,
+        answer: Answer,
+        connection: Connection | None = None,
+    ) -> None:
+        """Carry out a command, and answer it now or after an effect."""
+        try:
+            if not allows(caller.role, spec.role):
+                raise _forbidden(spec)
+            self._check_rev(if_rev)
+            if spec.name in ("voices", "devices"):
+                self._load(spec.name, self._later(connection, lambda result, then_s: answer(result)))
+            elif spec.name in ("start", "stop", "measure"):
+                self._begin(spec.name, params, caller, self._later(connection, lambda result, then_s: answer(result)))
+            else:
+                answer(self._perform(spec, params, caller, now_s, may_wait=True))
+        except VoiceUnknown:
+
+            def try_again(result: Any, then_s: float) -> None:
+                try:
+                    if isinstance(result, RemoteError):
+                        raise result
+                    self._check_rev(if_rev)
+                    answer(self._perform(spec, params, caller, then_s))
+                except RemoteError as error:
+                    answer(error)
+
+            try:
+                self._load("voices", self._later(connection, try_again))
+            except RemoteError as error:
+                answer(error)
+        except RemoteError as error:
+            answer(error)
+
+    def _perform(
+        self, spec: CommandSpec, params: Params, caller: Caller, now_s: float, may_wait: bool = False
+    ) -> Result:
+        """Carry out a command that needs no thread.
+
+        Raises:
+            RemoteError: it was refused.
+            VoiceUnknown: it names a voice that may be known once the list has been read again; only if it may wait.
+        """
+        try:
+            return self._handlers[spec.name](params, caller.by, now_s)
+        except RemoteError:
+            raise
+        except VoiceUnknown as unknown:
+            if may_wait:
+                raise
+            raise unknown.error from None
+        except Exception as error:
+            raise _refusal(error, spec.name) from None
+        finally:
+            if spec.role != "view":
+                self._commands.refresh(caller.by, now_s)
+
+    def _check_rev(self, if_rev: int | None) -> None:
+        rev = self._session.state().revision
+        if if_rev is not None and if_rev != rev:
+            raise RemoteError("conflict", f"the state has the revision {rev}, not {if_rev}", "if_rev")
+
+    def _later(self, connection: Connection | None, then: Callable[[Any, float], None]) -> Callable[[Any, float], None]:
+        """Count a command that waits for a thread.
+
+        Raises:
+            RemoteError: too many of this connection do.
+        """
+        if connection is None:
+            return then
+        if connection.slow >= MOST_SLOW:
+            raise RemoteError("busy", f"{MOST_SLOW} commands of this connection wait already")
+        connection.slow += 1
+
+        def counted(result: Any, now_s: float) -> None:
+            connection.slow -= 1
+            then(result, now_s)
+
+        return counted
+
+    def _load(self, name: str, then: Callable[[Any, float], None]) -> None:
+        """Read the list of voices or devices on a thread; all who ask meanwhile get the same."""
+        if name in self._waiting:
+            self._waiting[name].append(then)
+            return
+        self._waiting[name] = [then]
+
+        def voices() -> tuple[Any, Any]:
+            infos = tuple(self._session.voices())
+            return infos, {"voices": voices_json(infos)}
+
+        def devices() -> tuple[Any, Any]:
+            return (), devices_json(self._session.devices())
+
+        def finished(result: Any, now_s: float) -> None:
+            waiting = self._waiting.pop(name)
+            if not isinstance(result, RemoteError):
+                infos, result = result
+                if name == "voices":
+                    self.voices.read(infos)
+                self._show(name, dump(result["voices"] if name == "voices" else result))
+                self._commands.refresh("", now_s)
+            for then in waiting:
+                then(result, now_s)
+
+        self._effects.append(Effect(name, voices if name == "voices" else devices, finished))
+
+    def _show(self, name: str, text: str) -> None:
+        if self._board.lists.get(name) != text:
+            self._board.lists[name] = text
+
+    def _begin(self, name: str, params: Params, caller: Caller, then: Callable[[Any, float], None]) -> None:
+        """Start, stop or measure on a thread, one at a time."""
+        session, state = self._session, self._session.status().state
+        run: Callable[[], Any]
+        result: Mapping[str, Any] = {}
+        try:
+            if self._busy:
+                raise RemoteError("busy", f"{self._busy} is being carried out; wait for its answer")
+            if name != "stop" and not session.can_start:
+                raise RemoteError("bad_request", f"{name} does not work here: a terminal owns this session")
+            if name == "measure" and state != "stopped":
+                raise RemoteError("running", "measure needs the devices for itself; stop the session first")
+            if name == "start" and state in ("running", "reconnecting") and not params.fields:
+                raise RemoteError("running", "the session runs already; name devices or a block size to start it anew")
+        except RemoteError as error:
+            then(error, 0.0)
+            return
+        match name:
+            case "start":
+                request = StartRequest(*(params.get(field) for field in ("input", "output", "monitor", "block_ms")))
+                run, result = lambda: session.start(request), {"session": "running"}
+            case "stop":
+                run, result = session.stop, {"session": "stopped"}
+            case _:
+                run = session.measure
+        self._busy = name
+        self._board.log(name, caller.by)
+
+        def finished(outcome: Any, now_s: float) -> None:
+            self._busy = ""
+            self._commands.refresh(caller.by, now_s)
+            if isinstance(outcome, RemoteError):
+                self._board.log(f"{name} failed: {outcome.message}", caller.by)
+                then(outcome, now_s)
+            else:
+                then(dict(outcome) if name == "measure" else dict(result), now_s)
+
+        self._effects.append(Effect(name, run, finished))
+
+    # Clients
+
+    def _connected(self, client_id: str) -> int:
+        return sum(c.client is not None and c.client.id == client_id for c in self.connections)
+
+    def _revoked(self, client_id: str) -> None:
+        for connection in self.connections:
+            if connection.client is not None and connection.client.id == client_id:
+                connection.close_with(UNAUTHORIZED, "the token was revoked")
+
+    # HTTP answers
+
+    def _check_http_rate(self, now_s: float) -> None:
+        if not self._bucket.takes(1, now_s):
+            raise RemoteError("wait", "too many commands; try again in a second")
+
+    def _http_answer(self, answer: Callable[[int, dict[str, Any]], None]) -> Answer:
+        def reply(result: Result | RemoteError) -> None:
+            if isinstance(result, RemoteError):
+                answer(ERRORS[result.code][0], {"ok": False, "error": result.as_json(), "rev": self._board.rev})
+            else:
+                answer(200, {"ok": True, "result": result, "rev": self._board.rev})
+
+        return reply
+
+
+def _unsubscribe(connection: Connection, params: Params) -> Result:
+    for name in params["topics"]:
+        if name not in TOPICS:
+            raise RemoteError("unknown_field", f"there is no topic {name[:64]!r}", "topics")
+    for name in params["topics"]:
+        connection.topics.pop(name, None)
+    return {"topics": list(connection.topics)}
+
+
+def _forbidden(spec: CommandSpec) -> RemoteError:
+    return RemoteError("forbidden", f"{spec.name} needs the role {spec.role}")
+
+
+def _refusal(error: BaseException, name: str) -> RemoteError:
+    """What a client gets to know of an exception: never paths or the inside of altervox."""
+    match error:
+        case RemoteError():
+            return error
+        case UnknownVoiceError():
+            return RemoteError("unknown_voice", without_folders(str(error)))
+        case AltervoxError():
+            return RemoteError("failed", without_folders(str(error)))
+    log.error("the remote command %s failed", name, exc_info=error)
+    return RemoteError("internal", "altervox has a fault there; its log describes it")
