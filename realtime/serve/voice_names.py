@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from ...kernels.printable import printable
+from ...models.pictures import picture_of
 from .errors import RemoteError
 
 if TYPE_CHECKING:
     from ...models.library import VoiceInfo
 
-PICTURES = ("voice.png", "voice.jpg", "voice.webp")  # in the folder of a library voice
-MOST_PICTURE_BYTES = 1 << 20
 _MOST_LISTED = 1000
 _MOST_REMEMBERED = 16
 
@@ -81,21 +80,6 @@ class VoiceNames:
         said = f"there is no voice {printable(name, 60)!r}{hint}"
         raise VoiceUnknown(RemoteError("unknown_voice", said, "name"))
 
-    def picture(self, name: str) -> Path | None:
-        """The picture of a voice of the list. Touches files: not on an event loop."""
-        return next((picture_of(info) for info in self.infos if info.name == name), None)
-
-
-def picture_of(info: VoiceInfo) -> Path | None:
-    """The picture of a voice; None if it has none, or one of more than 1 MiB."""
-    if info.path is None:
-        return None
-    for name in PICTURES:
-        picture = info.path / name
-        if picture.is_file() and not picture.is_symlink() and picture.stat().st_size <= MOST_PICTURE_BYTES:
-            return picture
-    return None
-
 
 def voices_json(infos: Sequence[VoiceInfo]) -> list[dict[str, object]]:
     """The list of voices as it is sent. Touches files: not on an event loop."""
@@ -105,7 +89,7 @@ def voices_json(infos: Sequence[VoiceInfo]) -> list[dict[str, object]]:
             "kind": info.kind,
             "sample_rate": info.sample_rate,
             "description": printable(info.description, 200),
-            "picture": picture_of(info) is not None,
+            "picture": picture_of(info.name) is not None,
         }
         for info in infos[:_MOST_LISTED]
     ]

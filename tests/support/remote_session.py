@@ -10,10 +10,9 @@ from typing import Any
 
 from altervox.kernels.errors import AltervoxError, UnknownAudioDeviceError
 from altervox.models.library import VoiceInfo
-from altervox.realtime.audio.commands import SetBlock
+from altervox.realtime.audio.commands import Change, SetBlock
 from altervox.realtime.audio.devices import AudioDevice
 from altervox.realtime.serve.port import StartRequest
-from altervox.realtime.session.commands import Set, SetVoice, Step, StepVoice, Toggle
 from altervox.realtime.session.state import SessionState
 from altervox.realtime.session.status import Latency, Status
 
@@ -88,7 +87,7 @@ class MemorySession:
     def status(self) -> Status:
         return self._status
 
-    def do(self, command: Set | Step | Toggle | SetVoice | StepVoice | SetBlock, by: str) -> SessionState:
+    def do(self, command: Change, by: str) -> SessionState:
         with self._lock:
             if isinstance(command, SetBlock):
                 self.calls.append(f"block {command.block_ms}")

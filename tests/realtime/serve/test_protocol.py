@@ -197,7 +197,7 @@ def test_roles_may_do_what_the_table_says(role: str) -> None:
         if spec.role is not None:
             reply = remote.ask(name)
             is_refused = not reply["ok"] and reply["error"]["code"] == "forbidden"
-            assert is_refused == (ROLES.index(role) < ROLES.index(spec.role)), name  # type: ignore[arg-type]
+            assert is_refused == (ROLES.index(role) < ROLES.index(spec.role)), name
         desk.hub.disconnect(remote.connection)
 
 
