@@ -14,16 +14,8 @@ from ..config import StreamConfig
 from .access import ROLES, Role
 from .arguments import Argument, parameter_from_text, parameter_named, parameter_value
 from .errors import RemoteError
+from .topics import TOPICS
 
-TOPICS: dict[str, tuple[str, Role, int]] = {  # what it brings, least role, most events a second (0: as they happen)
-    "state": ("the requested and the actual state: all of it first, then what changes", "view", 0),
-    "voices": ("the list of voices: at once, then whenever it has changed", "view", 0),
-    "devices": ("the list of devices: at once, then whenever it has changed", "view", 0),
-    "log": ("who changed what, and what went wrong: the last 100 lines, then each new one", "view", 0),
-    "meters": ("levels and F0, `hz` times a second; the newest only", "view", 20),
-    "stats": ("blocks, losses, latency and drift, `hz` times a second; the newest only", "view", 10),
-    "pairings": ("programs that ask to be paired: at once, then whenever there are others", "admin", 0),
-}
 MOST_IN_BATCH = 32
 LONGEST_HOLD_S = 3600
 NAME_LENGTH = 60  # most characters of a client's name or a button's label

@@ -17,6 +17,7 @@ from .errors import BAD_MESSAGE, TOO_BIG, TOO_FAST, RemoteError
 from .facts import sendable
 from .messages import MOST_BYTES, BadMessage, dump, parse
 from .pairing import Pairing
+from .topics import Subscription
 from .voice_names import VoiceNames
 
 AUTH_S = 5.0  # until a connection must have sent `auth` or `pair`
@@ -55,23 +56,6 @@ class Bucket:
             return False
         self._level -= count
         return True
-
-
-@dataclass(slots=True)
-class Subscription:
-    """A topic that a connection is sent.
-
-    Attributes:
-        period_s: Time between two events; 0 for whenever there is something new.
-        next_s: When the next event may be sent.
-        seq: Number of the next event.
-        sent: What was sent last: state, text or number of a line, by topic; None for nothing.
-    """
-
-    period_s: float = 0.0
-    next_s: float = 0.0
-    seq: int = 0
-    sent: Any = None
 
 
 @dataclass(slots=True)

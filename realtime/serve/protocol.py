@@ -18,68 +18,32 @@ calls that may be now for every connection.
 
 from __future__ import annotations
 
-import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from ...kernels.errors import AltervoxError, UnknownVoiceError
 from ...kernels.printable import printable
 from .access import Access, Client, Role, allows
 from .admin_commands import AdminCommands
 from .board import Board
-from .commands import COMMANDS, NAME_LENGTH, TOPICS, CommandSpec, Params, command_named, read_params, read_query
-from .connection import AUTH_S, MOST_SLOW, Bucket, Budget, Connection, Message, Subscription
+from .commands import COMMANDS, NAME_LENGTH, Params, command_named, read_params, read_query
+from .connection import AUTH_S, Bucket, Budget, Connection, Message
 from .errors import ERRORS, FULL, TIME_OUT, TOO_FAST, UNAUTHORIZED, RemoteError
-from .facts import devices_json, without_folders
+from .executor import Answer, Caller, Effect, Executor, forbidden, refusal
 from .messages import dump
 from .pairing import Grant
-from .port import RemoteSession, StartRequest
+from .port import RemoteSession
 from .session_commands import Result, SessionCommands
-from .voice_names import VoiceNames, VoiceUnknown, voices_json
-
-log = logging.getLogger(__name__)
+from .topics import subscription
+from .voice_names import VoiceNames
 
 PROTOCOL = 1
 FEATURES = ("events", "batch", "hold", "pair", "buttons")
 MOST_CONNECTIONS = 256
 MOST_UNAUTHENTICATED = 32
 _VOICES_EVERY_S = 15.0  # while somebody is subscribed to their list
-_DEFAULT_HZ = {"meters": 10.0, "stats": 2.0}
-_LEAST_HZ = 1.0
-
-Answer = Callable[[Result | RemoteError], None]
-
-
-@dataclass(eq=False, slots=True)
-class Effect:
-    """Something slow that the core wants done.
-
-    Attributes:
-        name: What it is, for names of threads and the log.
-        run: Does it, on any thread; may raise anything.
-        finished: For `Hub.finish`.
-    """
-
-    name: str
-    run: Callable[[], Any]
-    finished: Callable[[Any, float], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who gives a command.
-
-    Attributes:
-        role: What it may do.
-        by: Name for the log and for other clients.
-    """
-
-    role: Role
-    by: str
 
 
 class Hub:
@@ -101,7 +65,6 @@ class Hub:
     ) -> None:
         self.connections: list[Connection] = []
         self.voices = VoiceNames()
-        self._session = session
         self._access = access
         self._board = Board(wall_clock)
         self._budget = Budget()
@@ -109,14 +72,12 @@ class Hub:
         self._session_id = secrets.token_hex(8)
         self._commands = SessionCommands(session, self._board, self.voices)
         self._admin = AdminCommands(access, self._board, self._connected, self._revoked)
-        self._handlers = {**self._commands.handlers, **self._admin.handlers}
-        self._effects: list[Effect] = []
-        self._waiting: dict[str, list[Callable[[Any, float], None]]] = {}  # for the list of voices, of devices
-        self._busy = ""  # which of start, stop and measure is being carried out
+        handlers = {**self._commands.handlers, **self._admin.handlers}
+        self._executor = Executor(session, self._board, self.voices, handlers, self._commands.refresh)
         self._next_voices_s = now_s
         self._admin.show_pairings(now_s)
         self._commands.refresh("", now_s)
-        self._load("voices", lambda result, then_s: None)
+        self._executor.load("voices", _ignored)
 
     # What a server calls
 
@@ -162,7 +123,7 @@ class Hub:
         if now_s >= self._next_voices_s:
             self._next_voices_s = now_s + _VOICES_EVERY_S
             if any("voices" in connection.topics for connection in self.connections):
-                self._load("voices", lambda result, then_s: None)
+                self._executor.load("voices", _ignored)
 
     @property
     def next_due_s(self) -> float:
@@ -178,12 +139,11 @@ class Hub:
 
     def take_effects(self) -> list[Effect]:
         """What is to be done on threads now; each is returned once."""
-        effects, self._effects = self._effects, []
-        return effects
+        return self._executor.take_effects()
 
     def finish(self, effect: Effect, result: Any, error: BaseException | None, now_s: float) -> None:
         """Take in what an effect has returned, or what it has raised."""
-        effect.finished(_refusal(error, effect.name) if error is not None else result, now_s)
+        effect.finished(refusal(error, effect.name) if error is not None else result, now_s)
 
     def shut_down(self) -> None:
         """Close all connections."""
@@ -234,7 +194,7 @@ class Hub:
         except RemoteError as error:
             reply(error)
         else:
-            self._execute(spec, params, if_rev, Caller(client.role, client.name), now_s, reply)
+            self._executor.execute(spec, params, if_rev, Caller(client.role, client.name), now_s, reply)
 
     def do_button(
         self, token: str, label: str, peer: str, now_s: float, answer: Callable[[int, dict[str, Any]], None]
@@ -249,11 +209,11 @@ class Hub:
         except RemoteError as error:
             reply(error)
         else:
-            self._execute(spec, params, None, Caller("control", f"button {button.label}"), now_s, reply)
+            self._executor.execute(spec, params, None, Caller("control", f"button {button.label}"), now_s, reply)
 
     def state_json(self, now_s: float) -> dict[str, Any]:
         """All of the state, as the topic `state` sends it, with its revision."""
-        return {"rev": self._board.rev, "data": self._handlers["get"](Params(), "", now_s)}
+        return {"rev": self._board.rev, "data": self._commands.handlers["get"](Params(), "", now_s)}
 
     def panel_link_token(self, now_s: float) -> str:
         """A token that opens the panel once."""
@@ -291,18 +251,18 @@ class Hub:
             if spec.role is None:
                 raise RemoteError("bad_request", "this connection is authenticated already")
             if not allows(client.role, spec.role):
-                raise _forbidden(spec)
+                raise forbidden(spec)
             params = read_params(spec, message.params)
             match spec.name:
                 case "subscribe":
                     answer(self._subscribe(connection, client.role, params, now_s))
                 case "unsubscribe":
-                    answer(_unsubscribe(connection, params))
+                    answer(self._unsubscribe(connection, params))
                 case "batch":
                     self._batch(connection, params, message.if_rev, now_s, answer)
                 case _:
                     caller = Caller(client.role, connection.name)
-                    self._execute(spec, params, message.if_rev, caller, now_s, answer, connection)
+                    self._executor.execute(spec, params, message.if_rev, caller, now_s, answer, connection)
         except RemoteError as error:
             answer(error)
 
@@ -361,33 +321,20 @@ class Hub:
             self._board.lists["pairings"] = dump([])
 
     def _subscribe(self, connection: Connection, role: Role, params: Params, now_s: float) -> Result:
-        wanted = {name: self._subscription(name, options, role) for name, options in params["topics"].items()}
+        wanted = {name: subscription(name, options, role) for name, options in params["topics"].items()}
         connection.topics.update(wanted)
         for name in ("voices", "devices"):
             if name in wanted and name not in self._board.lists:
-                self._load(name, lambda result, then_s: None)
+                self._executor.load(name, _ignored)
         return {"topics": {name: {"hz": 1.0 / s.period_s} if s.period_s else {} for name, s in wanted.items()}}
 
-    def _subscription(self, name: str, options: object, role: Role) -> Subscription:
-        if name not in TOPICS:
-            said = f"there is no topic {name[:64]!r}; choose from {', '.join(TOPICS)}"
-            raise RemoteError("unknown_field", said, "topics")
-        _, least, most_hz = TOPICS[name]
-        if not allows(role, least):
-            raise RemoteError("forbidden", f"the topic {name} needs the role {least}", "topics")
-        if not isinstance(options, Mapping):
-            raise RemoteError("bad_type", f"the options of {name} must be an object, such as {{}}", "topics")
-        for option in options:
-            if option != "hz" or not most_hz:
-                raise RemoteError("unknown_field", f"the topic {name} has no option {option[:64]!r}", "topics")
-        if not most_hz:
-            return Subscription()
-        hz = options.get("hz", _DEFAULT_HZ[name])
-        if isinstance(hz, bool) or not isinstance(hz, int | float):
-            raise RemoteError("bad_type", f"hz of {name} must be a number", "hz")
-        if not _LEAST_HZ <= hz <= most_hz:
-            raise RemoteError("out_of_range", f"hz of {name} must lie between {_LEAST_HZ:g} and {most_hz}", "hz")
-        return Subscription(period_s=1.0 / hz)
+    def _unsubscribe(self, connection: Connection, params: Params) -> Result:
+        for name in params["topics"]:
+            if name not in TOPICS:
+                raise RemoteError("unknown_field", f"there is no topic {name[:64]!r}", "topics")
+        for name in params["topics"]:
+            connection.topics.pop(name, None)
+        return {"topics": list(connection.topics)}
 
     def _batch(self, connection: Connection, params: Params, if_rev: int | None, now_s: float, answer: Answer) -> None:
         commands = params["commands"]
@@ -396,7 +343,7 @@ class Hub:
             return
         assert connection.client is not None
         caller = Caller(connection.client.role, connection.name)
-        self._check_rev(if_rev)
+        self._executor.check_rev(if_rev)
         results: list[dict[str, Any]] = []
         for command in commands:
             try:
@@ -418,165 +365,8 @@ class Hub:
         if not spec.in_batch:
             raise RemoteError("not_in_batch", f"{spec.name} cannot be part of a batch; send it by itself", "cmd")
         if not allows(caller.role, spec.role):
-            raise _forbidden(spec)
-        return self._perform(spec, read_params(spec, params), caller, now_s)
-
-    # Commands
-
-    def _execute(
-        self,
-        spec: CommandSpec,
-        params: Params,
-        if_rev: int | None,
-        caller: Caller,
-        now_s: float,
-        answer: Answer,
-        connection: Connection | None = None,
-    ) -> None:
-        """Carry out a command, and answer it now or after an effect."""
-        try:
-            if not allows(caller.role, spec.role):
-                raise _forbidden(spec)
-            self._check_rev(if_rev)
-            if spec.name in ("voices", "devices"):
-                self._load(spec.name, self._later(connection, lambda result, then_s: answer(result)))
-            elif spec.name in ("start", "stop", "measure"):
-                self._begin(spec.name, params, caller, self._later(connection, lambda result, then_s: answer(result)))
-            else:
-                answer(self._perform(spec, params, caller, now_s, may_wait=True))
-        except VoiceUnknown:
-
-            def try_again(result: Any, then_s: float) -> None:
-                try:
-                    if isinstance(result, RemoteError):
-                        raise result
-                    self._check_rev(if_rev)
-                    answer(self._perform(spec, params, caller, then_s))
-                except RemoteError as error:
-                    answer(error)
-
-            try:
-                self._load("voices", self._later(connection, try_again))
-            except RemoteError as error:
-                answer(error)
-        except RemoteError as error:
-            answer(error)
-
-    def _perform(
-        self, spec: CommandSpec, params: Params, caller: Caller, now_s: float, may_wait: bool = False
-    ) -> Result:
-        """Carry out a command that needs no thread.
-
-        Raises:
-            RemoteError: it was refused.
-            VoiceUnknown: it names a voice that may be known once the list has been read again; only if it may wait.
-        """
-        try:
-            return self._handlers[spec.name](params, caller.by, now_s)
-        except RemoteError:
-            raise
-        except VoiceUnknown as unknown:
-            if may_wait:
-                raise
-            raise unknown.error from None
-        except Exception as error:
-            raise _refusal(error, spec.name) from None
-        finally:
-            if spec.role != "view":
-                self._commands.refresh(caller.by, now_s)
-
-    def _check_rev(self, if_rev: int | None) -> None:
-        rev = self._session.state().revision
-        if if_rev is not None and if_rev != rev:
-            raise RemoteError("conflict", f"the state has the revision {rev}, not {if_rev}", "if_rev")
-
-    def _later(self, connection: Connection | None, then: Callable[[Any, float], None]) -> Callable[[Any, float], None]:
-        """Count a command that waits for a thread.
-
-        Raises:
-            RemoteError: too many of this connection do.
-        """
-        if connection is None:
-            return then
-        if connection.slow >= MOST_SLOW:
-            raise RemoteError("busy", f"{MOST_SLOW} commands of this connection wait already")
-        connection.slow += 1
-
-        def counted(result: Any, now_s: float) -> None:
-            connection.slow -= 1
-            then(result, now_s)
-
-        return counted
-
-    def _load(self, name: str, then: Callable[[Any, float], None]) -> None:
-        """Read the list of voices or devices on a thread; all who ask meanwhile get the same."""
-        if name in self._waiting:
-            self._waiting[name].append(then)
-            return
-        self._waiting[name] = [then]
-
-        def voices() -> tuple[Any, Any]:
-            infos = tuple(self._session.voices())
-            return infos, {"voices": voices_json(infos)}
-
-        def devices() -> tuple[Any, Any]:
-            return (), devices_json(self._session.devices())
-
-        def finished(result: Any, now_s: float) -> None:
-            waiting = self._waiting.pop(name)
-            if not isinstance(result, RemoteError):
-                infos, result = result
-                if name == "voices":
-                    self.voices.read(infos)
-                self._show(name, dump(result["voices"] if name == "voices" else result))
-                self._commands.refresh("", now_s)
-            for then in waiting:
-                then(result, now_s)
-
-        self._effects.append(Effect(name, voices if name == "voices" else devices, finished))
-
-    def _show(self, name: str, text: str) -> None:
-        if self._board.lists.get(name) != text:
-            self._board.lists[name] = text
-
-    def _begin(self, name: str, params: Params, caller: Caller, then: Callable[[Any, float], None]) -> None:
-        """Start, stop or measure on a thread, one at a time."""
-        session, state = self._session, self._session.status().state
-        run: Callable[[], Any]
-        result: Mapping[str, Any] = {}
-        try:
-            if self._busy:
-                raise RemoteError("busy", f"{self._busy} is being carried out; wait for its answer")
-            if name != "stop" and not session.can_start:
-                raise RemoteError("bad_request", f"{name} does not work here: a terminal owns this session")
-            if name == "measure" and state != "stopped":
-                raise RemoteError("running", "measure needs the devices for itself; stop the session first")
-            if name == "start" and state in ("running", "reconnecting") and not params.fields:
-                raise RemoteError("running", "the session runs already; name devices or a block size to start it anew")
-        except RemoteError as error:
-            then(error, 0.0)
-            return
-        match name:
-            case "start":
-                request = StartRequest(*(params.get(field) for field in ("input", "output", "monitor", "block_ms")))
-                run, result = lambda: session.start(request), {"session": "running"}
-            case "stop":
-                run, result = session.stop, {"session": "stopped"}
-            case _:
-                run = session.measure
-        self._busy = name
-        self._board.log(name, caller.by)
-
-        def finished(outcome: Any, now_s: float) -> None:
-            self._busy = ""
-            self._commands.refresh(caller.by, now_s)
-            if isinstance(outcome, RemoteError):
-                self._board.log(f"{name} failed: {outcome.message}", caller.by)
-                then(outcome, now_s)
-            else:
-                then(dict(outcome) if name == "measure" else dict(result), now_s)
-
-        self._effects.append(Effect(name, run, finished))
+            raise forbidden(spec)
+        return self._executor.perform(spec, read_params(spec, params), caller, now_s)
 
     # Clients
 
@@ -604,27 +394,5 @@ class Hub:
         return reply
 
 
-def _unsubscribe(connection: Connection, params: Params) -> Result:
-    for name in params["topics"]:
-        if name not in TOPICS:
-            raise RemoteError("unknown_field", f"there is no topic {name[:64]!r}", "topics")
-    for name in params["topics"]:
-        connection.topics.pop(name, None)
-    return {"topics": list(connection.topics)}
-
-
-def _forbidden(spec: CommandSpec) -> RemoteError:
-    return RemoteError("forbidden", f"{spec.name} needs the role {spec.role}")
-
-
-def _refusal(error: BaseException, name: str) -> RemoteError:
-    """What a client gets to know of an exception: never paths or the inside of altervox."""
-    match error:
-        case RemoteError():
-            return error
-        case UnknownVoiceError():
-            return RemoteError("unknown_voice", without_folders(str(error)))
-        case AltervoxError():
-            return RemoteError("failed", without_folders(str(error)))
-    log.error("the remote command %s failed", name, exc_info=error)
-    return RemoteError("internal", "altervox has a fault there; its log describes it")
+def _ignored(result: Any, now_s: float) -> None:
+    """For lists that nobody waits for: whoever is subscribed gets them from the board."""
