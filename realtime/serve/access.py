@@ -12,7 +12,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -93,12 +93,12 @@ class Access:
     """Tokens that open this server.
 
     Args:
-        owner_tokens: Tokens with all rights: that of the user's runtime folder, and that of `--token-file`.
+        owner_token: Token with all rights, from the user's runtime folder or `--token-file`.
         file: Where paired clients and buttons are kept; None keeps them until the server ends.
     """
 
-    def __init__(self, owner_tokens: Iterable[str], file: Path | None = None) -> None:
-        self._owners = [Client("owner", "owner", "admin", "owner", digest=_digest(token)) for token in owner_tokens]
+    def __init__(self, owner_token: str, file: Path | None = None) -> None:
+        self._owner = Client("owner", "owner", "admin", "owner", digest=_digest(owner_token))
         self._file = file
         self._clients: dict[str, Client] = {}
         self._buttons: dict[str, Button] = {}
@@ -135,7 +135,7 @@ class Access:
             RemoteError: the token is wrong, or the address has to wait.
         """
         digest = _digest(token)
-        found = [c for c in (*self._owners, *self._clients.values()) if hmac.compare_digest(c.digest, digest)]
+        found = [c for c in (self._owner, *self._clients.values()) if hmac.compare_digest(c.digest, digest)]
         if found:
             self._failures.pop(peer, None)
             return found[0], ""

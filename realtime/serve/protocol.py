@@ -36,7 +36,7 @@ from .messages import dump
 from .pairing import Grant
 from .port import RemoteSession
 from .session_commands import Result, SessionCommands
-from .topics import subscription
+from .topics import TOPICS, subscription
 from .voice_names import VoiceNames
 
 PROTOCOL = 1

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from ...kernels.printable import printable
-from ...models.pictures import picture_of
+from ...models.pictures import Picture, picture_of
 from .errors import RemoteError
 
 if TYPE_CHECKING:
@@ -79,6 +79,10 @@ class VoiceNames:
         hint = f"; did you mean {nearest!r}?" if nearest else ""
         said = f"there is no voice {printable(name, 60)!r}{hint}"
         raise VoiceUnknown(RemoteError("unknown_voice", said, "name"))
+
+    def picture(self, name: str) -> Picture | None:
+        """The picture of a voice of the list; None if there is none. Reads a file: not on an event loop."""
+        return picture_of(name) if name in self.names else None
 
 
 def voices_json(infos: Sequence[VoiceInfo]) -> list[dict[str, object]]:

@@ -31,7 +31,7 @@ class Desk:
     def __init__(self, session: MemorySession | None = None, file: Path | None = None) -> None:
         self.now_s = 1000.0
         self.session = session or MemorySession()
-        self.access = Access([OWNER], file)
+        self.access = Access(OWNER, file)
         self.hub = Hub(self.session, self.access, self.now_s, wall_clock=lambda: 1.8e9)
         self.heard: list[str] = []
         self.session.listen(self.heard.append)
