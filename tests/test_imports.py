@@ -20,7 +20,7 @@ LAYERS = ["kernels", "models", "realtime", "tools"]
 CONFINED = {
     "sounddevice": ["realtime/audio/devices.py"],
     "onnxruntime": ["realtime/runners/onnx.py"],
-    "websockets": ["realtime/serve/server.py", "realtime/serve/client.py"],
+    "websockets": ["realtime/serve/server.py", "realtime/serve/link.py"],
 }
 AT_LOAD = {"websockets"}  # its two files subclass what it has; they are imported by those who serve or connect
 HEAVY = ["torch", "scipy", "numba", "av", "soundfile", "soxr", "pyworld", "huggingface_hub", "onnxruntime", "faiss"]
