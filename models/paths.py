@@ -1,8 +1,9 @@
-"""Where altervox keeps voices and base models: the platform's data folder, or `ALTERVOX_HOME`."""
+"""Where altervox keeps things: voices and base models in the platform's data folder, or in `ALTERVOX_HOME`."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import platformdirs
@@ -22,3 +23,14 @@ def voices_folder() -> Path:
 def base_folder() -> Path:
     """Content encoder and pitch network."""
     return library_folder() / "base"
+
+
+def runtime_folder() -> Path:
+    """What running processes of this user tell one another.
+
+    Raises:
+        OSError: Where the system has no such folder, the one in its place belongs to somebody else.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that XDG_RUNTIME_DIR is not set: there is a folder in its place
+        return platformdirs.user_runtime_path("altervox", appauthor=False)

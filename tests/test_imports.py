@@ -20,9 +20,9 @@ LAYERS = ["kernels", "models", "realtime", "tools"]
 CONFINED = {
     "sounddevice": ["realtime/audio/devices.py"],
     "onnxruntime": ["realtime/runners/onnx.py"],
-    "websockets": ["realtime/serve/server.py", "realtime/serve/link.py"],
+    "websockets": [f"realtime/serve/{name}.py" for name in ("server", "tcp", "client")],
 }
-AT_LOAD = {"websockets"}  # its two files subclass what it has; they are imported by those who serve or connect
+AT_LOAD = {"websockets"}  # its files subclass what it has; they are imported by those who serve or connect
 HEAVY = ["torch", "scipy", "numba", "av", "soundfile", "soxr", "pyworld", "huggingface_hub", "onnxruntime", "faiss"]
 HEAVY.append("websockets")
 MODULES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))

@@ -1,1 +1,1 @@
-"""Remote control: the protocol without I/O, the server around it, the client, and the web panel."""
+"""Remote control of a live session: a protocol over WebSocket, commands over HTTP, and a panel for the browser."""

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from ...models.library import VoiceInfo
-    from ..audio.commands import SetBlock
+    from ..audio.commands import Change
     from ..audio.devices import AudioDevice
-    from ..session.commands import Set, SetVoice, Step, StepVoice, Toggle
     from ..session.state import SessionState
     from ..session.status import Status
 
@@ -48,7 +47,7 @@ class RemoteSession(Protocol):
         """The newest status; its state is "stopped" before the first start and after `stop`."""
         ...
 
-    def do(self, command: Set | Step | Toggle | SetVoice | StepVoice | SetBlock, by: str) -> SessionState:
+    def do(self, command: Change, by: str) -> SessionState:
         """Apply a command; returns the new state. Never blocks.
 
         Args:

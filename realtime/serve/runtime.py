@@ -15,9 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import platformdirs
-
 from ...kernels.errors import ServerError
+from ...models.paths import runtime_folder
 
 DEFAULT_PORT = 7788
 SOCKET_PATH = "/v1"  # of the WebSocket with protocol 1; "/" leads there, too
@@ -67,20 +66,19 @@ def announced(server: LocalServer) -> Iterator[None]:
     """
     from filelock import FileLock
 
-    path = _folder() / f"remote-{server.port}-{os.getpid()}.json"
-    part = path.with_suffix(".part")
-    lock = FileLock(path.with_suffix(".lock"), mode=0o600)
     try:
+        path = runtime_folder() / f"remote-{server.port}-{os.getpid()}.json"
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        lock = FileLock(path.with_suffix(".lock"), mode=0o600)
         lock.acquire(timeout=1.0)
         part.unlink(missing_ok=True)
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             json.dump(asdict(server), file)
         part.replace(path)
     except OSError as error:
-        lock.release()
         raise ServerError(
-            f"{path} cannot be written ({error.strerror or error}): set XDG_RUNTIME_DIR to a folder of yours"
+            f"the runtime folder cannot be written ({error.strerror or error}): set XDG_RUNTIME_DIR to one of yours"
         ) from None
     try:
         yield
@@ -96,7 +94,11 @@ def announced(server: LocalServer) -> Iterator[None]:
 def local_servers() -> list[LocalServer]:
     """The servers of this user that run, newest first. Files of servers that were killed are removed."""
     found = []
-    for path in _folder().glob("remote-*.json"):
+    try:
+        folder = runtime_folder()
+    except OSError:  # somebody else's
+        return []
+    for path in folder.glob("remote-*.json"):
         try:
             if _is_left_behind(path):
                 path.unlink(missing_ok=True)
@@ -129,10 +131,6 @@ def local_server(port: int | None = None) -> LocalServer:
             else "no altervox of yours can be controlled: start `altervox serve`, or `altervox live --remote`, first"
         )
     return server
-
-
-def _folder() -> Path:
-    return platformdirs.user_runtime_path("altervox", appauthor=False)
 
 
 def _is_left_behind(path: Path) -> bool:

@@ -20,6 +20,7 @@ from .runtime import DEFAULT_PORT
 LOOPBACK = "127.0.0.1"
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-)){0,8}")
 _ORIGIN = re.compile(r"(null|[a-z][a-z0-9+.-]{0,31}://[a-z0-9.:_\[\]-]{1,260})")
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[\w+/=\s]+-----END CERTIFICATE-----", re.ASCII)
 _TOKEN = re.compile(r"[!-~]{16,128}")
 
 
@@ -30,8 +31,7 @@ class ServerSettings:
     Attributes:
         bind: Address to listen on, or "localhost".
         port: TCP port; 0 for any that is free.
-        token: A token with all rights, beside that of the runtime folder; empty for none. Required where other
-            computers can connect.
+        token: Token with all rights; empty for a new one at each start. Required where other computers can connect.
         certificate: Certificate chain for TLS in PEM form; None for none.
         key: Key of the certificate; None if it is in the same file.
         host_names: Further names under which the server is reached.
@@ -117,6 +117,13 @@ class ServerSettings:
         except OSError as error:
             raise ServerError(f"{files}: {error.strerror or 'one of them cannot be read'}") from None
         return context
+
+    def public_certificate(self) -> str:
+        """The certificates in PEM form, without the key that may be in the same file; empty for none."""
+        if self.certificate is None:
+            return ""
+        text = self.certificate.read_text(encoding="ascii", errors="replace")
+        return "".join(f"{block}\n" for block in _CERTIFICATE.findall(text))
 
     def listening_socket(self) -> socket.socket:
         """A socket that listens.

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import platformdirs
-
 from ...kernels.errors import AudioDeviceError
+from ...models.paths import runtime_folder
 from ...realtime.audio.devices import AudioDevice
 
 _LOCKED_BYTE = 1 << 20  # far behind what is written: Windows lets nobody read what is locked
@@ -56,7 +55,7 @@ def _path(output: AudioDevice) -> Path:
     """Lock file of an output on this sound server; another server may have one of the same name."""
     server = os.environ.get("PULSE_SERVER", "")
     digest = hashlib.sha256(f"{output.stable_name}\n{server}".encode(errors="surrogateescape")).hexdigest()[:16]
-    return platformdirs.user_runtime_path("altervox", appauthor=False) / f"output-{digest}.lock"
+    return runtime_folder() / f"output-{digest}.lock"
 
 
 def _lock(file: IO[str]) -> bool:

@@ -107,5 +107,5 @@ def test_a_file_that_others_can_read_or_have_put_there_is_passed_over(folder: Pa
 
 def test_a_folder_that_cannot_be_written(folder: Path) -> None:
     folder.write_text("a file")
-    with pytest.raises(ServerError, match="cannot be written"), announced(SERVER):
+    with pytest.raises(ServerError, match="runtime folder cannot be written"), announced(SERVER):
         pass

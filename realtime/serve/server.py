@@ -1,0 +1,383 @@
+"""The server: sockets, a clock and threads around the protocol, all in one thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request as SocketRequest
+from websockets.http11 import Response as SocketResponse
+from websockets.protocol import OPEN
+from websockets.typing import Subprotocol
+
+from ...kernels.errors import ServerError
+from ...kernels.printable import printable
+from .access import Access
+from .connection import Connection
+from .errors import FULL
+from .executor import Effect
+from .http import HttpRoutes, Request, Response, unavailable
+from .port import RemoteSession
+from .protocol import MOST_CONNECTIONS, Hub
+from .runtime import SOCKET_PATH, SUBPROTOCOL, LocalServer, announced
+from .settings import ServerSettings
+from .tcp import CLOSE_S, REQUEST_S, Socket
+
+log = logging.getLogger(__name__)
+# Of the library: its debug messages show all that is sent, and that is the token first of all.
+_LIBRARY_LOG = logging.getLogger(f"{__name__}.websockets")
+_LIBRARY_LOG.setLevel(logging.ERROR)
+
+_MOST_SOCKETS = MOST_CONNECTIONS + 64  # with those that have not asked for anything yet, and HTTP
+_SPARE_FILES = 128  # that this process may open beside its sockets
+_MOST_MESSAGE_BYTES = 131_072  # beyond the protocol's own limit, which closes with a code of its own
+_ANSWER_S = 10.0  # in which an answer over HTTP must have been read
+_PING_S = 10.0
+_CALL_S = 10.0  # for what is asked of the server's thread
+_END_S = 5.0  # for it to end
+_LEAST_WAIT_S = 0.001
+
+_Value = TypeVar("_Value")
+
+
+class RemoteServer:
+    """Serves the remote control of a session, as a context manager: leaving it closes all and frees the port.
+
+    Args:
+        session: The session.
+        settings: Where to listen, and under which names.
+        access_file: Where paired clients and buttons are kept; None keeps them until the server ends.
+
+    Attributes:
+        port: TCP port that it listens on; 0 before it is entered.
+        token: Token with all rights, which programs of this user find in the runtime folder.
+    """
+
+    def __init__(self, session: RemoteSession, settings: ServerSettings, access_file: Path | None = None) -> None:
+        self.port = 0
+        self.token = settings.token or secrets.token_urlsafe(32)
+        self._session = session
+        self._settings = settings
+        self._access_file = access_file
+        self._local = LocalServer(0, self.token)
+        self._shell: _Shell | None = None
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Listen.
+
+        Raises:
+            ServerError: The port is taken, the certificate cannot be used, or the runtime folder cannot be written.
+        """
+        settings = self._settings
+        tls = settings.tls()
+        with ExitStack() as held:
+            listening = held.enter_context(settings.listening_socket())
+            self.port = listening.getsockname()[1]
+            self._local = LocalServer(self.port, self.token, settings.local_host, settings.public_certificate())
+            access = Access(self.token, self._access_file)
+            shell = _Shell(self._session, access, settings, self.address)
+            serving = partial(serve, sock=listening, ssl=tls)
+            if tls is not None:
+                serving = partial(serving, ssl_handshake_timeout=REQUEST_S, ssl_shutdown_timeout=CLOSE_S)
+            thread = threading.Thread(target=shell.run, args=(serving,), name="altervox-server", daemon=True)
+            thread.start()
+            held.callback(thread.join, _END_S)
+            held.callback(shell.stop)
+            shell.started.result()
+            held.enter_context(announced(self._local))
+            self._shell = shell
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._held.close()
+
+    @property
+    def address(self) -> str:
+        """Address of the panel for a browser on this computer; it ends in a slash."""
+        return self._local.page_url
+
+    def panel_link(self) -> str:
+        """Address of the panel with a token that opens it once."""
+        if self._shell is None:
+            raise ServerError("the server does not run")
+        return f"{self.address}#{self._shell.call(lambda hub, now_s: hub.panel_link_token(now_s))}"
+
+
+class _Shell:
+    """What runs in the server's thread.
+
+    Args:
+        session: The session.
+        access: Tokens.
+        settings: Settings of the server.
+        address: Address of the panel.
+    """
+
+    def __init__(self, session: RemoteSession, access: Access, settings: ServerSettings, address: str) -> None:
+        self.started: Future[None] = Future()
+        self.sockets: set[Socket] = set()
+        self.most_sockets = _socket_limit()
+        self._session = session
+        self._access = access
+        self._settings = settings
+        self._address = address
+        self._loop: asyncio.AbstractEventLoop
+        self._hub: Hub
+        self._http: HttpRoutes
+        self._ending: asyncio.Event
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unanswered: set[asyncio.Future[Response]] = set()
+        self._turn_is_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._encoded = ("", b"")  # the last text and its bytes: a broadcast is one text for all
+
+    # Any thread
+
+    def run(self, serving: Callable[..., Any]) -> None:
+        """Serve until `stop`. The whole of the thread."""
+        try:
+            asyncio.run(self._run(serving))
+        except Exception as error:
+            if self.started.done():
+                log.error("the remote control has ended", exc_info=error)
+            else:
+                self.started.set_exception(error)
+
+    def stop(self) -> None:
+        """Have `run` end soon."""
+        with suppress(RuntimeError):  # it has ended already
+            self._loop.call_soon_threadsafe(self._ending.set)
+
+    def call(self, work: Callable[[Hub, float], _Value]) -> _Value:
+        """The result of a function that is given the hub and the time, called in the server's thread."""
+        found: Future[_Value] = Future()
+
+        def do() -> None:
+            try:
+                found.set_result(work(self._hub, self._loop.time()))
+            except Exception as error:
+                found.set_exception(error)
+            self.wake()
+
+        self._loop.call_soon_threadsafe(do)
+        return found.result(_CALL_S)
+
+    # The server's thread
+
+    async def _run(self, serving: Callable[..., Any]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_report)
+        self._ending = asyncio.Event()
+        self._hub = Hub(self._session, self._access, self._loop.time())
+        self._hub.set_panel_address(self._address)
+        self._http = HttpRoutes(self._hub, self._settings, self.carry_out)
+        server: Server = await serving(
+            self._serve_socket,
+            create_connection=partial(Socket, self),
+            process_request=self._process_request,
+            select_subprotocol=lambda socket, offered: Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None,
+            compression=None,
+            server_header=None,
+            max_size=(_MOST_MESSAGE_BYTES, _MOST_MESSAGE_BYTES),
+            max_queue=8,
+            write_limit=0,  # so that `paused` says whether anything waits for a client to read
+            open_timeout=None,  # `Socket` has deadlines of its own: a command over HTTP may take longer
+            close_timeout=CLOSE_S,
+            ping_interval=_PING_S,
+            ping_timeout=_PING_S,
+            logger=_LIBRARY_LOG,
+        )
+        end_listening = self._session.listen(self._heard)
+        self.started.set_result(None)
+        self.wake()
+        try:
+            await self._ending.wait()
+        finally:
+            end_listening()
+            await self._end(server)
+
+    async def _end(self, server: Server) -> None:
+        self._hub.shut_down()
+        self._turn()
+        for answer in self._unanswered:
+            if not answer.done():
+                answer.set_result(unavailable("the server shuts down"))
+        server.close(code=FULL, reason="the server shuts down")
+        for timeout_s in (CLOSE_S, CLOSE_S):
+            for socket in list(self.sockets):
+                if socket.paused or socket.request is None:  # it does not read, or has not asked for anything yet
+                    socket.transport.abort()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(server.wait_closed(), timeout_s)
+                break
+            for socket in list(self.sockets):
+                socket.transport.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _heard(self, by: str) -> None:
+        """The session has changed; called on any thread."""
+        with suppress(RuntimeError):  # the loop has been closed meanwhile
+            self._loop.call_soon_threadsafe(self._session_changed, by)
+
+    def _session_changed(self, by: str) -> None:
+        self._hub.session_changed(by, self._loop.time())
+        self.wake()
+
+    def wake(self) -> None:
+        """Look after effects, deadlines and all sockets once the loop is done with what it does now."""
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_is_due = False
+        now_s = self._loop.time()
+        self._hub.tick(now_s)
+        for effect in self._hub.take_effects():
+            self.carry_out(effect)
+        due_s = self._hub.next_due_s
+        for socket in self.sockets:
+            if (link := socket.link) is not None and not socket.paused:
+                self.flush(socket, link, now_s)
+                due_s = min(due_s, link.next_due_s)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        if due_s < float("inf"):
+            self._timer = self._loop.call_at(max(due_s, now_s + _LEAST_WAIT_S), self.wake)
+
+    def flush(self, socket: Socket, link: Connection, now_s: float) -> None:
+        """Send what a connection has ready, as far as its client reads it, and close it if that is due."""
+        while not socket.paused and socket.protocol.state is OPEN:
+            text = link.pull(now_s)
+            if text is None:
+                if link.close is not None and not socket.is_ending:
+                    socket.is_ending = True
+                    self._spawn(socket.close(*link.close))
+                return
+            if text is not self._encoded[0]:
+                self._encoded = (text, text.encode(errors="replace"))
+            socket.protocol.send_text(self._encoded[1])
+            socket.send_data()
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)  # the loop itself holds no task
+        task.add_done_callback(self._tasks.discard)
+
+    def carry_out(self, effect: Effect) -> None:
+        """Run an effect on a thread of its own, which no end of this process waits for."""
+
+        def work() -> None:
+            result, error = None, None
+            try:
+                result = effect.run()
+            except BaseException as raised:
+                error = raised
+            with suppress(RuntimeError):  # the loop has been closed meanwhile
+                self._loop.call_soon_threadsafe(self._finish, effect, result, error)
+
+        threading.Thread(target=work, name=f"altervox-{effect.name}", daemon=True).start()
+
+    def _finish(self, effect: Effect, result: Any, error: BaseException | None) -> None:
+        self._hub.finish(effect, result, error, self._loop.time())
+        self.wake()
+
+    async def _process_request(self, socket: ServerConnection, request: SocketRequest) -> SocketResponse | None:
+        """Answer a request over HTTP, or let it become a WebSocket: None."""
+        assert isinstance(socket, Socket)
+        asked = Request(request.method, request.path, _by_name(request.headers), socket.peer)
+        response = self._http.refusal(asked)
+        if response is None and asked.wants_socket and asked.path in ("/", SOCKET_PATH):
+            socket.link = self._hub.connect(self._loop.time(), socket.peer)
+            if socket.link is not None:
+                socket.expect(None)
+                return None
+            response = unavailable()
+        if response is None:
+            answer: asyncio.Future[Response] = self._loop.create_future()
+            self._unanswered.add(answer)
+            socket.expect(None)
+
+            def give(found: Response) -> None:
+                if not answer.done():  # the server may have answered that it shuts down
+                    answer.set_result(found)
+
+            try:
+                self._http.handle(asked, self._loop.time(), give)
+                self.wake()
+                response = await answer
+            except Exception as error:
+                log.error("a request could not be answered", exc_info=error)
+                response = Response(500)
+            finally:
+                self._unanswered.discard(answer)
+        socket.expect(_ANSWER_S)
+        return SocketResponse(response.status, response.phrase, Headers(response.headers), response.body)
+
+    async def _serve_socket(self, socket: ServerConnection) -> None:
+        """Take in the messages of one WebSocket until it ends."""
+        assert isinstance(socket, Socket)
+        link = socket.link
+        assert link is not None
+        self.wake()
+        with suppress(ConnectionClosed):
+            async for message in socket:
+                now_s = self._loop.time()
+                link.receive(message, now_s)
+                self.flush(socket, link, now_s)  # the answer, before all else
+                self.wake()
+                await asyncio.sleep(0)  # others have their turn between two messages
+                await socket.drain()  # who does not read is not read from
+
+    def forget(self, socket: Socket) -> None:
+        """A socket is gone."""
+        self.sockets.discard(socket)
+        if socket.link is not None:
+            self._hub.disconnect(socket.link)
+            self.wake()
+
+
+def _by_name(headers: Headers) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in headers.raw_items():
+        before = found.get(name.lower())
+        found[name.lower()] = value if before is None else f"{before}, {value}"
+    return found
+
+
+def _socket_limit() -> int:
+    """How many sockets this process can afford: systems let it open so many files, sometimes no more than 256."""
+    if sys.platform == "win32":
+        return _MOST_SOCKETS
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_SOCKETS if soft == resource.RLIM_INFINITY else max(min(_MOST_SOCKETS, soft - _SPARE_FILES), 32)
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What has gone wrong in the loop itself, such as too many open files."""
+    error = context.get("exception")
+    if isinstance(error, OSError):
+        log.warning("remote control: %s", printable(error))
+    else:
+        log.error("remote control: %s", printable(context.get("message", "")), exc_info=error)

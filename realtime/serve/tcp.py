@@ -1,0 +1,142 @@
+"""One TCP connection of the server, with the limits that the library does not have."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import InvalidMessage
+from websockets.protocol import OPEN, Event
+
+from .connection import Connection
+from .errors import TOO_FAST
+from .http import not_understood, timed_out, unavailable
+
+REQUEST_S = 5.0  # until a socket must have sent a request, and TLS be agreed on
+CLOSE_S = 1.0  # for a client to agree to be closed
+_UNREAD_S = 20.0  # after which a client that reads nothing is cut off
+_MOST_UNREAD_BYTES = 1_048_576  # more than the longest list
+_MOST_UNREAD_HTTP_BYTES = 2_097_152  # more than the largest picture
+_FRAMES, _FRAMES_PER_S = 1000, 500  # which a client may send at once, and on average
+_SLICE_BYTES = 4096  # in which what has arrived is parsed, so that a flood is noticed before all of it is
+
+
+class Owner(Protocol):
+    """What a connection needs of the server.
+
+    Attributes:
+        sockets: All connections.
+        most_sockets: How many there may be.
+    """
+
+    sockets: set[Socket]
+    most_sockets: int
+
+    def wake(self) -> None:
+        """There is room to send again."""
+        ...
+
+    def forget(self, socket: Socket) -> None:
+        """A connection is gone."""
+        ...
+
+
+class Socket(ServerConnection):
+    """One TCP connection, with the limits that the library does not have.
+
+    Attributes:
+        link: What the protocol knows of it; None before it is a WebSocket.
+        peer: Address of the other side.
+        is_ending: Whether it is being closed.
+    """
+
+    def __init__(self, owner: Owner, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.link: Connection | None = None
+        self.peer = ""
+        self.is_ending = False
+        self._owner = owner
+        self._is_refused = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+        self._frames_left: float = _FRAMES
+        self._frames_s = self.loop.time()
+
+    def expect(self, within_s: float | None) -> None:
+        """Cut it off if it has not got further within this time; None for no such limit any more."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(within_s, self._expired) if within_s is not None else None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take it in, or tell it that there is no room."""
+        assert isinstance(transport, asyncio.Transport)
+        if len(self._owner.sockets) >= self._owner.most_sockets:
+            transport.set_protocol(asyncio.Protocol())
+            transport.write(unavailable().serialize())
+            transport.close()
+            return
+        self._owner.sockets.add(self)
+        peer = transport.get_extra_info("peername")
+        self.peer = str(peer[0]) if peer else ""
+        super().connection_made(transport)
+        self.expect(REQUEST_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self.expect(None)
+        if self._unread is not None:
+            self._unread.cancel()
+        super().connection_lost(exc)
+        self._owner.forget(self)
+
+    def pause_writing(self) -> None:
+        """Something waits for the client to read."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(_UNREAD_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has read all of it."""
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+        self._owner.wake()
+
+    def data_received(self, data: bytes) -> None:
+        """Take in bytes, a few at a time."""
+        for at in range(0, len(data), _SLICE_BYTES):
+            if not self.transport.is_closing():
+                super().data_received(data[at : at + _SLICE_BYTES])
+
+    def process_event(self, event: Event) -> None:
+        """Take in a request or a frame, of which there must not be too many: each costs time, however small it is."""
+        was_open = self.protocol.state is OPEN
+        super().process_event(event)
+        if not was_open:
+            return
+        now_s = self.loop.time()
+        self._frames_left = min(self._frames_left + (now_s - self._frames_s) * _FRAMES_PER_S, _FRAMES) - 1.0
+        self._frames_s = now_s
+        if self._frames_left < 0.0 and self.protocol.state is OPEN:
+            self.protocol.fail(TOO_FAST, "too many frames")
+            self.send_data()
+            self.expect(CLOSE_S)
+
+    def send_data(self) -> None:
+        """Send what the library has ready, and an answer to what it refuses without one."""
+        error = self.protocol.handshake_exc
+        if isinstance(error, InvalidMessage) and not isinstance(error.__cause__, EOFError) and not self._is_refused:
+            self._is_refused = True
+            self.transport.write(not_understood().serialize())
+        super().send_data()
+        most = _MOST_UNREAD_HTTP_BYTES if self.link is None else _MOST_UNREAD_BYTES
+        if self.transport.get_write_buffer_size() > most:  # it sends pings, and reads no answer
+            self.transport.abort()
+
+    def _expired(self) -> None:
+        if self.request is None and not self._is_refused:
+            self.transport.write(timed_out().serialize())
+            self.transport.close()
+        else:
+            self.transport.abort()

@@ -1,1 +1,0 @@
-"""`altervox remote`: control of a running session from a terminal or a script."""
