@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from .engine import Engine as Engine
     from .files import convert_stream as convert_stream
     from .files import output_rate as output_rate
+    from .serve.client import RemoteClient as RemoteClient
+    from .serve.errors import RemoteError as RemoteError
     from .stages.pitch import StreamingRMVPE as StreamingRMVPE
     from .swap import SwappableEngine as SwappableEngine
 
 _HOMES = {
     "Engine": ".engine",
+    "RemoteClient": ".serve.client",
+    "RemoteError": ".serve.errors",
     "StreamConfig": ".config",
     "StreamingRMVPE": ".stages.pitch",
     "SwappableEngine": ".swap",
@@ -29,6 +33,8 @@ _HOMES = {
 
 __all__ = [
     "Engine",
+    "RemoteClient",
+    "RemoteError",
     "StreamConfig",
     "StreamingRMVPE",
     "SwappableEngine",

@@ -1,4 +1,4 @@
-"""The machine that a figure was measured on, and the memory that this process took."""
+"""The machine that a figure was measured on, and what processes took of it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,30 @@ import sys
 from pathlib import Path
 
 
-def machine(device: str) -> str:
-    """One line about processor, graphics card and torch; `device` is the torch device that was asked for."""
-    import torch
-
-    processor = platform.processor() or platform.machine()
+def processor() -> str:
+    """Name of the processor, and how many of it there are."""
+    name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         models = [
             line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
         ]
-        processor = models[0] if models else processor
+        name = models[0] if models else name
+    return f"{name}, {os.cpu_count()} CPUs"
+
+
+def machine(device: str) -> str:
+    """One line about processor, graphics card and torch; `device` is the torch device that was asked for."""
+    import torch
+
     gpu = f", {torch.cuda.get_device_name()}" if device != "cpu" and torch.cuda.is_available() else ""
-    return f"{processor}, {os.cpu_count()} CPUs{gpu}, torch {torch.__version__}, float32"
+    return f"{processor()}{gpu}, torch {torch.__version__}, float32"
+
+
+def cpu_s(process_id: int) -> float:
+    """Seconds of processor time that a process has taken so far (Linux)."""
+    fields = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_mib() -> float | None:

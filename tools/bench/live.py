@@ -7,14 +7,12 @@ counted while synthetic speech goes through the voice.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import statistics
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -32,7 +30,7 @@ from ...realtime.synthetic import speech_like
 from ..devices.choose import choose_input, choose_output, list_devices
 from ..devices.programs import started
 from ..live.options import LiveOptions, live_settings
-from ..machine import machine
+from ..machine import cpu_s, machine
 from .sinks import RATE, BenchSinks, bench_sinks
 from .stalls import Stalls, stall_watch
 
@@ -210,10 +208,10 @@ def _row(
         delays_ms = sweep_delays_ms(*recording.samples)
         control.send(Set({"bypass": False}))
         time.sleep(0.2)
-        before, cpu_before, began = control.status(), _cpu_s(control.process_id), time.monotonic()
+        before, cpu_before, began = control.status(), cpu_s(control.process_id), time.monotonic()
         with sinks.record() as recording:
             _, underruns_s = _say(sinks, speech, control, seconds)
-        status, cpu, elapsed = control.status(), _cpu_s(control.process_id), time.monotonic() - began
+        status, cpu, elapsed = control.status(), cpu_s(control.process_id), time.monotonic() - began
     said, heard = recording.samples
     measured, reported = agreed_ms(delays_ms, TRIES), statistics.median(totals)
     latency_ms = reported if measured is None else measured
@@ -246,12 +244,6 @@ def _row(
         },
         "cpu_percent": round(100.0 * (cpu - cpu_before) / elapsed, 1),
     }
-
-
-def _cpu_s(process_id: int) -> float:
-    """Seconds of processor time that a process has taken so far (Linux)."""
-    fields = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _print_table(head: dict[str, Any], rows: list[dict[str, Any]]) -> None:

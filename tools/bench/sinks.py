@@ -64,9 +64,14 @@ class Recording:
         end(self._process)
 
     @property
+    def frames(self) -> int:
+        """Samples of each channel so far."""
+        return os.fstat(self._file.fileno()).st_size // 8
+
+    @property
     def samples(self) -> tuple[FloatArray, FloatArray]:
         """What was said, and what came out of the cable; read from the file as they are used."""
-        frames = os.fstat(self._file.fileno()).st_size // 8
+        frames = self.frames
         if not frames:
             return np.zeros(0, np.float32), np.zeros(0, np.float32)
         both = np.memmap(self._file, np.float32, "r", shape=(frames, 2))

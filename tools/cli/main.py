@@ -17,6 +17,7 @@ from ...kernels.printable import MESSAGE_LIMIT, printable
 from ...models.voice import F0_METHODS
 from .live import live
 from .options import voice_options, voice_params
+from .remote import remote
 
 log = logging.getLogger("altervox")
 
@@ -53,6 +54,7 @@ def cli(verbose: bool) -> None:
 
 
 cli.add_command(live)
+cli.add_command(remote)
 
 
 @cli.command(no_args_is_help=True)
@@ -314,6 +316,27 @@ def bench_live(
     from ..bench.live import bench_live as run
 
     return run(seconds, voice, list(blocks_ms) or list(BLOCKS_MS), buffer_ms, load, as_json)
+
+
+@bench.command("serve")
+@click.option(
+    "--seconds", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="Seconds of each measurement."
+)
+@click.option(
+    "--controllers",
+    type=click.IntRange(0, 200),
+    default=100,
+    show_default=True,
+    help="Number of clients that only receive state and meters.",
+)
+@click.option("--voice", default="woman", show_default=True, help="Voice that sounds meanwhile.")
+@click.option("--block-ms", type=click.IntRange(20, 500), default=20, show_default=True, help="Block size in ms.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, as_json: bool) -> int:
+    """Run a server: round trips, the time until a command is heard, cost of controllers, what a killed one does."""
+    from ..bench.serve import bench_serve as run
+
+    return run(seconds, controllers, voice, block_ms, as_json)
 
 
 def main() -> NoReturn:

@@ -1,0 +1,326 @@
+"""The command line of `altervox remote`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ..remote.connection import Connection
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+@click.group()
+@click.option("--url", default="", help="Address of the server; default: the one that you run on this computer.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File with a token for the server; default: the owner's token of a server on this computer.",
+)
+@click.option(
+    "--ca",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="File of certificates (PEM) to trust, for a server whose certificate no authority has signed.",
+)
+@click.pass_context
+def remote(context: click.Context, url: str, token_file: Path | None, ca: Path | None) -> None:
+    """Control a live session from a terminal, a script or a hot key.
+
+    The session is that of `altervox serve` or `altervox live --remote`, here or on another computer.
+
+    \b
+      altervox remote set pitch=3 formant=-1
+      altervox remote hold voice=robot 30
+      altervox remote watch --meters 10
+    """
+    from ..remote.connection import Connection
+
+    context.obj = Connection(url, token_file, ca)
+
+
+@remote.command()
+@_json
+@click.pass_obj
+def state(connection: Connection, /, as_json: bool) -> int:
+    """Show the state of the session."""
+    from ..remote.command import send
+
+    return send(connection, "get", [], as_json)
+
+
+@remote.command("set")
+@click.argument("values", nargs=-1, required=True, metavar="NAME=VALUE...")
+@_json
+@click.pass_obj
+def set_values(connection: Connection, /, values: tuple[str, ...], as_json: bool) -> int:
+    """Set parameters, all of them or none, such as pitch=3 mute=off."""
+    from ..remote.command import assignments, send
+
+    return send(connection, "set", assignments(values), as_json)
+
+
+@remote.command(context_settings={"ignore_unknown_options": True})  # for negative numbers
+@click.argument("name")
+@click.argument("by", metavar="AMOUNT")
+@_json
+@click.pass_obj
+def step(connection: Connection, /, name: str, by: str, as_json: bool) -> int:
+    """Change a parameter by an amount, such as pitch -1."""
+    from ..remote.command import send
+
+    return send(connection, "step", [("name", name), ("by", by)], as_json)
+
+
+@remote.command()
+@click.argument("name")
+@_json
+@click.pass_obj
+def toggle(connection: Connection, /, name: str, as_json: bool) -> int:
+    """Turn a switch on or off: mute, bypass or monitor."""
+    from ..remote.command import send
+
+    return send(connection, "toggle", [("name", name)], as_json)
+
+
+@remote.command()
+@click.argument("name", required=False)
+@click.option("--next", "step", flag_value="1", default="", help="Change to the next voice of the list.")
+@click.option("--previous", "step", flag_value="-1", help="Change to the previous voice of the list.")
+@click.option("--random", is_flag=True, help="Change to any other voice.")
+@_json
+@click.pass_obj
+def voice(connection: Connection, /, name: str | None, step: str, random: bool, as_json: bool) -> int:
+    """Change to another voice: by its NAME, or by one of the options."""
+    from ..remote.command import send
+
+    given = [("name", name), ("step", step), ("random", "true" if random else "")]
+    chosen = [(key, value) for key, value in given if value]
+    if len(chosen) != 1:
+        raise click.UsageError("name one voice, or use one of --next, --previous and --random")
+    return send(connection, "voice", chosen, as_json)
+
+
+@remote.command()
+@click.argument("values", nargs=-1, required=True, metavar="NAME=VALUE...")
+@click.argument("seconds")
+@_json
+@click.pass_obj
+def hold(connection: Connection, /, values: tuple[str, ...], seconds: str, as_json: bool) -> int:
+    """Set parameters, or voice=NAME, for some SECONDS; then what was set before returns."""
+    from ..remote.command import assignments, send
+
+    return send(connection, "hold", [*assignments(values), ("seconds", seconds)], as_json)
+
+
+@remote.command()
+@click.argument("hold_id", required=False, metavar="[ID]")
+@_json
+@click.pass_obj
+def release(connection: Connection, /, hold_id: str | None, as_json: bool) -> int:
+    """End a hold before its time; without an ID, every hold."""
+    from ..remote.command import send
+
+    return send(connection, "release", [("hold", hold_id)] if hold_id else [], as_json)
+
+
+@remote.command()
+@click.argument("on", type=click.Choice(["on", "off"]))
+@_json
+@click.pass_obj
+def record(connection: Connection, /, on: str, as_json: bool) -> int:
+    """Begin or end a recording of input and output."""
+    from ..remote.command import send
+
+    return send(connection, "record", [("on", on)], as_json)
+
+
+@remote.command()
+@click.option("--input", "source", help="Microphone; its name in `altervox remote devices`.")
+@click.option("--output", help="Output for the voice.")
+@click.option("--monitor", help="Output to hear yourself on; empty for none.")
+@click.option("--block-ms", help="Block size in ms.")
+@_json
+@click.pass_obj
+def start(
+    connection: Connection,
+    /,
+    source: str | None,
+    output: str | None,
+    monitor: str | None,
+    block_ms: str | None,
+    as_json: bool,
+) -> int:
+    """Start the session, or start it again with other devices; ends once sound runs."""
+    from ..remote.command import send
+
+    given = [("input", source), ("output", output), ("monitor", monitor), ("block_ms", block_ms)]
+    return send(connection, "start", [(name, value) for name, value in given if value is not None], as_json)
+
+
+@remote.command()
+@_json
+@click.pass_obj
+def stop(connection: Connection, /, as_json: bool) -> int:
+    """Stop the session and free its devices."""
+    from ..remote.command import send
+
+    return send(connection, "stop", [], as_json)
+
+
+@remote.command()
+@click.argument("ms", metavar="MS|longer")
+@_json
+@click.pass_obj
+def block(connection: Connection, /, ms: str, as_json: bool) -> int:
+    """Change the block size, or take the longer one that is offered because blocks are late."""
+    from ..remote.command import send
+
+    return send(connection, "block", [("longer", "true")] if ms == "longer" else [("ms", ms)], as_json)
+
+
+@remote.command()
+@_json
+@click.pass_obj
+def measure(connection: Connection, /, as_json: bool) -> int:
+    """Measure the latency of the devices of a stopped session."""
+    from ..remote.command import send
+
+    return send(connection, "measure", [], as_json)
+
+
+@remote.command()
+@click.option("--meters", "meters_hz", type=click.FloatRange(0, 20), default=0.0, help="Show levels HZ times a second.")
+@_json
+@click.pass_obj
+def watch(connection: Connection, /, meters_hz: float, as_json: bool) -> int:
+    """Show changes as they happen, until Ctrl-C."""
+    from ..remote.watch import watch as run
+
+    return run(connection, meters_hz, as_json)
+
+
+@remote.command()
+@_json
+@click.pass_obj
+def voices(connection: Connection, /, as_json: bool) -> int:
+    """List the voices that there are."""
+    from ..remote.command import show_lists
+
+    return show_lists(connection, "voices", ("name", "kind", "description"), as_json)
+
+
+@remote.command()
+@_json
+@click.pass_obj
+def devices(connection: Connection, /, as_json: bool) -> int:
+    """List microphones, outputs and virtual cables of the server's computer."""
+    from ..remote.command import show_lists
+
+    return show_lists(connection, "devices", ("name", "is_default", "is_cable", "listening_name"), as_json)
+
+
+@remote.command()
+@click.option("--open", "should_open", is_flag=True, help="Open it in the browser of this computer.")
+@click.pass_obj
+def panel(connection: Connection, /, should_open: bool) -> int:
+    """Print an address that opens the panel; it works once."""
+    from ..remote.command import panel as run
+
+    return run(connection, should_open)
+
+
+@remote.command()
+@click.argument("name")
+@click.pass_obj
+def pair(connection: Connection, /, name: str) -> int:
+    """Ask the user at a server for a token, under a NAME, and keep it in the token file.
+
+    \b
+      altervox remote --url wss://192.168.1.5:7788 --token-file pc.token pair "my phone"
+    """
+    from ..remote.command import pair as run
+
+    return run(connection, name)
+
+
+@remote.group(invoke_without_command=True)
+@_json
+@click.pass_context
+def clients(context: click.Context, /, as_json: bool) -> int:
+    """List programs that hold a token, and those that ask for one; allow, refuse and remove them."""
+    if context.invoked_subcommand is not None:
+        return 0
+    from ..remote.command import show_clients
+
+    return show_clients(context.obj, as_json)
+
+
+@clients.command()
+@click.argument("request_id", metavar="ID")
+@click.option("--role", default="control", show_default=True, help="view, control or admin.")
+@click.pass_obj
+def allow(connection: Connection, /, request_id: str, role: str) -> int:
+    """Let a program in that asks for it; compare its code first."""
+    from ..remote.command import send
+
+    return send(connection, "pair_answer", [("id", request_id), ("allow", "true"), ("role", role)], False)
+
+
+@clients.command()
+@click.argument("request_id", metavar="ID")
+@click.pass_obj
+def refuse(connection: Connection, /, request_id: str) -> int:
+    """Refuse a program that asks for a token."""
+    from ..remote.command import send
+
+    return send(connection, "pair_answer", [("id", request_id), ("allow", "false")], False)
+
+
+@clients.command("remove")
+@click.argument("client_id", metavar="ID")
+@click.pass_obj
+def remove_client(connection: Connection, /, client_id: str) -> int:
+    """Revoke a program's token."""
+    from ..remote.command import send
+
+    return send(connection, "client_remove", [("id", client_id)], False)
+
+
+@remote.group()
+def button() -> None:
+    """Manage addresses that carry out one prepared command, for tools that only open a URL (`serve --url-buttons`)."""
+
+
+@button.command("list")
+@_json
+@click.pass_obj
+def list_buttons(connection: Connection, /, as_json: bool) -> int:
+    """List prepared commands."""
+    from ..remote.command import show_lists
+
+    return show_lists(connection, "buttons", ("id", "label", "cmd", "params"), as_json)
+
+
+@button.command("add", context_settings={"ignore_unknown_options": True})  # for negative numbers
+@click.argument("label")
+@click.argument("command")
+@click.argument("values", nargs=-1, metavar="[NAME=VALUE]...")
+@click.pass_obj
+def add_button(connection: Connection, /, label: str, command: str, values: tuple[str, ...]) -> int:
+    """Prepare a COMMAND of the protocol and print its address, such as `add robot hold voice=robot seconds=30`."""
+    from ..remote.command import add_button as run
+
+    return run(connection, label, command, values)
+
+
+@button.command("remove")
+@click.argument("button_id", metavar="ID")
+@click.pass_obj
+def remove_button(connection: Connection, /, button_id: str) -> int:
+    """Revoke the address of a prepared command."""
+    from ..remote.command import send
+
+    return send(connection, "button_remove", [("id", button_id)], False)

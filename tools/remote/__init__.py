@@ -1,0 +1,1 @@
+"""`altervox remote`: control of a running session from a terminal or a script."""

@@ -1,0 +1,154 @@
+"""What the commands of `altervox remote` do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...kernels.printable import printable
+from ...realtime.serve.client import RemoteClient
+from ...realtime.serve.commands import command_named, read_query
+from ...realtime.serve.errors import RemoteError
+from .connection import Connection, as_failure, run
+from .show import show_json, show_rows, show_values
+
+Pairs = Sequence[tuple[str, str]]
+
+
+def send(connection: Connection, command: str, pairs: Pairs, as_json: bool) -> int:
+    """Send a command and print the result: one value a line, or as JSON.
+
+    Args:
+        connection: The server.
+        command: Name of the command.
+        pairs: Fields of the command as they were written; they are checked before anything is sent.
+        as_json: Whether to print JSON.
+    """
+    result = ask(connection, command, pairs)
+    if as_json:
+        show_json(result)
+    elif isinstance(result, dict):
+        show_values(result)
+    return 0
+
+
+def ask(connection: Connection, command: str, pairs: Pairs = ()) -> Any:
+    """Send a command; returns its result."""
+    fields = read_fields(command, pairs)
+    return run(connection, lambda remote: remote.do(command, fields))
+
+
+def read_fields(command: str, pairs: Pairs) -> dict[str, Any]:
+    """The fields of a command, in their own types.
+
+    Raises:
+        RemoteError: there is no such command or field, or a value is of another type or out of range.
+    """
+    try:
+        params = read_query(command_named(command), pairs)
+    except RemoteError as error:
+        raise as_failure(error) from None
+    return {**params.fields, **params.values}
+
+
+def assignments(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Names and values of `name=value`.
+
+    Raises:
+        UsageError: a text is of another form.
+    """
+    for text in texts:
+        if "=" not in text:
+            raise click.UsageError(f"{printable(text)!r} is not of the form name=value, such as pitch=3")
+    return [(name, value) for name, _, value in (text.partition("=") for text in texts)]
+
+
+def show_lists(connection: Connection, command: str, columns: Sequence[str], as_json: bool) -> int:
+    """Ask for one or several lists and print them: a row for each entry, or as JSON."""
+    result = ask(connection, command)
+    if as_json:
+        show_json(result)
+    else:
+        for name, rows in result.items():
+            if len(result) > 1:
+                click.echo(f"{printable(name)}:")
+            show_rows(rows, columns)
+    return 0
+
+
+def panel(connection: Connection, should_open: bool) -> int:
+    """Print an address that opens the panel once, and open it if wanted."""
+    address = f"{connection.page_url()}#{ask(connection, 'panel_link')['token']}"
+    click.echo(printable(address))
+    if should_open:
+        import webbrowser
+
+        if not webbrowser.open(address):
+            click.echo("there is no browser on this computer: open the address in one", err=True)
+            return 1
+    return 0
+
+
+def pair(connection: Connection, name: str) -> int:
+    """Ask the user at the server for a token, and keep it in the token file.
+
+    Raises:
+        UsageError: the command line says neither where the server is nor where to keep the token.
+    """
+    import asyncio
+
+    path = connection.token_file
+    if not connection.url or path is None:
+        raise click.UsageError("name the server and a new file for the token: --url URL --token-file FILE")
+    if path.exists():
+        raise click.UsageError(f"{path} exists: name a new file, or remove it")
+    try:
+        token = asyncio.run(RemoteClient.pair(connection.url, name, ca=connection.ca, show_code=_show_code))
+    except RemoteError as error:
+        raise as_failure(error) from None
+    write_token(path, token)
+    click.echo(f"allowed; the token is in {path}: altervox remote --url {connection.url} --token-file {path} state")
+    return 0
+
+
+def _show_code(code: str) -> None:
+    click.echo(f"asking; allow it in the panel if that shows the code {printable(code)} ...", err=True)
+
+
+def write_token(path: Path, token: str) -> None:
+    """Write a new file that only this user can read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(f"{token}\n")
+
+
+def show_clients(connection: Connection, as_json: bool) -> int:
+    """Print the programs that hold a token, and those that ask for one."""
+
+    async def both(remote: RemoteClient) -> tuple[Any, Any]:
+        return await remote.do("clients"), await remote.do("pairings")
+
+    clients, pairings = run(connection, both)
+    if as_json:
+        show_json({**clients, **pairings})
+        return 0
+    show_rows(clients["clients"], ("id", "name", "role", "kind", "connections"))
+    for asking in pairings["pairings"]:
+        click.echo(
+            f"asks for a token: {printable(asking['name'])}, code {printable(asking['code'])}: "
+            f"altervox remote clients allow {printable(asking['id'])}, or refuse"
+        )
+    return 0
+
+
+def add_button(connection: Connection, label: str, command: str, values: Sequence[str]) -> int:
+    """Prepare a command and print the address that carries it out."""
+    fields = read_fields(command, assignments(values))
+    prepared = {"label": label, "cmd": command, "params": fields}
+    result = run(connection, lambda remote: remote.do("button_add", prepared))
+    click.echo(f"{connection.page_url()}{printable(result['path']).removeprefix('/')}")
+    return 0
