@@ -1,4 +1,4 @@
-"""A headless Chromium that records a microphone as a web page does, driven by Debian's chromedriver over WebDriver."""
+"""A headless Chromium, driven by Debian's chromedriver over WebDriver: it opens pages, and records a microphone as one."""
 
 from __future__ import annotations
 
@@ -72,6 +72,40 @@ class Browser:
     def call(self, command: str, **arguments: Any) -> Any:
         return _post(f"{self._session}/{command}", arguments)
 
+    def run(self, script: str, *arguments: Any) -> Any:
+        """What a function body returns within the page."""
+        return self.call("execute/sync", script=script, args=list(arguments))
+
+    def until(self, condition: str, *arguments: Any, timeout: float = 20.0) -> Any:
+        """The value of an expression as soon as it is true."""
+        end = time.monotonic() + timeout
+        while not (found := self.run(f"return {condition}", *arguments)):
+            assert time.monotonic() < end, f"not within {timeout:g} s: {condition} {arguments}; {self.log()}"
+            time.sleep(0.03)
+        return found
+
+    def devtools(self, command: str, **parameters: Any) -> Any:
+        """Carry out a command of the DevTools protocol."""
+        return self.call("goog/cdp/execute", cmd=command, params=parameters)
+
+    def resize(self, width: int, height: int, scale: float = 1.0) -> None:
+        """Give the page another size in CSS pixels, with so many of the screen's in each."""
+        size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 500}
+        self.devtools("Emulation.setDeviceMetricsOverride", **size)
+
+    def prefer(self, scheme: str) -> None:
+        """Have the system prefer "dark" or "light"."""
+        self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def picture(self) -> bytes:
+        """The visible part of the page as PNG."""
+        return base64.b64decode(self.devtools("Page.captureScreenshot")["data"])
+
+    def log(self) -> list[str]:
+        """Warnings and errors on the console since the last call, with requests that were refused among them."""
+        entries = self.call("se/log", type="browser")
+        return [entry["message"] for entry in entries if entry["level"] in ("WARNING", "SEVERE")]
+
     def record(self, label: str) -> None:
         """Begin to record the microphone of that label; samples have come when this returns."""
         error = self.call("execute/async", script=RECORD, args=[label])
@@ -79,16 +113,12 @@ class Browser:
 
     def wait_for(self, seconds: float, timeout: float = 30.0) -> None:
         """Until that much more has been recorded."""
-        length = "return 128 * window.heard.length"
-        goal = self.call("execute/sync", script=length, args=[]) + seconds * RATE
-        end = time.monotonic() + timeout
-        while self.call("execute/sync", script=length, args=[]) < goal:
-            assert time.monotonic() < end, "the browser hears nothing more"
-            time.sleep(0.1)
+        goal = self.run("return 128 * window.heard.length") + seconds * RATE
+        self.until("128 * window.heard.length >= arguments[0]", goal, timeout=timeout)
 
     def heard(self) -> NDArray[np.float32]:
         """All of it so far: mono, 48 kHz."""
-        return np.frombuffer(base64.b64decode(self.call("execute/sync", script=HEARD, args=[])), np.float32)
+        return np.frombuffer(base64.b64decode(self.run(HEARD)), np.float32)
 
 
 def _post(address: str, body: dict[str, Any]) -> Any:
@@ -110,7 +140,8 @@ def chromium(environment: dict[str, str], folder: Path) -> Iterator[Browser]:
             started = (re.search(r"started successfully on port (\d+)", line) for line in driver.stdout)
             port = next(int(match[1]) for match in started if match)
             options = {"binary": CHROMIUM, "args": [*SWITCHES, f"user-data-dir={folder / 'profile'}"]}
-            wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+            always = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+            wanted = {"capabilities": {"alwaysMatch": always}}
             address = f"http://127.0.0.1:{port}/session"
             session = f"{address}/{_post(address, wanted)['sessionId']}"
             try:

@@ -42,7 +42,7 @@ function showPairings() {
       return allow(button, "admin");
     };
     const text = el("p", {}, el("b", {}, client), ` asks for access${peer ? ` from ${peer}` : ""}. Allow it only if it shows this code:`);
-    return el("div", { class: "card prompt", role: "alertdialog", "aria-label": `${client} asks for access` },
+    return el("div", { class: "card prompt", role: "group", "aria-label": `${client} asks for access` },
       text, el("span", { class: "code" }, spaced(code)),
       answer("Allow control", { allow: true, role: "control" }, "primary"),
       answer("View only", { allow: true, role: "view" }),
@@ -71,6 +71,15 @@ async function listClients() {
     return el("li", {}, el("span", {}, client.name, el("small", {}, about.filter(Boolean).join(", "))), allow(remove, "admin"));
   }));
   if (!clients.length) byId("clients").append(el("li", {}, el("span", { class: "caption" }, "Nobody yet.")));
+}
+
+/** Copy an address that lets one more browser in, once. */
+async function copyLink(button, query) {
+  const link = await command("panel_link");
+  if (link) copy(`${location.origin}/${query}#${link.token}`, button);
+}
+for (const [id, query] of [["copy-panel", ""], ["copy-dock", "?view=dock"]]) {
+  allow(byId(id), "admin").onclick = ({ currentTarget }) => copyLink(currentTarget, query);
 }
 
 // --- Button addresses ----------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import "./access.js";
 import "./details.js";
 import { start } from "./devices.js";
-import { byId, el, kept, say } from "./dom.js";
+import { byId, el, kept, note, say } from "./dom.js";
 import "./meters.js";
 import "./parameters.js";
 import { allow, command, link, on, session } from "./session.js";
@@ -11,6 +11,7 @@ import { trouble } from "./trouble.js";
 import { chooseByDigit } from "./voices.js";
 
 const PHASES = { stopped: "Off", starting: "Starting…", running: "Live", reconnecting: "Reconnecting…", failed: "Failed" };
+const SURE_MS = 5000;
 const isOn = () => ["starting", "running", "reconnecting"].includes(session.state.session);
 const since = { seconds: 0, at: 0 };
 
@@ -18,8 +19,14 @@ const since = { seconds: 0, at: 0 };
 
 const power = byId("power");
 let isWorking = false;
+let endsUntil = 0; // for so long a second press ends a session that cannot be started again
 async function press() {
   if (isWorking) return;
+  if (isOn() && session.state.can_start === false && performance.now() > endsUntil) {
+    endsUntil = performance.now() + SURE_MS;
+    note("This session was started in a terminal and cannot be started from here again. Press once more to end it.");
+    return;
+  }
   isWorking = true;
   paintStage();
   await (isOn() ? command("stop") : start());

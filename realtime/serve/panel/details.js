@@ -1,7 +1,7 @@
 // The folded part: F0 traces, latency by parts, block times, log.
 
 import { css, oklch } from "./colour.js";
-import { byId, el, note, say } from "./dom.js";
+import { byId, el, kept, note, say } from "./dom.js";
 import { fitted, pageColours } from "./meters.js";
 import { allow, command, on, session } from "./session.js";
 
@@ -132,7 +132,11 @@ function showLog() {
   if (isAtEnd) box.scrollTop = box.scrollHeight;
 }
 
-details.addEventListener("toggle", drawAll);
+details.open = kept.get("details", false);
+details.addEventListener("toggle", () => {
+  kept.set("details", details.open);
+  drawAll();
+});
 addEventListener("resize", drawAll);
 addEventListener("altervox-theme", drawAll);
 on("stats", drawAll);

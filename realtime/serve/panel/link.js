@@ -4,7 +4,7 @@ import { kept } from "./dom.js";
 
 const PING_EVERY_MS = 2000;
 const SILENT_FOR_MS = 3000; // since a ping: the connection is gone
-const ANSWER_WITHIN_MS = 30000; // a start may load a voice first
+const ANSWER_WITHIN_MS = 10000;
 const LONGEST_WAIT_MS = 5000;
 const OLD = "This address was used before, or the access was removed. Get a new one.";
 const UNAUTHORIZED = 4401;

@@ -73,11 +73,11 @@ function parameter(key, range, isLarge) {
     const value = session.state[key];
     if (typeof value === "number" && !isHeld && !isBusy(key)) paint(value);
   };
-  const enter = () => {
+  number.onchange = async () => {
     const value = Number(number.value);
-    if (number.value !== "" && value !== session.state[key]) command("set", { [key]: type === "integer" ? Math.round(value) : value });
+    const result = number.value === "" ? undefined : await command("set", { [key]: type === "integer" ? Math.round(value) : value });
+    number.value = rounded(result?.[key] ?? session.state[key]);
   };
-  number.onchange = enter;
   number.onblur = show;
   if (slider) {
     slider.oninput = () => {
@@ -85,10 +85,13 @@ function parameter(key, range, isLarge) {
       setSoon(key, Number(slider.value));
     };
     slider.onpointerdown = () => (isHeld = true);
-    slider.onpointerup = slider.onpointercancel = slider.onlostpointercapture = () => {
-      isHeld = false;
-      show();
-    };
+    for (const event of ["pointerup", "pointercancel", "blur"]) {
+      addEventListener(event, () => {
+        if (!isHeld) return;
+        isHeld = false;
+        show();
+      });
+    }
   }
   on("state", show);
   for (const control of [number, reset, slider].filter(Boolean)) allow(control, "control");

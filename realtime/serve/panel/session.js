@@ -5,6 +5,8 @@ import { Link } from "./link.js";
 
 const SEND_EVERY_MS = 50; // while a slider moves
 const MOST_LINES = 100; // of the log
+const SLOW = ["start", "stop", "measure"]; // a voice may have to load first
+const PATIENCE_MS = 300000;
 
 const OBS = / OBS\/(\d+)/.test(navigator.userAgent);
 const BROWSERS = { Edg: "Edge", OPR: "Opera", Firefox: "Firefox", Chrome: "Chrome", Safari: "Safari" };
@@ -51,7 +53,7 @@ link.addEventListener("message", ({ detail }) => {
 /** Send a command; what goes wrong is told at the foot of the page, and the answer is then undefined. */
 export async function command(cmd, params = {}) {
   try {
-    return (await link.request(cmd, params)).result ?? {};
+    return (await link.request(cmd, params, SLOW.includes(cmd) ? PATIENCE_MS : undefined)).result ?? {};
   } catch (error) {
     if (error.code !== "lost") note(error.message);
     changed("state"); // controls go back to what is true

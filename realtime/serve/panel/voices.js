@@ -35,6 +35,7 @@ function render() {
   const names = session.voices.length;
   byId("search-box").hidden = names <= MANY;
   byId("search-box").parentElement.classList.toggle("searchable", names > MANY);
+  const focused = grid.contains(document.activeElement) ? document.activeElement : null;
   shown = ordered();
   for (const [name, tile] of tiles) {
     if (!shown.includes(name)) {
@@ -49,6 +50,7 @@ function render() {
     say(tile.number, String(index + 1));
     tile.star.setAttribute("aria-pressed", favourites.has(name));
   });
+  focused?.focus(); // which it loses when its tile moves
   byId("no-voice").hidden = shown.length > 0 || !search.value;
   mark();
 }
@@ -61,7 +63,7 @@ function mark() {
     button.setAttribute("aria-busy", warms);
     element.toggleAttribute("data-warming", warms);
     const heard = phase === "running" && name === sounding;
-    say(state, warms ? "warming" : heard && voice !== sounding ? "still heard" : heard ? "live" : "");
+    say(state, warms ? "warming" : heard && voice !== sounding ? "heard" : heard ? "live" : "");
   }
   roam(tiles.has(voice) ? voice : shown[0]);
   const rgb = (lightness, chroma) => oklch(lightness, chroma, hue(sounding || voice || "altervox"));
@@ -95,7 +97,6 @@ function newTile(name) {
     render();
   };
   const element = el("div", { class: "tile" }, button, star, number);
-  element.onfocus = () => {};
   button.onfocus = () => {
     for (const other of tiles.values()) other.button.tabIndex = other.star.tabIndex = other.button === button ? 0 : -1;
   };
@@ -132,8 +133,7 @@ grid.addEventListener("keydown", (event) => {
   const names = [...grid.children].map((tile) => tile.firstChild);
   const at = names.indexOf(document.activeElement);
   if (at < 0) return;
-  const across = names.filter((button) => button.offsetTop === names[0].offsetTop).length || 1;
-  const perRow = [...grid.children].filter((tile) => tile.offsetTop === grid.children[0].offsetTop).length || across;
+  const perRow = [...grid.children].filter((tile) => tile.offsetTop === grid.firstChild.offsetTop).length;
   const to = { ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: at + perRow, ArrowUp: at - perRow, Home: 0, End: names.length - 1 }[event.key];
   if (to === undefined) return;
   event.preventDefault();
@@ -151,5 +151,8 @@ search.onkeydown = (event) => {
 byId("random").onclick = () => command("voice", { random: true });
 allow(byId("random"), "control");
 on("voices", render);
-on("state", (data) => (data && "voice" in data && !tiles.has(data.voice) ? render() : mark()));
+on("state", (data = {}) => {
+  if ("voice" in data && !tiles.has(data.voice)) render();
+  else if (["voice", "sounding", "loading", "session"].some((key) => key in data)) mark();
+});
 on("link", () => link.hasAccess && render());
