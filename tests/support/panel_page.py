@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from altervox.realtime.session.commands import Set
+from altervox.realtime.session.status import Latency
 from browser import Browser
 
 # Chromium reports these on the console while a test has its server down; anything else there is a fault.
@@ -49,8 +52,14 @@ return found;
 """
 CUT_OFF = """
 return [...document.querySelectorAll("button, label, h2, .phase, .caption, output")].filter(e => e.checkVisibility()
-  && !e.closest(".tile") && e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0).map(e => e.id || e.textContent);
+  && !e.closest(".tile, .hidden") && e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0).map(e => e.id || e.textContent);
 """
+LATENCY = Latency(5.0, 40.0, 8.0, 1.0, 4.0, 10.0, 15.0, 68.0)
+
+
+def pitch(semitones: float) -> Set:
+    """The command that sets the pitch."""
+    return Set({"pitch_semitones": semitones})
 
 
 class PanelPage:
@@ -74,7 +83,9 @@ class PanelPage:
 
     def until(self, condition: str, *arguments: Any) -> Any:
         """The value of an expression as soon as it is true; `$` is short for `document.querySelector`."""
-        return self.browser.until(f"(() => {{const $ = q => document.querySelector(q); return {condition}}})()", *arguments)
+        return self.browser.until(
+            f"(() => {{const $ = q => document.querySelector(q); return {condition}}})()", *arguments
+        )
 
     def until_open(self) -> None:
         """Until it is connected and shows the session."""
@@ -82,7 +93,7 @@ class PanelPage:
 
     def until_text(self, selector: str, text: str) -> None:
         """Until an element's text holds that."""
-        self.until(f"($({selector!r})?.textContent ?? '').includes(" + _quoted(text) + ")")
+        self.until(f"($({selector!r})?.textContent ?? '').includes(" + json.dumps(text) + ")")
 
     def text(self, selector: str) -> str:
         """The text of an element."""
@@ -112,9 +123,3 @@ class PanelPage:
         script = "return performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith(location.origin))"
         foreign = [name for name in self.browser.run(script) if not name.startswith("blob:")]
         return [line for line in self.browser.log() if not any(part in line for part in LOST)] + foreign
-
-
-def _quoted(text: str) -> str:
-    import json
-
-    return json.dumps(text)

@@ -76,7 +76,9 @@ let holds = [];
 function paintHolds() {
   const now = performance.now() / 1000;
   byId("holds").replaceChildren(...holds.map(({ id, by, values, ends }) => {
-    const what = Object.entries(values).map(([key, value]) => (key === "voice" ? value : `${key} ${value}`)).join(", ");
+    const named = ([key, value]) => (key === "voice" ? value : `${key} ${value}`);
+    const own = ([key]) => key !== "speaker" || !("voice" in values); // another voice begins with its first speaker
+    const what = Object.entries(values).filter(own).map(named).join(", ");
     const button = el("button", { type: "button", onclick: () => command("release", { hold: id }) }, "End");
     return el("li", {}, `${what} for ${Math.max(0, Math.ceil(ends - now))} s${by ? `, by ${by}` : ""}`, allow(button, "control"));
   }));

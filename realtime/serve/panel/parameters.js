@@ -40,7 +40,7 @@ on("link", async () => {
 
 /** {key: {minimum, maximum, default, type, unit, step, description}} */
 export function rangesOf(schema) {
-  return schema.parameters ?? schema.$defs?.parameters?.properties ?? {};
+  return schema.$defs.parameters.properties;
 }
 
 const rounded = (value) => Math.round(value * 100) / 100;
