@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by Debian's chromedriver over WebDriver: it opens pages, and records a microphone as one."""
+"""A headless Chromium, driven by Debian's chromedriver over WebDriver: opens pages, records microphones."""
 
 from __future__ import annotations
 

@@ -24,12 +24,12 @@ for (const element of document.querySelectorAll("body *")) {
   let back = [0, 0, 0, 0];
   for (let up = element; up && back[3] < 1; up = up.parentElement) {
     const layer = colour(getComputedStyle(up).backgroundColor);
-    if (layer[3]) back = [...over(back[3] ? [...back.slice(0, 3), back[3]] : [0, 0, 0, 0], layer), Math.max(layer[3], back[3])];
+    if (layer[3]) back = [...over(back, layer), Math.max(layer[3], back[3])];
   }
   const text = over(colour(getComputedStyle(element).color), back);
   const [low, high] = [luminance(text), luminance(back)].sort((a, b) => a - b);
   const ratio = (high + 0.05) / (low + 0.05);
-  if (ratio < 4.5) found.push(`${element.tagName}.${element.className} "${element.textContent.slice(0, 30)}" ${ratio.toFixed(2)}`);
+  if (ratio < 4.5) found.push(`${element.tagName}#${element.id} "${element.textContent.slice(0, 30)}" ${ratio}`);
 }
 return found;
 """
@@ -39,7 +39,8 @@ return [...document.querySelectorAll("button, input, select, canvas")].filter(el
   .map(element => element.outerHTML.slice(0, 80));
 """
 OVERLAPS = """
-const shown = [...document.querySelectorAll("button:not(.star), input, select, canvas, output")].filter(e => e.checkVisibility());
+const all = [...document.querySelectorAll("button:not(.star), input, select, canvas, output")];
+const shown = all.filter(e => e.checkVisibility());
 const boxes = shown.map(e => [e, e.getBoundingClientRect()]);
 const found = [];
 for (const [a, p] of boxes) for (const [b, q] of boxes) {
@@ -51,8 +52,9 @@ for (const [a, p] of boxes) for (const [b, q] of boxes) {
 return found;
 """
 CUT_OFF = """
-return [...document.querySelectorAll("button, label, h2, .phase, .caption, output")].filter(e => e.checkVisibility()
-  && !e.closest(".tile, .hidden") && e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0).map(e => e.id || e.textContent);
+const all = [...document.querySelectorAll("button, label, h2, .phase, .caption, output")];
+return all.filter(e => e.checkVisibility() && !e.closest(".tile, .hidden") && e.clientWidth > 0
+  && e.scrollWidth > e.clientWidth + 1).map(e => e.id || e.textContent);
 """
 LATENCY = Latency(5.0, 40.0, 8.0, 1.0, 4.0, 10.0, 15.0, 68.0)
 
@@ -120,6 +122,7 @@ class PanelPage:
 
     def faults(self) -> list[str]:
         """Errors on the console, and requests to anything but this server."""
-        script = "return performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith(location.origin))"
-        foreign = [name for name in self.browser.run(script) if not name.startswith("blob:")]
+        names = self.browser.run("return performance.getEntriesByType('resource').map(entry => entry.name)")
+        own = (self.browser.run("return location.origin"), "blob:")
+        foreign = [name for name in names if not name.startswith(own)]
         return [line for line in self.browser.log() if not any(part in line for part in LOST)] + foreign

@@ -43,8 +43,9 @@ DESK = (
 )
 DEVICES = ["--input", "USB Microphone", "--output", "altervox cable", "--monitor", "Headphones"]
 HEALTHY = """
-return document.querySelector("#trouble")?.dataset.level == "ok" && Number(document.querySelector("#latency").textContent) > 0
-  && !document.querySelector("[data-warming]") && document.querySelector("#tone .range");
+const latency = Number(document.querySelector("#latency").textContent);
+const isWell = document.querySelector("#trouble").dataset.level == "ok";
+return isWell && latency > 0 && !document.querySelector("[data-warming]");
 """
 LOUD = "return Number(document.querySelector('#meter-out').getAttribute('aria-valuenow')) > -18"
 TAKEN_WITHIN_S = 90.0

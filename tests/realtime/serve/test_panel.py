@@ -115,7 +115,8 @@ def test_a_slider_that_is_held_does_not_move_by_itself(chromium: browser.Browser
     session = MemorySession()
     with opened(chromium, session) as (page, server), program(server) as deck:
         left, top, width, height = chromium.run(
-            "const r = document.querySelector('#tone .range').getBoundingClientRect(); return [r.x, r.y, r.width, r.height]"
+            "const box = document.querySelector('#tone .range').getBoundingClientRect();"
+            "return [box.x, box.y, box.width, box.height]"
         )
         middle = {"x": round(left + width / 2), "y": round(top + height / 2)}
         further = {"x": round(left + 0.75 * width), "y": middle["y"]}
@@ -222,7 +223,7 @@ def test_the_light_says_what_to_do(chromium: browser.Browser) -> None:
         page.until_text("#phase", "Live")
         page.click("#power")
         page.until_text("#trouble", "Not running.")
-        assert page.text("#latency") == "–"
+        assert not page.text("#latency").isdigit()
         assert session.calls[-2:] == ["start", "stop"]
 
 
@@ -230,9 +231,7 @@ def test_devices_are_chosen_and_a_cable_is_named(chromium: browser.Browser) -> N
     session = MemorySession(runs=False)
     with opened(chromium, session) as (page, _):
         page.until("$('#device-output').value == 'Virtual Cable'")
-        chromium.run(
-            "const s = document.querySelector('#device-monitor'); s.value = 'Headphones'; s.dispatchEvent(new Event('change'))"
-        )
+        page.type("#device-monitor", "Headphones")
         page.click("#apply")
         page.until_text("#phase", "Live")
         status = session.status()
@@ -277,8 +276,8 @@ def test_access_is_asked_for_and_given(chromium: browser.Browser) -> None:
         deck.do("pair_answer", id=pairing["id"], allow=True, role="view")
         page.until_open()
         page.until_text("#link", "view only")
-        enabled = "return [...document.querySelectorAll('main button:not(.star), main select, main input')].filter(e => !e.disabled && e.checkVisibility()).map(e => e.id)"
-        assert chromium.run(enabled) == []
+        controls = "[...document.querySelectorAll('main button:not(.star), main select, main input')]"
+        assert chromium.run(f"return {controls}.filter(e => !e.disabled && e.checkVisibility()).map(e => e.id)") == []
         # Its token is revoked: it is shown the door.
         (client,) = (c for c in deck.do("clients")["clients"] if c["name"].endswith(" on the desk"))
         deck.do("client_remove", id=client["id"])
