@@ -197,7 +197,7 @@ class _Shell:
             server_header=None,
             max_size=(_MOST_MESSAGE_BYTES, _MOST_MESSAGE_BYTES),
             max_queue=8,
-            write_limit=0,  # so that `paused` says whether anything waits for a client to read
+            write_limit=1,  # so that `paused` says whether anything waits for a client to read; TLS takes 0 for always
             open_timeout=None,  # `Socket` has deadlines of its own: a command over HTTP may take longer
             close_timeout=CLOSE_S,
             ping_interval=_PING_S,
