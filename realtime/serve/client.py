@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -59,7 +59,8 @@ class RemoteClient:
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._subscriptions: list[tuple[Inbox, dict[str, dict[str, float]]]] = []
         self._link: Link | None = None
-        self._is_open = asyncio.Event()  # or over: whatever waits for it goes on
+        self._is_open = asyncio.Event()  # or over, or not begun: cleared only while it is opened again
+        self._is_open.set()
         self._error: RemoteError | None = RemoteError("closed", "this client is not open: use `async with`")
         self._task: asyncio.Task[None] | None = None
 
@@ -239,7 +240,7 @@ class RemoteClient:
         await self.do("ping")
         return time.perf_counter() - began
 
-    async def subscribe(self, *topics: str, **rates: float) -> AsyncIterator[Event]:
+    async def subscribe(self, *topics: str, **rates: float) -> AsyncGenerator[Event, None]:
         """Events as they come, for `async for`; leaving the loop ends the subscription.
 
         The first event of the topic "state" is the whole state. A program that takes its time misses no change:
