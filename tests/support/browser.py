@@ -94,8 +94,10 @@ class Browser:
         self.devtools("Emulation.setDeviceMetricsOverride", **size)
 
     def prefer(self, scheme: str) -> None:
-        """Have the system prefer "dark" or "light"."""
-        self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        """Have the system prefer "dark" or "light", and no motion: what changes has changed at once."""
+        wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wanted.items()]
+        self.devtools("Emulation.setEmulatedMedia", features=features)
 
     def picture(self) -> bytes:
         """The visible part of the page as PNG."""
