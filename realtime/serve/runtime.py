@@ -74,7 +74,7 @@ def announced(server: LocalServer) -> Iterator[None]:
         lock.acquire(timeout=1.0)
         part.unlink(missing_ok=True)
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump(asdict(server), file)
+            json.dump({**asdict(server), "process_id": os.getpid()}, file)
         part.replace(path)
     except OSError as error:
         raise ServerError(
