@@ -14,7 +14,7 @@ from ...realtime.serve.client import RemoteClient
 from ...realtime.serve.commands import command_named, read_query
 from ...realtime.serve.errors import RemoteError
 from .connection import Connection, as_failure, run
-from .show import show_json, show_rows, show_values
+from .show import in_words, show_json, show_rows, show_values
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -139,7 +139,7 @@ def show_clients(connection: Connection, as_json: bool) -> int:
     show_rows(clients["clients"], ("id", "name", "role", "kind", "connections"))
     for asking in pairings["pairings"]:
         click.echo(
-            f"asks for a token: {printable(asking['name'])}, code {printable(asking['code'])}: "
+            f"asks for a token: {in_words(asking.get('client'))}, code {in_words(asking.get('code'))}: "
             f"altervox remote clients allow {printable(asking['id'])}, or refuse"
         )
     return 0

@@ -25,10 +25,12 @@ def show_values(values: Mapping[str, Any]) -> None:
 
 def show_rows(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> None:
     """Print a table of these columns, as wide as its texts."""
+    from rich.cells import cell_len, set_cell_size
+
     texts = [[in_words(row.get(column)) for column in columns] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(*texts, strict=True)]
     for row in texts:
-        click.echo("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
+        click.echo("  ".join(set_cell_size(text, width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 def in_words(value: object) -> str:
