@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,8 +45,8 @@ class Outcome:
         return [line for line in self.err.splitlines() if line.startswith("altervox: ")]
 
 
-def altervox(*arguments: object) -> Outcome:
-    """The command line in this process."""
+def altervox(*arguments: object, module: str = "") -> Outcome:
+    """The command line, or that of another module, in this process: without starting Python and loading torch again."""
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2)]
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
@@ -57,7 +58,7 @@ def altervox(*arguments: object) -> Outcome:
             redirect_stderr(streams[1]),
             patch.object(sys, "argv", ["altervox", *map(str, arguments)]),
         ):
-            main()
+            runpy.run_module(module, run_name="__main__") if module else main()
     except SystemExit as end:
         code = end.code
     finally:

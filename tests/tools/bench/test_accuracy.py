@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import made_up_voice
 import numpy as np
@@ -13,16 +13,15 @@ import soundfile
 import torch
 from altervox.kernels.errors import OutputError
 from altervox.kernels.extras import how_to_install
+from altervox.tools.bench import synthetic
 from altervox.tools.bench.accuracy import command as accuracy_command
 from altervox.tools.bench.accuracy import plots as accuracy_plots
 from altervox.tools.bench.accuracy import windows as accuracy_windows
 from altervox.tools.bench.accuracy.windows import ContentRow, PitchRow
-from cli_runner import MALE, Outcome, altervox_process
+from cli_runner import MALE, altervox, altervox_process
 from numpy.typing import NDArray
 
-
-def bench(*arguments: object, timeout: float = 60, **options: Any) -> Outcome:
-    return altervox_process(*arguments, module="altervox.tools.bench.accuracy", timeout=timeout, **options)
+MODULE = "altervox.tools.bench.accuracy"
 
 
 def table(text: str) -> list[list[float]]:
@@ -44,7 +43,7 @@ def assert_whole_png(path: Path) -> None:
 
 
 def test_dsp_gains_by_lookahead() -> None:
-    done = bench(MALE, "--part", "dsp", timeout=300)
+    done = altervox(MALE, "--part", "dsp", module=MODULE)
     assert done.code == 0, done.err
     rows = table(done.out)
     assert [row[0] for row in rows] == [30, 40, 50, 70, 110]
@@ -57,6 +56,8 @@ def test_generator_gains_by_lookahead_and_is_drawn(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accuracy_command, "LOOKAHEADS_MS", (40, 100, 400))
+    width, shape = synthetic.RVC_KINDS["rvc-v2-40k"]
+    monkeypatch.setitem(synthetic.RVC_KINDS, "rvc-v2-40k", (width, replace(shape, initial_channels=64)))
     plots = tmp_path / "new" / "figures"
     assert accuracy_command.bench_accuracy(MALE, ("generator",), plots) == 0
     errors = [row[1] for row in table(capsys.readouterr().out)]
@@ -84,7 +85,7 @@ def test_content_gains_by_context_and_pays_for_it(
     speech: NDArray[np.float32], capsys: pytest.CaptureFixture[str]
 ) -> None:
     networks = made_up_voice.voice(), accuracy_windows.random_hubert(), made_up_voice.rmvpe()
-    short, long = accuracy_windows.content_table(speech[16000:64000], *networks, contexts_ms=(200, 1000))
+    short, long = accuracy_windows.content_table(speech[16000:48000], *networks, contexts_ms=(200, 1000))
     assert 0 < long.convolutions < short.convolutions
     assert 0 < long.features < short.features
     assert 0 < long.prior < short.prior
@@ -136,7 +137,7 @@ def test_a_figure_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_missing_recording_is_one_sentence() -> None:
-    done = bench("nope.wav")
+    done = altervox_process("nope.wav", module=MODULE)
     assert done.code == 1
     assert done.err == "altervox: nope.wav does not exist; check the name\n"
 
@@ -144,7 +145,7 @@ def test_a_missing_recording_is_one_sentence() -> None:
 def test_a_short_recording_is_refused_before_any_table(tmp_path: Path, speech: NDArray[np.float32]) -> None:
     short = tmp_path / "short.wav"
     soundfile.write(short, speech[:24000], 16000)
-    done = bench(short)
+    done = altervox(short, module=MODULE)
     assert (done.code, done.out) == (1, "")
     assert done.err == f"altervox: {short} lasts 1.5 s; the parts pitch and content need 3 s or more\n"
 
@@ -154,7 +155,7 @@ def test_missing_matplotlib_is_one_sentence_before_any_table(tmp_path: Path) -> 
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise ImportError('not here')\n")
     environment = {"PYTHONPATH": os.pathsep.join([str(package.parent), os.environ.get("PYTHONPATH", "")])}
-    done = bench(MALE, "--plots", tmp_path / "figures", env=environment)
+    done = altervox_process(MALE, "--plots", tmp_path / "figures", module=MODULE, env=environment)
     assert (done.code, done.out) == (1, "")
     expected = f"figures need matplotlib, which is not installed: {how_to_install('plots')}"
     assert done.err == f"altervox: {expected}\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from altervox.tools.bench import stream
-from cli_runner import altervox, altervox_process
+from cli_runner import altervox
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
@@ -17,7 +17,7 @@ MODULES = re.findall(r"^\| `python -m (altervox\.tools\.[\w.]+)", TEXT, flags=re
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_command_exists(module: str) -> None:
-    done = altervox_process("--help", module=module)
+    done = altervox("--help", module=module)
     assert (done.code, done.err) == (0, "")
     assert f"Usage: python -m {module} " in done.out
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from cli_runner import MALE, altervox_process
+from cli_runner import MALE, altervox, altervox_process
 
 
 def test_tables_of_a_recording() -> None:
@@ -33,6 +33,6 @@ def test_tables_of_a_recording() -> None:
 def test_a_silent_recording_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "silent.wav"
     soundfile.write(path, np.zeros(48000), 48000)
-    done = altervox_process(path, module="altervox.tools.bench.noise")
+    done = altervox(path, module="altervox.tools.bench.noise")
     assert done.code == 1
     assert done.complaints == [f"altervox: {path} holds no sound"]

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+from pathlib import Path
 
+import made_up_voice
 import pytest
+import torch
+from altervox.tools.bench import synthetic
+from cli_runner import Outcome, altervox
 
 
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "altervox.tools", "bench", "stream", "--seconds", "1", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def bench(*arguments: str) -> Outcome:
+    return altervox("bench", "stream", "--seconds", "1", *arguments)
 
 
-def test_it_measures_an_rvc_voice_beside_the_reference_step() -> None:
+def write_narrow_voice(folder: Path, kind: str) -> Path:
+    torch.save(made_up_voice.payload(), folder / f"{kind}.pth")
+    return folder / f"{kind}.pth"
+
+
+def test_it_measures_an_rvc_voice_beside_the_reference_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "write_voice", write_narrow_voice)
+    monkeypatch.setattr(synthetic, "write_base_models", made_up_voice.write_base_models)
     done = bench("--voice", "robot", "--voice", "rvc-v2-40k", "--block-ms", "240", "--context-ms", "200", "--json")
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)["rows"]
+    assert done.code == 0, done.err
+    rows = done.json["rows"]
     assert [row["voice"] for row in rows] == ["robot", "rvc-v2-40k", "rvc-v2-40k (RVC's step)"]
     robot, ours, reference = rows
     assert robot["p50_ms"] <= robot["p95_ms"] <= robot["p99_ms"] <= robot["max_ms"]
@@ -30,5 +38,5 @@ def test_it_measures_an_rvc_voice_beside_the_reference_step() -> None:
 @pytest.mark.parametrize("bad", [("--voice", "nobody"), ("--block-ms", "30", "--voice", "robot"), ("--seconds", "0")])
 def test_wrong_usage_is_one_sentence(bad: tuple[str, str]) -> None:
     done = bench(*bad)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+    assert done.code == 2
+    assert "Traceback" not in done.err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,26 +13,32 @@ import pytest
 import soundfile
 from altervox.kernels.extras import how_to_install
 from altervox.tools.doctor.gpu import NvidiaGpu, gpu_check, nvidia_gpus
+from cli_runner import Outcome, altervox, altervox_process
 
 DATA = Path(__file__).parents[2] / "data"
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "altervox.tools", "doctor", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+def run(*arguments: str, **environment: str) -> Outcome:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return altervox("doctor", *arguments)
 
 
 def checks(*arguments: str, **environment: str) -> dict[str, dict[str, Any]]:
-    done = run(*arguments, "--json", **environment)
-    rows = json.loads(done.stdout)
+    return judged(run(*arguments, "--json", **environment))
+
+
+def judged(done: Outcome) -> dict[str, dict[str, Any]]:
+    rows = done.json
     assert all(set(row) == {"check", "status", "found", "remedy"} for row in rows)
     assert all(row["remedy"] for row in rows if row["status"] != "ok"), "whatever is wrong has a remedy"
-    assert done.returncode == (1 if any(row["status"] == "error" for row in rows) else 0)
+    assert done.code == (1 if any(row["status"] == "error" for row in rows) else 0)
     return {row["check"]: row for row in rows}
 
 
 def test_a_fresh_machine(tmp_path: Path) -> None:
-    found = checks(ALTERVOX_HOME=str(tmp_path / "new"))
+    found = judged(altervox_process("doctor", "--json", env={"ALTERVOX_HOME": str(tmp_path / "new")}))
     for name in ("python", "torch", "library", "onnx runtime"):
         assert found[name]["status"] == "ok", found[name]
     assert str(tmp_path / "new" / "base") in found["rmvpe.pt"]["remedy"]
@@ -70,10 +75,10 @@ def test_an_unwritable_library_is_an_error(tmp_path: Path) -> None:
 
 def test_for_people_it_is_lines_with_remedies(tmp_path: Path) -> None:
     done = run(ALTERVOX_HOME=str(tmp_path))
-    assert "warning  hubert_base.pt" in done.stdout
-    assert "ok       rmvpe.pt" in done.stdout
-    assert "or put rmvpe.pt from https://huggingface.co/" in done.stdout
-    assert not done.stderr
+    assert "warning  hubert_base.pt" in done.out
+    assert "ok       rmvpe.pt" in done.out
+    assert "or put rmvpe.pt from https://huggingface.co/" in done.out
+    assert not done.err
 
 
 @pytest.mark.parametrize(
@@ -118,7 +123,7 @@ def test_a_good_file() -> None:
     assert found["format"]["found"] == "WAV, PCM_16, 16000 Hz, 1 channel"
     assert found["integrity"]["status"] == "ok"
     for_people = run(str(DATA / "librivox_male.wav"))
-    assert "format         WAV, PCM_16" in for_people.stdout
+    assert "format         WAV, PCM_16" in for_people.out
 
 
 @pytest.mark.parametrize(
@@ -154,4 +159,4 @@ def test_what_the_reader_finds_wrong_is_a_warning(tmp_path: Path) -> None:
     found = checks(str(tmp_path / "open.wav"))["reading"]
     assert found["status"] == "warning"
     assert "header" in found["found"]
-    assert not run(str(tmp_path / "open.wav")).stderr, "said once"
+    assert not run(str(tmp_path / "open.wav")).err, "said once"

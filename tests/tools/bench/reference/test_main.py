@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import made_up_voice
 import pytest
 import soundfile
 import torch
-from cli_runner import Outcome, altervox_process, envelope, lag, speech
+from cli_runner import Outcome, altervox, altervox_process, envelope, lag, speech
 
 RATE = 16000
 
@@ -23,18 +22,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def reference(place: Path, *arguments: object, **environment: Any) -> Outcome:
+MODULE = "altervox.tools.bench.reference"
+
+
+def reference(place: Path, *arguments: object, **environment: str) -> Outcome:
     (place / "out.wav").unlink(missing_ok=True)
-    return altervox_process(
-        *("talk.wav", "out.wav", *arguments),
-        module="altervox.tools.bench.reference",
-        cwd=place,
-        env={"ALTERVOX_HOME": str(place), **environment},
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for name, value in {"ALTERVOX_HOME": str(place), **environment}.items():
+            patch.setenv(name, value)
+        return altervox("talk.wav", "out.wav", *arguments, module=MODULE)
 
 
 def test_the_result_lasts_as_long_and_is_in_step(place: Path) -> None:
-    done = reference(place, "--voice", "alice.pth", "--rms-mix", 0, "--block-ms", 100, "--context-ms", 400)
+    options = ("--voice", "alice.pth", "--rms-mix", 0, "--block-ms", 100, "--context-ms", 400)
+    home = {"ALTERVOX_HOME": str(place)}
+    done = altervox_process("talk.wav", "out.wav", *options, module=MODULE, cwd=place, env=home)
     assert (done.code, done.err) == (0, "")
     (before, _), (after, rate) = soundfile.read(place / "talk.wav"), soundfile.read(place / "out.wav")
     assert rate == made_up_voice.RATE
