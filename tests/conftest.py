@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pulse import PulseServer
 
 EXCUSES = ("gpu", "windows", "macos", "linux")
-RIG_FIXTURES = {"pulse_rig", "rig", "desk", "sound_server", "display"}
+RIG_FIXTURES = {"pulse_rig", "rig", "desk", "pipewire_rig", "display"}
+WORDS = {"rig": RIG_FIXTURES | {"mark.rig"}, "alone": {"mark.alone"}}  # that a module with such tests holds
 
 # Before any test imports torch or NumPy: threads that wait for one another are many times slower than one, as soon as
 # another test or another program has a processor.
@@ -47,12 +48,9 @@ def pulse_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulseServer]
         yield server
 
 
-@pytest.fixture(params=["pulse", "pipewire"])
-def sound_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PulseServer]:
-    """The same rig on either sound server."""
-    if request.param == "pulse":
-        yield request.getfixturevalue("pulse_rig")
-        return
+@pytest.fixture
+def pipewire_rig(tmp_path: Path) -> Iterator[PulseServer]:
+    """The same rig on PipeWire: see support/pipewire.py."""
     from pipewire import PACKAGES, missing, pipewire_server
     from pulse import RIG
 
@@ -103,9 +101,23 @@ def _refuse(report: pytest.TestReport | pytest.CollectReport) -> None:
     report.longrepr = f"{report.nodeid} was skipped without a marker out of {', '.join(EXCUSES)}: {reason}"
 
 
+def _holds(path: Path, mark: str) -> bool:
+    text = path.read_text(encoding="utf-8")
+    return any(word in text for word in WORDS[mark])
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where only the few modules with such tests are wanted, importing all others would take longer than some tests."""
+    mark = config.option.markexpr
+    is_module = mark in WORDS and collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return True if is_module and not _holds(collection_path, mark) else None
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     if RIG_FIXTURES & set(getattr(item, "fixturenames", ())) and not item.get_closest_marker("alone"):
         item.add_marker("rig")
+    for mark in WORDS:
+        assert not item.get_closest_marker(mark) or _holds(item.path, mark), f"{item.path} names none of {WORDS[mark]}"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -39,8 +39,8 @@ from numpy.typing import NDArray
 RATE = 48_000
 FRAME = RATE // 100  # 10 ms
 CLOCK_MS = 5
+NEAR = 960  # samples by which a delay usually changes at most from one stretch to the next
 TRACKED_HZ = 2000.0  # below which a fraction of a sample makes no difference
-START_S = 5.0  # within which what was played begins in a recording
 PROGRAMS = ("pulseaudio", "pactl", "parec", "pacat")
 PACKAGES = "pulseaudio pulseaudio-utils libasound2-plugins libportaudio2"
 # The sink `vmic` is what a test speaks into, the source `vmic_source` the microphone that altervox then hears; the sink
@@ -180,7 +180,7 @@ class PulseServer:
 
     def play(self, samples: NDArray[Any], sink: str) -> None:
         """Play mono samples of 48 kHz into a sink; returns when they have been played."""
-        command = ["pacat", "--raw", "--format=float32le", "--channels=1", f"--rate={RATE}", "--latency-msec=50"]
+        command = ["pacat", "--raw", "--format=float32le", "--channels=1", f"--rate={RATE}", "--latency-msec=200"]
         data = np.asarray(samples, np.float32).tobytes()
         subprocess.run([*command, "--device", sink], env=self.environment, input=data, timeout=120, check=True)
 
@@ -305,34 +305,28 @@ class Tracking:
 def track(played: NDArray[Any], heard: NDArray[Any], reach: int = 960) -> Tracking:
     """Follow what was played through a recording whose delay changes slowly, as under a drifting clock.
 
-    Each stretch of 50 ms is looked for within `reach` samples of where the last one was, to a fraction of a sample.
+    Each stretch of 50 ms is looked for within `reach` samples of where the last one was, the first one of where most of
+    the whole is, to a fraction of a sample.
     What is lost, repeated, faded or replaced by silence does not match anywhere there. A constant gain does not count.
     """
     lowpass = scipy.signal.butter(6, TRACKED_HZ, fs=RATE, output="sos")
     reference, found = (scipy.signal.sosfiltfilt(lowpass, np.asarray(x, np.float64)) for x in (played, heard))
     found = np.pad(found, (reach, reach + len(reference)))
     stretch = 5 * FRAME
-    lag = float(compare(played[: 40 * stretch], heard[: 40 * stretch + round(START_S * RATE)]).lag)
+    lag = float(compare(played, heard).lag)
     lags, stretches, aligned, gains = [], [], [], []
     for at in range(0, len(reference) - stretch + 1, stretch):
         x = reference[at : at + stretch]
         if np.sum(x * x) < stretch * 1e-6:
             continue
-        first = at + round(lag)  # the padding before it is the reach back
-        window = found[first : first + stretch + 2 * reach]
-        size = 1 << (len(window) + stretch).bit_length()
-        likeness = np.fft.irfft(np.fft.rfft(window, size) * np.conj(np.fft.rfft(x, size)), size)[: 2 * reach + 1]
-        sums = np.concatenate(([0.0], np.cumsum(window**2)))
-        likeness /= np.sqrt(sums[stretch : stretch + 2 * reach + 1] - sums[: 2 * reach + 1] + 1e-9)
-        best = int(np.argmax(likeness))
-        if 0 < best < 2 * reach:
-            a, b, c = likeness[best - 1 : best + 2]
-            fraction = 0.5 * (a - c) / (a - 2.0 * b + c) if a - 2.0 * b + c < 0 else 0.0
-        else:
-            fraction = 0.0
-        y = _shifted(window[best : best + stretch], fraction)
-        if np.dot(x, y) > 0.7 * np.sqrt(np.dot(x, x) * np.dot(y, y)):
-            lag = lag + best - reach + fraction
+        for span in (min(NEAR, reach), reach):  # widely only where it is not found near by
+            first = at + round(lag) + reach - span  # the padding before it is the reach back
+            window = found[max(first, 0) : max(first, 0) + stretch + 2 * span]
+            best, fraction = _likest(x, window)
+            y = _shifted(window[best : best + stretch], fraction)
+            if np.dot(x, y) > 0.7 * np.sqrt(np.dot(x, x) * np.dot(y, y)):
+                lag = max(first, 0) - at - reach + best + fraction
+                break
         lags.append(lag)
         stretches.append(at // FRAME)
         aligned.append((x.reshape(-1, FRAME), y.reshape(-1, FRAME)))
@@ -345,6 +339,20 @@ def track(played: NDArray[Any], heard: NDArray[Any], reach: int = 960) -> Tracki
         frames += int(loud.sum())
         bad_at += [first_frame + int(k) for k in np.flatnonzero(bad)]
     return Tracking(len(bad_at), frames, np.array(lags), bad_at)
+
+
+def _likest(x: NDArray[np.float64], window: NDArray[np.float64]) -> tuple[int, float]:
+    """Where in a window a stretch is found best, and by which fraction of a sample it lies later."""
+    places = len(window) - len(x) + 1
+    size = 1 << (len(window) + len(x)).bit_length()
+    likeness = np.fft.irfft(np.fft.rfft(window, size) * np.conj(np.fft.rfft(x, size)), size)[:places]
+    sums = np.concatenate(([0.0], np.cumsum(window**2)))
+    likeness /= np.sqrt(sums[len(x) :] - sums[:places] + 1e-9)
+    best = int(np.argmax(likeness))
+    if not 0 < best < places - 1:
+        return best, 0.0
+    a, b, c = likeness[best - 1 : best + 2]
+    return best, 0.5 * (a - c) / (a - 2.0 * b + c) if a - 2.0 * b + c < 0 else 0.0
 
 
 def _shifted(x: NDArray[np.float64], fraction: float) -> NDArray[np.float64]:

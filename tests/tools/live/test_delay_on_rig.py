@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from altervox.tools.bench.sinks import BenchSinks
     from pulse import PulseServer
 
-pytestmark = [pytest.mark.linux, pytest.mark.alone]
+pytestmark = pytest.mark.linux
 
 RATE = 48000
 NOISE = np.random.default_rng(7).uniform(-0.3, 0.3, 2 * RATE).astype(np.float32)
@@ -120,6 +120,7 @@ def sessions(pulse_rig: PulseServer, sinks: BenchSinks, tmp_path_factory: pytest
     return medians
 
 
+@pytest.mark.alone
 def test_the_delay_changes_as_is_told(sessions: dict[str, Any]) -> None:
     short = sessions["short"]
     for case in ("longer blocks", "more prefill"):
@@ -134,6 +135,7 @@ def test_the_delay_changes_as_is_told(sessions: dict[str, Any]) -> None:
     assert parts["devices"] == pytest.approx(parts["device_in"] + parts["device_out"], abs=0.02)
 
 
+@pytest.mark.alone
 def test_devices_are_measured_and_the_result_is_used(
     pulse_rig: PulseServer, sinks: BenchSinks, cable_end: str, sessions: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -169,6 +171,7 @@ def test_devices_are_measured_and_the_result_is_used(
     assert latency["total"] == pytest.approx(sum(latency[part] for part in parts), abs=1.0)
 
 
+@pytest.mark.alone
 def test_a_cable_that_live_refuses_as_an_echo_is_what_measure_needs(pulse_rig: PulseServer, tmp_path: Path) -> None:
     done = altervox(
         pulse_rig, tmp_path, "live", "--measure", "--input", "Virtual Cable Output", "--output", "Virtual Cable"
@@ -193,6 +196,7 @@ def test_an_input_that_hears_nothing_is_one_sentence(pulse_rig: PulseServer, tmp
     assert not (tmp_path / "delays.json").exists()
 
 
+@pytest.mark.alone
 def test_the_bench_measures_and_leaves_nothing_behind(pulse_rig: PulseServer, tmp_path: Path) -> None:
     before = pulse_rig.names("sinks")
     for _ in range(TRIES):  # a stall of the machine stays as latency in the sound server's queues

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float32]
 
-pytestmark = [pytest.mark.linux, pytest.mark.alone]
+pytestmark = pytest.mark.linux
 
 RATE = 48000
 TRIES = 8
@@ -158,6 +158,7 @@ def usual_delay_ms(session: Session) -> float:
     return session.delay_ms()
 
 
+@pytest.mark.alone
 def test_a_cable_that_goes_is_not_replaced_by_the_speakers(session: Session, usual_delay_ms: float) -> None:
     """And it is used again when it is back, at another rate and under another number."""
     modules = session.rig.pactl("list", "short", "modules").splitlines()
@@ -177,6 +178,7 @@ def test_a_cable_that_goes_is_not_replaced_by_the_speakers(session: Session, usu
     session.expect_delay(usual_delay_ms)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("device", [("suspend-sink", "cable"), ("suspend-source", "first")])
 def test_a_device_that_slept_goes_on_without_more_delay(
     session: Session, usual_delay_ms: float, device: tuple[str, str]
@@ -189,6 +191,7 @@ def test_a_device_that_slept_goes_on_without_more_delay(
     session.expect_delay(usual_delay_ms)
 
 
+@pytest.mark.alone
 def test_after_a_pause_of_the_program_nothing_is_said_belatedly(session: Session, usual_delay_ms: float) -> None:
     from pulse import compare
 
