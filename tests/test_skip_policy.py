@@ -68,19 +68,37 @@ UNMARKED = {
 }
 
 
-@pytest.mark.parametrize("tests", UNMARKED.values(), ids=UNMARKED.keys())
-def test_other_skips_fail_under_ci_only(tmp_path: Path, tests: str) -> None:
-    result = run(tmp_path, tests, ci=True)
-    assert result.returncode not in (0, 5), result.stdout
-    assert "without a marker out of gpu, windows, macos" in result.stdout
-    assert "test_sample.py" in result.stdout
-    assert "no network" in result.stdout or "no_network" in result.stdout
-    parallel = run(tmp_path, tests, True, "-n", "1")
-    assert parallel.returncode not in (0, 5), parallel.stdout
-    assert "without a marker out of gpu, windows, macos" in parallel.stdout
-    alone = run(tmp_path, tests, ci=False)
-    assert alone.returncode in (0, 5), alone.stdout
-    assert "other 1" in alone.stdout
+@pytest.fixture(scope="module")
+def unmarked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess.CompletedProcess[str]]:
+    """All of them under CI, in one process and beside another, and not under CI."""
+    folder = tmp_path_factory.mktemp("unmarked")
+    for number, tests in enumerate(UNMARKED.values()):
+        (folder / f"test_unmarked_{number}.py").write_text(tests, encoding="utf-8")
+    options = ("-rA", "--continue-on-collection-errors")
+    plain = "def test_plain():\n    pass\n"
+    return {
+        "CI": run(folder, plain, True, *options),
+        "CI in parallel": run(folder, plain, True, *options, "-n", "1"),
+        "elsewhere": run(folder, plain, False, *options),
+    }
+
+
+@pytest.mark.parametrize("place", ["CI", "CI in parallel"])
+@pytest.mark.parametrize("number", range(len(UNMARKED)), ids=UNMARKED.keys())
+def test_other_skips_fail_under_ci(
+    number: int, place: str, unmarked: dict[str, subprocess.CompletedProcess[str]]
+) -> None:
+    name = f"test_unmarked_{number}.py"
+    lines = unmarked[place].stdout.splitlines()
+    assert unmarked[place].returncode not in (0, 5)
+    assert any(line.startswith(("FAILED", "ERROR")) and name in line for line in lines), unmarked[place].stdout
+    (said, *_) = [line for line in lines if line.startswith(name) and "without a marker out of gpu" in line]
+    assert "no network" in said or "no_network" in said
+
+
+def test_other_skips_are_counted_elsewhere(unmarked: dict[str, subprocess.CompletedProcess[str]]) -> None:
+    assert unmarked["elsewhere"].returncode == 0
+    assert f"other {len(UNMARKED)}" in unmarked["elsewhere"].stdout
 
 
 RIG_TESTS = """
