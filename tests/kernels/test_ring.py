@@ -172,7 +172,7 @@ def drain_without_pause(ring: tuple[FloatArray, Any, Any], read: int, total: int
 @pytest.mark.parametrize(("largest_write", "largest_read"), [(31, 257), (257, 31)])
 def test_two_threads_at_the_same_instant(largest_write: int, largest_read: int) -> None:
     """Without Python's global lock both sides really touch the ring at once, in pieces of a few samples."""
-    total = 20_000_000
+    total = 5_000_000
     ring = RingBuffer.allocate(1021)
     arrays = (ring.samples, ring.written_total, ring.read_total)
     x, out = np.zeros(largest_write, dtype=np.float32), np.zeros(largest_read, dtype=np.float32)

@@ -48,7 +48,7 @@ def melody(kind: str) -> np.ndarray:
 
 
 @torch.inference_mode()
-def rendered(net: Synthesizer, kind: str, block: int, first: int) -> np.ndarray:
+def rendered(net: Synthesizer, kind: str, block: int, first: int, frames: int = FRAMES) -> np.ndarray:
     """A stream whose joints lie at frames `first + n * block`, from frame `first` on."""
     generator = torch.Generator().manual_seed(1)
     m = 0.5 * torch.randn(1, 192, FRAMES if kind == "speech" else 1, generator=generator).expand(-1, -1, FRAMES)
@@ -56,7 +56,7 @@ def rendered(net: Synthesizer, kind: str, block: int, first: int) -> np.ndarray:
     stream, fade = StreamingGenerator(net, block, LOOKAHEAD, tail_frames=1), CrossfadeState.allocate(PER_FRAME)
     parts = []
     wav = np.zeros(stream.samples, dtype=np.float32)
-    for start in range(first, FRAMES - block - LOOKAHEAD, block):
+    for start in range(first, frames - block - LOOKAHEAD, block):
         seen = slice(start, start + block + LOOKAHEAD)
         out = np.zeros(block * PER_FRAME, dtype=np.float32)
         stream.step(m[..., seen], logs[..., seen], f0[seen], 0, start, 0.0, 0, wav)
@@ -100,7 +100,7 @@ def test_a_phase_or_noise_of_the_blocks_own_shows(
     monkeypatch.setattr(StreamingGenerator, "_render_source", source)
     monkeypatch.setattr(StreamingGenerator, "_draw_latent", prior)
     for block in (2, 10):
-        out = rendered(net, kind, block, 0)
+        out = rendered(net, kind, block, 0, FRAMES // 2)
         assert boundaries.level_db(out, *joints_and_others(out, block, PER_FRAME, 20), 140, 260) < -1.2
 
 
