@@ -128,3 +128,8 @@ class Remote:
     def close_code(self) -> int | None:
         """The code it is closed with; None while it is open."""
         return self.connection.close[0] if self.connection.close else None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is closed or about to be."""
+        return self.connection.close is not None
