@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -74,6 +75,7 @@ class RemoteServer:
         self._access_file = access_file
         self._local = LocalServer(0, self.token)
         self._shell: _Shell | None = None
+        self._thread: threading.Thread | None = None
         self._held = ExitStack()
 
     def __enter__(self) -> Self:
@@ -99,7 +101,7 @@ class RemoteServer:
             held.callback(shell.stop)
             shell.started.result()
             held.enter_context(announced(self._local))
-            self._shell = shell
+            self._shell, self._thread = shell, thread
             self._held = held.pop_all()
         return self
 
@@ -112,6 +114,16 @@ class RemoteServer:
     def address(self) -> str:
         """Address of the panel for a browser on this computer; it ends in a slash."""
         return self._local.page_url
+
+    @property
+    def address_elsewhere(self) -> str:
+        """Address of the panel for other devices, as far as this computer knows its own; it ends in a slash."""
+        return replace(self._local, host=self._settings.outer_host).page_url
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it serves; it ends by itself only because of a fault."""
+        return self._thread is not None and self._thread.is_alive()
 
     def panel_link(self) -> str:
         """Address of the panel with a token that opens it once."""

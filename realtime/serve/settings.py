@@ -96,6 +96,20 @@ class ServerSettings:
             return self.address
         return LOOPBACK if address.version == 4 else "::1"
 
+    @property
+    def outer_host(self) -> str:
+        """The name or address under which other computers reach the server, as far as this one knows it."""
+        address = ipaddress.ip_address(self.address)
+        if self.host_names or not address.is_unspecified:
+            return self.host_names[0] if self.host_names else self.address
+        family, elsewhere = (socket.AF_INET, "192.0.2.1") if address.version == 4 else (socket.AF_INET6, "2001:db8::1")
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((elsewhere, 9))  # sends nothing: the system says from which address it would
+            except OSError:  # there is no network
+                return self.local_host
+            return str(probe.getsockname()[0])
+
     def tls(self) -> ssl.SSLContext | None:
         """What TLS needs; None without a certificate.
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from ...realtime.serve.runtime import DEFAULT_PORT
 from .live_options import live_options, read_live_options
 
 # What is used with --measure, which implies --allow-loop.
@@ -18,6 +19,15 @@ _MEASURE_OPTIONS = ("measure", "source", "output", "device_buffer_ms", "channel"
 @live_options
 @click.option("--measure", is_flag=True, help="Measure the latency of the devices instead of running; see above.")
 @click.option(
+    "--remote",
+    type=click.IntRange(0, 65535),
+    is_flag=False,
+    flag_value=DEFAULT_PORT,
+    metavar="[PORT]",
+    help=f"Let the panel and programs control the session, as `altervox serve` does, on this port ({DEFAULT_PORT} if "
+    "not given).",
+)
+@click.option(
     "--screenshot", type=click.Path(path_type=Path, dir_okay=False), help="Save the last terminal view as SVG."
 )
 @click.option("--seconds", type=click.FloatRange(min=0.1), help="Stop after this many seconds.")
@@ -27,6 +37,7 @@ def live(
     context: click.Context,
     /,
     measure: bool,
+    remote: int | None,
     screenshot: Path | None,
     seconds: float | None,
     as_json: bool,
@@ -43,6 +54,7 @@ def live(
     through a wire, a loudspeaker beside the microphone, or the other end of a cable. The result is stored and used as
     the devices' part of the latency whenever these two devices are opened with the same rate and --device-buffer-ms.
     """
+    from ...realtime.serve.settings import ServerSettings
     from ..live.command import live as run
     from ..live.command import measure as run_measure
 
@@ -50,7 +62,8 @@ def live(
     if measure:
         _refuse_beside_measure(context)
         return run_measure(session, as_json)
-    return run(session, seconds, as_json, screenshot, bindings)
+    settings = ServerSettings(port=remote) if remote is not None else None
+    return run(session, seconds, as_json, screenshot, bindings, settings)
 
 
 def _refuse_beside_measure(context: click.Context) -> None:

@@ -137,6 +137,7 @@ def read_live_options(options: dict[str, Any]) -> tuple[LiveOptions, dict[str, s
         state=SessionState(
             voice=options.pop("voice"),
             params=voice_params(options, f0_method=options.pop("f0_method")),
+            muted="talk" in bindings,  # until the key is pressed
             **{name: options.pop(name) for name in ("input_gain_db", "gate_db", "gain_db", "monitor_gain_db")},
         ),
         config=StreamConfig(**({"block_ms": block_ms} if block_ms is not None else {}), **lengths),

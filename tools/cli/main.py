@@ -18,6 +18,7 @@ from ...models.voice import F0_METHODS
 from .live import live
 from .options import voice_options, voice_params
 from .remote import remote
+from .serve import serve
 
 log = logging.getLogger("altervox")
 
@@ -55,6 +56,7 @@ def cli(verbose: bool) -> None:
 
 cli.add_command(live)
 cli.add_command(remote)
+cli.add_command(serve)
 
 
 @cli.command(no_args_is_help=True)

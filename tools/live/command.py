@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext
-from dataclasses import replace
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,6 +23,10 @@ from .host import LiveHost, measured_pair
 from .hotkeys import global_hot_keys
 from .keys import key_actions
 from .options import LiveOptions
+from .signals import stop_signals
+
+if TYPE_CHECKING:
+    from ...realtime.serve.settings import ServerSettings
 
 _KEYS_EVERY_S = 0.02
 _STATUS_EVERY_S = 0.1
@@ -48,6 +50,7 @@ def live(
     as_json: bool = False,
     screenshot: Path | None = None,
     hot_keys: Mapping[str, str] | None = None,
+    remote: ServerSettings | None = None,
 ) -> int:
     """Run a session, and print its statistics at the end. Returns the exit code.
 
@@ -57,16 +60,15 @@ def live(
         as_json: Whether to print the statistics as JSON.
         screenshot: SVG file for the last terminal view.
         hot_keys: Bindings for `global_hot_keys`; none for no global hot keys.
+        remote: Where to serve the session's remote control; None for nowhere.
 
     Raises:
         AltervoxError: a device or the voice is missing or does not work; the message says what to do.
     """
     if screenshot is not None and not screenshot.absolute().parent.is_dir():
         raise OutputError(f"{screenshot} cannot be written: folder {screenshot.parent} does not exist; create it first")
-    if hot_keys and "talk" in hot_keys:  # muted until the key is pressed
-        options = replace(options, session=replace(options.session, state=replace(options.session.state, muted=True)))
     status = shown = None
-    stopping = _stop_signals()
+    stopping = stop_signals()
 
     def announce(source: AudioDevice, output: AudioDevice) -> None:
         if as_json:
@@ -76,9 +78,13 @@ def live(
             click.echo(f"in Discord or OBS choose the input device: {output.listening_name}", err=True)
         click.echo(f"preparing the voice {options.session.state.voice} ...", err=True)
 
-    host = LiveHost(options, False, bool(hot_keys) or sys.stdin.isatty(), announce)
+    host = LiveHost(options, False, bool(hot_keys) or remote is not None or sys.stdin.isatty(), announce)
     try:
-        with global_hot_keys(hot_keys) if hot_keys else nullcontext(lambda: "") as next_hot_key, host:
+        with (
+            global_hot_keys(hot_keys) if hot_keys else nullcontext(lambda: "") as next_hot_key,
+            host,
+            _served(host, remote),
+        ):
             host.start(StartRequest(), lambda: bool(stopping))
             try:
                 end = time.monotonic() + (seconds if seconds is not None else float("inf"))
@@ -104,6 +110,15 @@ def live(
     if status is not None and status.recording_error:
         raise OutputError(status.recording_error)
     return 0
+
+
+def _served(host: LiveHost, settings: ServerSettings | None) -> AbstractContextManager[object]:
+    """Serve the remote control of a session within the context, if there are settings for it."""
+    if settings is None:
+        return nullcontext()
+    from ..serve.command import served
+
+    return served(host, settings, to_stderr=True)
 
 
 def _report_end(status: Status, shown: Status, as_json: bool, screenshot: Path | None) -> None:
@@ -143,20 +158,6 @@ def _follow(host: LiveHost, next_hot_key: Callable[[], str], is_shown: bool, sto
                 host.do(command_for(action), _KEYBOARD)
             if not asked:
                 time.sleep(_KEYS_EVERY_S)
-
-
-def _stop_signals() -> list[int]:
-    """A list that is empty until this process receives a signal to stop."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    signal.signal(signal.SIGINT, note)
-    if sys.platform != "win32":
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, note)
-    return received
 
 
 def _summary(status: Status) -> str:
