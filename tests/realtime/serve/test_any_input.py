@@ -13,13 +13,19 @@ from altervox.realtime.serve.errors import CLOSE_CODES, ERRORS
 from altervox.realtime.serve.topics import TOPICS
 from altervox.realtime.session.commands import Set
 from altervox.realtime.session.state import PARAMETERS, SessionState
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 from remote_hub import Desk, Remote
 from remote_session import VOICES
 
-QUICK = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+QUICK = settings(
+    deadline=None,
+    max_examples=80,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
+    phases=[Phase.generate],  # no search for the smallest failure, which takes minutes on a busy machine
+)
 _MOST_QUEUED = 600_000  # characters
 
 FIELDS = sorted({argument.name for spec in COMMANDS.values() for argument in spec.arguments} | {"what", "x"})
@@ -126,7 +132,7 @@ class Controllers(RuleBasedStateMachine):
 
     @rule(remote=remotes, key=st.sampled_from(["pitch", "formant"]), value=st.integers(-12, 12))
     def set_value(self, remote: Remote, key: str, value: int) -> None:
-        if remote.ask("set", **{key: value})["ok"] and key == "pitch":
+        if not remote.is_closed and remote.ask("set", **{key: value})["ok"] and key == "pitch":
             self.pitch = float(value)
 
     @rule(remote=remotes, seconds=st.integers(1, 30), value=st.integers(-12, 12), name=st.sampled_from(VOICES))
@@ -184,4 +190,4 @@ class OrderlyControllers(Controllers):
 
 TestControllers = Controllers.TestCase
 TestOrderlyControllers = OrderlyControllers.TestCase
-TestControllers.settings = TestOrderlyControllers.settings = settings(QUICK, max_examples=30, stateful_step_count=25)
+TestControllers.settings = TestOrderlyControllers.settings = settings(QUICK, max_examples=25, stateful_step_count=25)
