@@ -6,6 +6,7 @@ its socket has room. Only replies are queued, and a client that does not read th
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ MOST_SLOW = 4  # commands of one connection that wait for a thread
 _ENVELOPE = {"id", "cmd", "params", "if_rev"}
 _LONGEST_ID = 64
 _INFINITE = float("inf")
+_ROUNDING = 1e-6  # of a period: what is due a moment early has had its turn
 
 
 @dataclass(slots=True)
@@ -213,7 +215,7 @@ class Connection:
             case "meters" | "stats":
                 # On a common grid: whoever asked for the same rate is due at the same time.
                 period_s = subscription.period_s
-                subscription.next_s = (now_s // period_s + 1.0) * period_s
+                subscription.next_s = (math.floor(now_s / period_s + _ROUNDING) + 1) * period_s
                 subscription.sent = self.board.rated_text(topic)
                 return str(subscription.sent)
             case "state":
