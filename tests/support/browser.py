@@ -103,6 +103,11 @@ class Browser:
         """The visible part of the page as PNG."""
         return base64.b64decode(self.devtools("Page.captureScreenshot")["data"])
 
+    @property
+    def page_height(self) -> int:
+        """Height of the whole page in CSS pixels."""
+        return int(self.run("return document.documentElement.scrollHeight"))
+
     def log(self) -> list[str]:
         """Warnings and errors on the console since the last call, with requests that were refused among them."""
         entries = self.call("se/log", type="browser")

@@ -23,13 +23,14 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 from browser import Browser, chromium
 from PIL import Image
 from pulse import RATE, PulseServer, pulse_server
 
 ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "docs" / "figures"
-SPEECH = ROOT / "tests" / "data" / "alsa_female.wav"
+SPEECH = ROOT / "tests" / "data" / "librivox_male.wav"
 DESK = (
     "module-null-sink sink_name=mic rate=48000 channels=1 format=float32le",
     "module-remap-source master=mic.monitor source_name=mic_source channels=1 remix=no"
@@ -43,25 +44,24 @@ DESK = (
 )
 DEVICES = ["--input", "USB Microphone", "--output", "altervox cable", "--monitor", "Headphones"]
 HEALTHY = """
-const latency = Number(document.querySelector("#latency").textContent);
-const isWell = document.querySelector("#trouble").dataset.level == "ok";
-return isWell && latency > 0 && !document.querySelector("[data-warming]");
+const text = id => document.querySelector(id).textContent;
+const isWell = text("#trouble-text").startsWith("Nothing was lost");
+return isWell && Number(text("#latency")) < 150 && text("#clock") > "0:00:14";
 """
 LOUD = "return Number(document.querySelector('#meter-out').getAttribute('aria-valuenow')) > -18"
 TAKEN_WITHIN_S = 90.0
-MOST_BYTES = 150_000
 
 
 @contextmanager
 def speaking(rig: PulseServer) -> Iterator[None]:
     """Somebody speaks into the microphone."""
-    audio, rate = soundfile.read(SPEECH, dtype="float32")
-    assert rate == RATE
+    said, rate = soundfile.read(SPEECH, dtype="float32")
+    audio = soxr.resample(said, rate, RATE)
     over = threading.Event()
 
     def speak() -> None:
         while not over.is_set():
-            rig.play(np.concatenate([audio[: 3 * RATE], np.zeros(RATE // 3, np.float32)]), "mic")
+            rig.play(np.concatenate([audio, np.zeros(RATE // 3, np.float32)]), "mic")
 
     thread = threading.Thread(target=speak, daemon=True)
     thread.start()
@@ -87,18 +87,19 @@ def serving(environment: dict[str, str]) -> Iterator[str]:
             process.terminate()
 
 
-def take(page: Browser, file: Path, width: int, height: int, scale: float) -> None:
-    """A picture of the page while the session is healthy and somebody speaks loudly enough to be seen."""
-    page.resize(width, height, scale)
+def take(page: Browser, file: Path, width: int, scale: float, height: int = 0) -> None:
+    """A picture while the session is healthy and somebody speaks loudly enough; of the whole page without a height."""
+    page.resize(width, height or 100, scale)
+    if not height:
+        page.resize(width, page.page_height, scale)
     end = time.monotonic() + TAKEN_WITHIN_S
     while not (page.run(HEALTHY) and page.run(LOUD)):
         if time.monotonic() > end:
             sys.exit(f"{file.name}: the session is not healthy: {page.run('return document.body.innerText')}")
         time.sleep(0.05)
-    picture = Image.open(io.BytesIO(page.picture())).convert("RGB").quantize(255, dither=Image.Dither.NONE)
-    picture.save(file, optimize=True)
-    if file.stat().st_size > MOST_BYTES:
-        sys.exit(f"{file} has {file.stat().st_size} bytes; {MOST_BYTES} are the most")
+    picture = Image.open(io.BytesIO(page.picture())).convert("RGB")
+    # Colours of a palette are enough, and gradients need dithering then; a third of the size.
+    picture.quantize(palette=picture.quantize(256, kmeans=1)).save(file, optimize=True)
     print(file, picture.size, file.stat().st_size)
 
 
@@ -117,17 +118,16 @@ def main(folder: Path) -> None:
         page.call("refresh")
         page.until("document.querySelector('#tone .range')")
         page.run("for (const name of ['#tone button[aria-label^=\"Pitch +1\"]']) document.querySelector(name).click()")
-        time.sleep(12.0)  # the F0 trace fills, and underruns of the start are past
-        take(page, folder / "panel_dark.png", 1180, 0, 1.0)
+        take(page, folder / "panel_dark.png", 1180, 1.0)
         page.prefer("light")
         page.run("document.querySelector('#details').open = true")
-        take(page, folder / "panel_light.png", 1180, 0, 1.0)
+        take(page, folder / "panel_light.png", 1180, 0.9)
         page.run("document.querySelector('#details').open = false")
         page.prefer("dark")
-        take(page, folder / "panel_phone.png", 390, 844, 2.0)
+        take(page, folder / "panel_phone.png", 390, 1.5, 844)
         page.call("url", url=f"{address.split('#')[0]}?view=dock")
         page.until("document.querySelector('#tone .range')")
-        take(page, folder / "panel_dock.png", 300, 0, 2.0)
+        take(page, folder / "panel_dock.png", 300, 2.0)
 
 
 if __name__ == "__main__":
