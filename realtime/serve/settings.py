@@ -18,6 +18,7 @@ from ...kernels.errors import ParameterError, ServerError
 from .runtime import DEFAULT_PORT
 
 LOOPBACK = "127.0.0.1"
+_UNSENT_BYTES = 65_536
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-)){0,8}")
 _ORIGIN = re.compile(r"(null|[a-z][a-z0-9+.-]{0,31}://[a-z0-9.:_\[\]-]{1,260})")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[\w+/=\s]+-----END CERTIFICATE-----", re.ASCII)
@@ -147,7 +148,7 @@ class ServerSettings:
         """
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
         try:
-            return socket.create_server((self.address, self.port), family=family, backlog=128)
+            listening = socket.create_server((self.address, self.port), family=family, backlog=128)
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise ServerError(f"--bind {self.bind}: this computer has no such address") from None
@@ -157,6 +158,9 @@ class ServerSettings:
                 f"port {self.port} is taken by another program, perhaps another altervox: choose another with --port, "
                 "0 for any that is free"
             ) from None
+        # Of each connection: what a slow client has not taken in yet is old news, and there should not be much of it.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT_BYTES)
+        return listening
 
 
 def read_token_file(path: Path) -> str:
