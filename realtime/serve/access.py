@@ -104,17 +104,19 @@ class Access:
         self._buttons: dict[str, Button] = {}
         self._links: dict[str, float] = {}  # digests of tokens that open the panel once, and when they expire
         self._failures: dict[str, _Failures] = {}
-        if file is not None:
-            self._load(file)
+        self._stamp: tuple[int, ...] = ()  # of the file as it was read or written last
+        self._read_again()
 
     @property
     def clients(self) -> tuple[Client, ...]:
         """Clients that hold a token, the owner not counted."""
+        self._read_again()
         return tuple(self._clients.values())
 
     @property
     def buttons(self) -> tuple[Button, ...]:
         """Prepared commands."""
+        self._read_again()
         return tuple(self._buttons.values())
 
     def authenticate(
@@ -134,13 +136,14 @@ class Access:
         Raises:
             RemoteError: the token is wrong, or the address has to wait.
         """
+        self._read_again()
         digest = _digest(token)
-        found = [c for c in (self._owner, *self._clients.values()) if hmac.compare_digest(c.digest, digest)]
+        found = [c for c in (self._owner, *self._clients.values()) if _is_same(c.digest, digest)]
         if found:
             self._failures.pop(peer, None)
             return found[0], ""
         self._drop_old_links(now_s)
-        links = [link for link in self._links if hmac.compare_digest(link, digest)]
+        links = [link for link in self._links if _is_same(link, digest)]
         if links and may_exchange:
             del self._links[links[0]]
             self._make_room_for_panel()
@@ -154,7 +157,7 @@ class Access:
         Raises:
             RemoteError: there are too many, or the file cannot be written.
         """
-        if len(self._clients) >= MOST_CLIENTS:
+        if len(self.clients) >= MOST_CLIENTS:
             raise RemoteError("too_many", f"there are {MOST_CLIENTS} clients already; remove one first")
         token = secrets.token_urlsafe(32)
         client = Client(
@@ -169,6 +172,7 @@ class Access:
         Raises:
             RemoteError: there is no such client, or the file cannot be written.
         """
+        self._read_again()
         if client_id not in self._clients:
             raise RemoteError("not_found", f"there is no client {printable(client_id, 64)!r}", "id")
         self._change({key: client for key, client in self._clients.items() if key != client_id}, self._buttons)
@@ -188,7 +192,7 @@ class Access:
         Raises:
             RemoteError: there are too many, or the file cannot be written.
         """
-        if len(self._buttons) >= MOST_BUTTONS:
+        if len(self.buttons) >= MOST_BUTTONS:
             raise RemoteError("too_many", f"there are {MOST_BUTTONS} buttons already; remove one first")
         token = secrets.token_urlsafe(24)
         button = Button(secrets.token_hex(6), label, cmd, dict(params), _digest(token))
@@ -201,6 +205,7 @@ class Access:
         Raises:
             RemoteError: there is no such button, or the file cannot be written.
         """
+        self._read_again()
         if button_id not in self._buttons:
             raise RemoteError("not_found", f"there is no button {printable(button_id, 64)!r}", "id")
         self._change(self._clients, {key: button for key, button in self._buttons.items() if key != button_id})
@@ -212,7 +217,7 @@ class Access:
             RemoteError: token or label is wrong, or the sender has to wait.
         """
         digest = _digest(token)
-        found = [button for button in self._buttons.values() if hmac.compare_digest(button.digest, digest)]
+        found = [button for button in self.buttons if _is_same(button.digest, digest)]
         if not found or found[0].label != label:
             self._refused(peer, now_s)
             raise RemoteError("denied", "the address is wrong or was revoked; make another one in the panel")
@@ -257,11 +262,22 @@ class Access:
             }
             try:
                 _write_private(self._file, json.dumps(content, indent=1))
+                self._stamp = _stamp(self._file)
             except OSError as error:
                 log.warning("%s cannot be written: %s", self._file, error)
                 reason = error.strerror or type(error).__name__
                 raise RemoteError("failed", f"the list of clients cannot be stored: {reason}") from None
         self._clients, self._buttons = clients, buttons
+
+    def _read_again(self) -> None:
+        """Take over what another server of this user has changed."""
+        if self._file is None:
+            return
+        with contextlib.suppress(OSError):
+            stamp = _stamp(self._file)
+            if stamp != self._stamp:
+                self._stamp = stamp
+                self._load(self._file)
 
     def _load(self, file: Path) -> None:
         try:
@@ -269,9 +285,7 @@ class Access:
                 content = json.loads(stored.read(_MOST_BYTES))
             clients = [_client(entry) for entry in content["clients"][:MOST_CLIENTS]]
             buttons = [_button(entry) for entry in content["buttons"][:MOST_BUTTONS]]
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             kept = file.with_name(f"{file.name}.damaged")
             with contextlib.suppress(OSError):
                 file.replace(kept)
@@ -287,10 +301,19 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
+def _is_same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(errors="replace"), other.encode())
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    found = file.stat()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def _client(entry: Mapping[str, Any]) -> Client:
     client = Client(**entry)
-    texts = (client.id, client.name, client.digest)
-    if client.role not in ROLES or client.kind not in ("panel", "paired") or not all(isinstance(t, str) for t in texts):
+    is_known = client.role in ROLES and client.kind in ("panel", "paired")
+    if not is_known or not all(isinstance(text, str) for text in (client.id, client.name, client.digest)):
         raise ValueError("not what altervox writes")
     return replace(client, name=printable(client.name, 60), created_s=int(client.created_s))
 

@@ -140,7 +140,7 @@ COMMANDS = _table(
             (
                 Argument("name", "text", "Name of the voice", high=_LONGEST_NAME),
                 Argument("step", "integer", "Places in the list of voices, 1 for the next", low=-1000, high=1000),
-                Argument("random", "bool", "True for any other voice"),
+                Argument("random", "bool", "True for any other voice that changes the sound"),
             ),
         ),
         CommandSpec(
@@ -156,6 +156,7 @@ COMMANDS = _table(
             (
                 Argument("seconds", "number", "How long", True, 1, LONGEST_HOLD_S),
                 Argument("voice", "text", "Name of a voice", high=_LONGEST_NAME),
+                Argument("random", "bool", "True for any other voice that changes the sound"),
             ),
             takes_parameters=True,
         ),
@@ -307,6 +308,6 @@ def _complete(spec: CommandSpec, fields: dict[str, Any], values: dict[str, Value
     for argument in spec.arguments:
         if argument.is_required and argument.name not in fields:
             raise RemoteError("missing_field", f"{spec.name} needs {argument.name}", argument.name)
-    if spec.takes_parameters and not values and "voice" not in fields:
+    if spec.takes_parameters and not values and not fields.keys() & {"voice", "random"}:
         raise RemoteError("missing_field", f"{spec.name} needs at least one value to set, such as pitch")
     return Params(fields, values)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...kernels.errors import AltervoxError
 from ...models.parameters import Value
+from ...models.voice import UNCHANGED
 from ..audio.commands import SetBlock
 from ..session.commands import Set, SetVoice, Step, StepVoice, Toggle
 from ..session.state import PARAMETERS, SessionState
@@ -133,13 +134,16 @@ class SessionCommands:
         elif "step" in chosen:
             command = StepVoice(params["step"])
         else:
-            others = [name for name in self._voices.names if name != current]
-            if not others:
-                raise VoiceUnknown(RemoteError("unknown_voice", "there is no other voice to choose from", "random"))
-            command = SetVoice(secrets.choice(others))
+            command = SetVoice(self._any_other(current))
         state = self._session.do(command, by)
         self._take_over([VOICE])
         return {"voice": self._voices.shown(state.voice)}
+
+    def _any_other(self, current: str) -> str:
+        others = [name for name in self._voices.names if name not in (current, UNCHANGED)]
+        if not others:
+            raise VoiceUnknown(RemoteError("unknown_voice", "there is no other voice to choose from", "random"))
+        return secrets.choice(others)
 
     def _record(self, params: Params, by: str, now_s: float) -> Result:
         if params["on"]:
@@ -152,7 +156,12 @@ class SessionCommands:
         self.holds.check_room()
         before = self._session.state()
         values: dict[str, Value | str] = dict(params.values)
-        if (name := params.get("voice")) is not None:
+        name = params.get("voice")
+        if "random" in params.fields:
+            if name is not None or not params["random"]:
+                raise RemoteError("bad_request", "hold takes voice, or random: true", "random")
+            name = self._any_other(before.voice)
+        if name is not None:
             values[VOICE] = self._voices.found(name, before.voice)
             if values[VOICE] != before.voice:
                 values.setdefault(_SPEAKER, 0)

@@ -160,6 +160,20 @@ def test_numbers_of_clients_and_buttons_are_limited() -> None:
         access.add_button("mute", "toggle", {"name": "mute"})
 
 
+def test_servers_of_one_user_share_their_clients(tmp_path: Path) -> None:
+    file = tmp_path / "remote.json"
+    one, other = Access(OWNER, file), Access(OWNER, file)
+    deck, token = one.add_client("deck", "control", "paired")
+    assert other.authenticate(token, PEER, 0.0)[0].name == "deck"
+    other.add_button("mute", "toggle", {"name": "mute"})
+    one.add_client("bot", "control", "paired")
+    assert [client.name for client in Access(OWNER, file).clients] == ["deck", "bot"]
+    assert [button.label for button in one.buttons] == ["mute"]
+    other.remove_client(deck.id)
+    with pytest.raises(RemoteError, match="revoked"):
+        one.authenticate(token, PEER, 0.0)
+
+
 @pytest.mark.linux
 def test_only_the_user_can_read_the_file(tmp_path: Path) -> None:
     file = tmp_path / "altervox" / "remote.json"
@@ -187,6 +201,7 @@ def test_only_the_user_can_read_the_file(tmp_path: Path) -> None:
         b'{"clients": [{"id": "a", "name": "x", "role": "admin", "kind": "owner"}], "buttons": []}',
         b'{"clients": [], "buttons": [{"id": "a", "label": "x", "cmd": "stop", "params": [], "digest": ""}]}',
         b"[" * 100_000,
+        b'{"clients": [{"id": "a", "name": "x", "role": "admin", "kind": "paired", "digest": 7}], "buttons": []}',
     ],
 )
 def test_a_damaged_file_is_kept_aside_and_lets_nobody_in(tmp_path: Path, content: bytes) -> None:

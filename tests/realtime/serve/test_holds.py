@@ -96,6 +96,18 @@ def test_other_fields_may_change_during_a_hold() -> None:
     assert (pitch(desk), desk.session.state().gain_db) == (0.0, -6.0)
 
 
+def test_any_other_voice_for_some_time() -> None:
+    desk = Desk()
+    bot = desk.client()
+    for _ in range(5):
+        shown = bot.ask("hold", seconds=10, random=True)["result"]["values"]["voice"]
+        assert shown == desk.session.state().voice != "woman"
+        desk.wait(11)
+        assert desk.session.state().voice == "woman"
+    for params in ({"random": False}, {"random": True, "voice": "man"}):
+        assert bot.ask("hold", seconds=10, **params)["error"]["code"] == "bad_request"
+
+
 def test_holds_are_released_one_or_all() -> None:
     desk = Desk()
     bot = desk.client()
