@@ -21,6 +21,8 @@ from .voice_names import VoiceNames, VoiceUnknown, voices_json
 
 log = logging.getLogger(__name__)
 
+_LIST_S = 30.0  # how long a client waits for the list of voices or devices
+
 Answer = Callable[[Result | RemoteError], None]
 Then = Callable[[Any, float], None]  # takes what an effect has returned, or a RemoteError, and the time
 
@@ -78,13 +80,26 @@ class Executor:
         self._handlers = handlers
         self._refresh = refresh
         self._effects: list[Effect] = []
-        self._waiting: dict[str, list[Then]] = {}  # for the list of voices, of devices
+        self._waiting: dict[str, list[tuple[float, Then]]] = {}  # for the list of voices, of devices; and until when
         self._busy = ""  # which of start, stop and measure is being carried out
 
     def take_effects(self) -> list[Effect]:
         """What is to be done on threads now; each is returned once."""
         effects, self._effects = self._effects, []
         return effects
+
+    def expire(self, now_s: float) -> None:
+        """Answer who has waited too long for a list; a sound system that hangs must not hang its clients."""
+        for name, waiting in self._waiting.items():
+            late = [then for end_s, then in waiting if end_s <= now_s]
+            waiting[:] = [(end_s, then) for end_s, then in waiting if end_s > now_s]
+            for then in late:
+                then(RemoteError("failed", f"the list of {name} is not there after {_LIST_S:.0f} s; try again"), now_s)
+
+    @property
+    def next_end_s(self) -> float:
+        """When somebody will have waited too long; infinite if nobody waits."""
+        return min((end_s for waiting in self._waiting.values() for end_s, _ in waiting), default=float("inf"))
 
     def execute(
         self,
@@ -112,7 +127,7 @@ class Executor:
                 raise forbidden(spec)
             self.check_rev(if_rev)
             if spec.name in ("voices", "devices"):
-                self.load(spec.name, self._later(connection, lambda result, then_s: answer(result)))
+                self.load(spec.name, self._later(connection, lambda result, then_s: answer(result)), now_s)
             elif spec.name in ("start", "stop", "measure"):
                 self._begin(spec.name, params, caller, self._later(connection, lambda result, then_s: answer(result)))
             else:
@@ -129,7 +144,7 @@ class Executor:
                     answer(error)
 
             try:
-                self.load("voices", self._later(connection, try_again))
+                self.load("voices", self._later(connection, try_again), now_s)
             except RemoteError as error:
                 answer(error)
         except RemoteError as error:
@@ -182,17 +197,18 @@ class Executor:
 
         return counted
 
-    def load(self, name: str, then: Then) -> None:
+    def load(self, name: str, then: Then, now_s: float) -> None:
         """Read the list of voices or devices on a thread; all who ask meanwhile get the same.
 
         Args:
             name: "voices" or "devices".
             then: Takes the list as it is sent; must not raise.
+            now_s: Time of the caller's clock.
         """
-        if name in self._waiting:
-            self._waiting[name].append(then)
+        is_read = name in self._waiting
+        self._waiting.setdefault(name, []).append((now_s + _LIST_S, then))
+        if is_read:
             return
-        self._waiting[name] = [then]
 
         def voices() -> tuple[Any, Any]:
             infos = tuple(self._session.voices())
@@ -211,7 +227,7 @@ class Executor:
                 if self._board.lists.get(name) != text:
                     self._board.lists[name] = text
                 self._refresh("", now_s)
-            for then in waiting:
+            for _, then in waiting:
                 then(result, now_s)
 
         self._effects.append(Effect(name, voices if name == "voices" else devices, finished))

@@ -35,11 +35,11 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def dump(value: object) -> str:
-    """The value as compact JSON. A number that is not finite, which a session must not have, becomes null."""
+    """The value as compact JSON. A number that is not finite becomes null, what JSON does not know becomes text."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=_SEPARATORS, allow_nan=False)
+        return json.dumps(value, ensure_ascii=False, separators=_SEPARATORS, allow_nan=False, default=str)
     except ValueError:
-        return json.dumps(_without_nan(value), ensure_ascii=False, separators=_SEPARATORS)
+        return json.dumps(_without_nan(value), ensure_ascii=False, separators=_SEPARATORS, default=str)
 
 
 def _without_nan(value: Any) -> Any:

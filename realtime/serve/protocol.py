@@ -75,9 +75,10 @@ class Hub:
         handlers = {**self._commands.handlers, **self._admin.handlers}
         self._executor = Executor(session, self._board, self.voices, handlers, self._commands.refresh)
         self._next_voices_s = now_s
+        self._has_withdrawn = False  # a program that asked to be paired has gone; `tick` shows the rest
         self._admin.show_pairings(now_s)
         self._commands.refresh("", now_s)
-        self._executor.load("voices", _ignored)
+        self._executor.load("voices", _ignored, now_s)
 
     # What a server calls
 
@@ -114,8 +115,10 @@ class Hub:
     def tick(self, now_s: float) -> None:
         """End what its time is over for: holds, pairings, connections that did not authenticate."""
         self._commands.expire(now_s)
-        if self._admin.pairings.expire(now_s):
+        if self._admin.pairings.expire(now_s) or self._has_withdrawn:
+            self._has_withdrawn = False
             self._admin.show_pairings(now_s)
+        self._executor.expire(now_s)
         for connection in self.connections:
             if connection.client is None and connection.deadline_s <= now_s:
                 connection.close_with(TIME_OUT, "not authenticated in time")
@@ -123,7 +126,7 @@ class Hub:
         if now_s >= self._next_voices_s:
             self._next_voices_s = now_s + _VOICES_EVERY_S
             if any("voices" in connection.topics for connection in self.connections):
-                self._executor.load("voices", _ignored)
+                self._executor.load("voices", _ignored, now_s)
 
     @property
     def next_due_s(self) -> float:
@@ -134,6 +137,7 @@ class Hub:
             self._admin.pairings.next_end_s,
             self._board.next_flush_s,
             self._next_voices_s,
+            self._executor.next_end_s,
             *deadlines,
         )
 
@@ -318,14 +322,14 @@ class Hub:
         if connection.pairing is not None:
             self._admin.pairings.withdraw(connection.pairing)
             connection.pairing = None
-            self._board.lists["pairings"] = dump([])
+            self._has_withdrawn = True
 
     def _subscribe(self, connection: Connection, role: Role, params: Params, now_s: float) -> Result:
         wanted = {name: subscription(name, options, role) for name, options in params["topics"].items()}
         connection.topics.update(wanted)
         for name in ("voices", "devices"):
             if name in wanted and name not in self._board.lists:
-                self._executor.load(name, _ignored)
+                self._executor.load(name, _ignored, now_s)
         return {"topics": {name: {"hz": 1.0 / s.period_s} if s.period_s else {} for name, s in wanted.items()}}
 
     def _unsubscribe(self, connection: Connection, params: Params) -> Result:

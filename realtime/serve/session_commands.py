@@ -130,7 +130,7 @@ class SessionCommands:
         current = self._session.state().voice
         command: SetVoice | StepVoice
         if "name" in chosen:
-            command = SetVoice(self._voices.found(params["name"], current))
+            command = SetVoice(self._voices.found(params["name"], current, "name"))
         elif "step" in chosen:
             command = StepVoice(params["step"])
         else:
@@ -162,7 +162,7 @@ class SessionCommands:
                 raise RemoteError("bad_request", "hold takes voice, or random: true", "random")
             name = self._any_other(before.voice)
         if name is not None:
-            values[VOICE] = self._voices.found(name, before.voice)
+            values[VOICE] = self._voices.found(name, before.voice, "voice")
             if values[VOICE] != before.voice:
                 values.setdefault(_SPEAKER, 0)
         self._do(values, by)

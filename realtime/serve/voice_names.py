@@ -58,12 +58,13 @@ class VoiceNames:
             self._given[name] = voice
         return name
 
-    def found(self, name: str, current: str) -> str:
+    def found(self, name: str, current: str, field: str) -> str:
         """What a session calls the voice of that name.
 
         Args:
             name: Name from the network.
             current: The session's voice, which may be in no list.
+            field: Field of the command that holds the name.
 
         Raises:
             VoiceUnknown: it is neither in the list nor one that the session was given.
@@ -78,7 +79,7 @@ class VoiceNames:
         nearest = next((known for known in self.names if near and known.lower() == near[0]), "")
         hint = f"; did you mean {nearest!r}?" if nearest else ""
         said = f"there is no voice {printable(name, 60)!r}{hint}"
-        raise VoiceUnknown(RemoteError("unknown_voice", said, "name"))
+        raise VoiceUnknown(RemoteError("unknown_voice", said, field))
 
     def picture(self, name: str) -> Picture | None:
         """The picture of a voice of the list; None if there is none. Reads a file: not on an event loop."""

@@ -50,6 +50,7 @@ def test_nobody_is_paired_without_the_panel() -> None:
     desk = Desk()
     refused, late, gone = (ask_to_pair(desk, name) for name in ("refused", "late", "gone"))
     panel, deck = desk.client("admin"), desk.client("control")
+    panel.ask("subscribe", topics={"pairings": {}})
     pairings = panel.ask("pairings")["result"]["pairings"]
     assert [entry["client"] for entry in pairings] == ["refused", "late", "gone"]
     assert deck.ask("pair_answer", id=pairings[0]["id"], allow=True)["error"]["code"] == "forbidden"
@@ -58,7 +59,10 @@ def test_nobody_is_paired_without_the_panel() -> None:
     assert refused.ask("pair", client="again")["error"]["code"] == "busy"
     assert panel.ask("pair_answer", id=pairings[0]["id"], allow=False)["ok"]
     assert panel.ask("pair_answer", id=pairings[0]["id"], allow=True)["error"]["code"] == "not_found"
+    panel.events()
     desk.hub.disconnect(gone.connection)
+    desk.wait(0.1)
+    assert [entry["client"] for entry in panel.events("pairings")[-1]["data"]] == ["late"]
     assert len(panel.ask("pairings")["result"]["pairings"]) == 1
     desk.wait(61)
     (answer,) = [message for message in refused.events() if message.get("id") == "p"]

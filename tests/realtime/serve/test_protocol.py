@@ -110,7 +110,7 @@ def test_a_command_refuses_a_state_that_has_moved_on() -> None:
         ("voice", {}, ("bad_request", "")),
         ("hold", {"seconds": 0.5, "pitch": 1}, ("out_of_range", "seconds")),
         ("hold", {"seconds": 30}, ("missing_field", "")),
-        ("hold", {"seconds": 30, "voice": "nobody"}, ("unknown_voice", "name")),
+        ("hold", {"seconds": 30, "voice": "nobody"}, ("unknown_voice", "voice")),
         ("release", {"hold": "1"}, ("not_found", "hold")),
         ("block", {"ms": 50}, ("out_of_range", "ms")),
         ("block", {"ms": 80, "longer": True}, ("bad_request", "")),
@@ -262,6 +262,24 @@ def test_lists_are_read_once_for_all_who_ask() -> None:
         names = [entry["name"] for entry in replies[7]["result"]["outputs"]]
         assert names == ["Virtual Cable", "Headphones"]
         assert replies[None]["data"] == replies[7]["result"]
+
+
+def test_a_list_that_never_comes_hangs_nobody() -> None:
+    desk = Desk()
+    remote = desk.client("view")
+    remote.connection.receive('{"id":1,"cmd":"devices"}', desk.now_s)
+    (hanging,) = desk.hub.take_effects()
+    assert desk.hub.next_due_s <= desk.now_s + 30
+    for _ in range(2):  # whoever asks again is not left waiting either
+        desk.wait(31)
+        (reply,) = remote.events()
+        assert error(reply) == ("failed", "")
+        remote.connection.receive('{"id":2,"cmd":"devices"}', desk.now_s)
+    assert desk.hub.take_effects() == []  # no second thread beside one that hangs
+    desk.hub.finish(hanging, hanging.run(), None, desk.now_s)
+    (reply,) = remote.events()
+    assert reply["ok"]
+    assert remote.ask("devices")["ok"]
 
 
 def test_no_connection_fills_the_threads() -> None:
