@@ -112,11 +112,11 @@ async def _measured(
         result["commands_per_second"] = round(await _commands_per_second(server))
         result["cpu_percent_alone"] = await _cpu_percent(process_id, seconds)
         async with _controllers(server, controllers) as events:
-            result["controllers"] = controllers
             result["cpu_percent"] = await _cpu_percent(process_id, seconds)
             result["round_trip_with_controllers_ms"] = await _round_trips_ms(remote, seconds, _KNOB_S)
+        result["controllers"] = controllers
         result["controllers_meters_hz"] = round(events.pop() / controllers, 1) if controllers else None
-        result["after_kill_ms"] = await _after_kill_ms(remote, server)
+        result["after_kill_ms"] = await _after_kill_ms(remote, server, min(seconds, 1.0))
         result["command_to_sound_ms"] = None if sinks is None else await heard_after_ms(remote, sinks)
         result["underruns"] = None if sinks is None else await _underruns(remote) - before
     return result
@@ -170,7 +170,7 @@ async def _cpu_percent(process_id: int, seconds: float) -> float | None:
     """Processor time of the server, the audio process not included, in percent of one core."""
     if sys.platform != "linux":
         return None
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(min(seconds, 1.0))
     began, before = time.monotonic(), cpu_s(process_id)
     await asyncio.sleep(seconds)
     return round(100.0 * (cpu_s(process_id) - before) / (time.monotonic() - began), 1)
@@ -196,16 +196,17 @@ async def _controllers(server: LocalServer, count: int) -> AsyncIterator[list[fl
         await process.wait()
 
 
-async def _after_kill_ms(remote: RemoteClient, server: LocalServer) -> dict[str, Any]:
-    """Round trips in the second after a client was killed while it received all that it can, and how many were."""
+async def _after_kill_ms(remote: RemoteClient, server: LocalServer, seconds: float) -> dict[str, Any]:
+    """Longest round trip so soon after a client was killed while it received all that it can."""
     worst_ms = []
     for _ in range(_KILLS):
-        command = [sys.executable, "-m", "altervox.tools", "remote", "watch", "--meters", "20", "--json"]
+        url = ["--url", server.socket_url]
+        command = [sys.executable, "-m", "altervox.tools", "remote", *url, "watch", "--meters", "20", "--json"]
         victim = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
         assert victim.stdout is not None
         await victim.stdout.readline()
         victim.kill()
-        worst_ms.append((await _round_trips_ms(remote, 1.0, _PACE_S))["max"])
+        worst_ms.append((await _round_trips_ms(remote, seconds, _PACE_S))["max"])
         await victim.wait()
     return {"worst_round_trip": max(worst_ms), "kills": _KILLS}
 
