@@ -77,15 +77,16 @@ def test_commands_are_found() -> None:
     assert len(commands(TEXTS["live.md"])) >= 8
 
 
-@pytest.mark.parametrize("name", ["convert", "live"])
-def test_table_of_options_is_complete(name: str) -> None:
-    listed = options_of_tables(TEXTS[f"{name}.md"])
+@pytest.mark.parametrize(("name", "page"), [("convert", "convert"), ("live", "live"), ("serve", "remote")])
+def test_table_of_options_is_complete(name: str, page: str) -> None:
+    listed = options_of_tables(TEXTS[f"{page}.md"])
     exist = options(cli.commands[name])
     assert set(listed) <= exist
     if name == "convert":
         assert exist - set(listed) == {"-o", "--output"}
-    else:  # those of the voice are in convert.md
-        assert exist - set(listed) - set(options_of_tables(TEXTS["convert.md"])) == set()
+    else:  # those of the voice are in convert.md, those of a session in live.md
+        others = options_of_tables(TEXTS["convert.md"] + (TEXTS["live.md"] if name == "serve" else ""))
+        assert exist - set(listed) - set(others) == set()
 
 
 def test_table_of_voices_is_what_ships() -> None:
