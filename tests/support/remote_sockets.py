@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from altervox.realtime.serve.server import RemoteServer
@@ -45,7 +45,7 @@ class Served:
 
     def raw(self, timeout: float = 10.0) -> RawSocket:
         """A socket that has sent nothing yet."""
-        return RawSocket(socket.create_connection(("127.0.0.1", self.port), timeout))
+        return RawSocket.open(self.port, timeout)
 
     def web_socket(self, *headers: str) -> RawSocket:
         """A WebSocket that has been greeted, at the level of its frames."""
@@ -148,6 +148,11 @@ class RawSocket:
     def __init__(self, tcp: socket.socket) -> None:
         self.tcp = tcp
         self._read = b""
+
+    @classmethod
+    def open(cls, port: int, timeout: float = 10.0) -> Self:
+        """A connection to a server on this computer."""
+        return cls(socket.create_connection(("127.0.0.1", port), timeout))
 
     def __enter__(self) -> RawSocket:
         return self
