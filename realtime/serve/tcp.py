@@ -125,10 +125,10 @@ class Socket(ServerConnection):
 
     def send_data(self) -> None:
         """Send what the library has ready, and an answer to what it refuses without one."""
-        error = self.protocol.handshake_exc
-        if isinstance(error, InvalidMessage) and not isinstance(error.__cause__, EOFError) and not self._is_refused:
+        if isinstance(self.protocol.handshake_exc, InvalidMessage) and not self._is_refused:
             self._is_refused = True
-            self.transport.write(not_understood().serialize())
+            if not self.transport.is_closing():
+                self.transport.write(not_understood().serialize())
         super().send_data()
         most = _MOST_UNREAD_HTTP_BYTES if self.link is None else _MOST_UNREAD_BYTES
         if self.transport.get_write_buffer_size() > most:  # it sends pings, and reads no answer
