@@ -44,7 +44,7 @@ def serve(
         opens: Whether to open the panel in the browser.
 
     Raises:
-        AltervoxError: The server cannot listen, or hot keys cannot be had.
+        AltervoxError: The server cannot listen, or hot keys do not work here.
     """
     stopping = stop_signals()
     with (
