@@ -21,6 +21,7 @@ from .voice_names import VoiceNames, VoiceUnknown, voices_json
 
 log = logging.getLogger(__name__)
 
+_RUNS = ("running", "reconnecting")
 _LIST_S = 30.0  # how long a client waits for the list of voices or devices
 
 Answer = Callable[[Result | RemoteError], None]
@@ -81,7 +82,7 @@ class Executor:
         self._refresh = refresh
         self._effects: list[Effect] = []
         self._waiting: dict[str, list[tuple[float, Then]]] = {}  # for the list of voices, of devices; and until when
-        self._busy = ""  # which of start, stop and measure is being carried out
+        self._busy: list[str] = []  # which of start, stop and measure are being carried out
 
     def take_effects(self) -> list[Effect]:
         """What is to be done on threads now; each is returned once."""
@@ -233,18 +234,18 @@ class Executor:
         self._effects.append(Effect(name, voices if name == "voices" else devices, finished))
 
     def _begin(self, name: str, params: Params, caller: Caller, then: Then) -> None:
-        """Start, stop or measure on a thread, one at a time."""
+        """Start, stop or measure on a thread, one at a time; but a start that takes long can be stopped."""
         session, state = self._session, self._session.status().state
         run: Callable[[], Any]
         result: Mapping[str, Any] = {}
         try:
-            if self._busy:
-                raise RemoteError("busy", f"{self._busy} is being carried out; wait for its answer")
+            if self._busy and not (name == "stop" and self._busy == ["start"]):
+                raise RemoteError("busy", f"{self._busy[-1]} is being carried out; wait for its answer")
             if name != "stop" and not session.can_start:
                 raise RemoteError("bad_request", f"{name} does not work here: a terminal owns this session")
-            if name == "measure" and state != "stopped":
+            if name == "measure" and state not in ("stopped", "failed"):
                 raise RemoteError("running", "measure needs the devices for itself; stop the session first")
-            if name == "start" and state in ("running", "reconnecting") and not params.fields:
+            if name == "start" and state in _RUNS and not params.fields:
                 raise RemoteError("running", "the session runs already; name devices or a block size to start it anew")
         except RemoteError as error:
             then(error, 0.0)
@@ -257,12 +258,14 @@ class Executor:
                 run, result = session.stop, {"session": "stopped"}
             case _:
                 run = session.measure
-        self._busy = name
+        self._busy.append(name)
         self._board.log(name, caller.by)
 
         def finished(outcome: Any, now_s: float) -> None:
-            self._busy = ""
+            self._busy.remove(name)
             self._refresh(caller.by, now_s)
+            if name == "start" and not isinstance(outcome, RemoteError) and session.status().state not in _RUNS:
+                outcome = RemoteError("failed", "the session was stopped before it ran")
             if isinstance(outcome, RemoteError):
                 self._board.log(f"{name} failed: {outcome.message}", caller.by)
                 then(outcome, now_s)

@@ -95,7 +95,7 @@ class RemoteSession(Protocol):
         ...
 
     def stop(self) -> None:
-        """Stop the session and free its devices."""
+        """Stop the session and free its devices; a `start` that waits on another thread then returns."""
         ...
 
     def measure(self) -> Mapping[str, object]:

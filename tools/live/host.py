@@ -67,6 +67,7 @@ class LiveHost:
         self._held = ExitStack()  # what a running session holds
         self._listeners: list[Callable[[str], None]] = []
         self._lock = threading.RLock()  # of state, control and listeners: never held while anything is waited for
+        self._is_stopping = threading.Event()  # `stop` waits for a start to give up
         self._switch = threading.Lock()  # held while the session is started, stopped or its devices are measured
 
     def __enter__(self) -> LiveHost:
@@ -153,7 +154,7 @@ class LiveHost:
                 block_ms=request.block_ms or before.block_ms,
             )
             with ExitStack() as held:
-                self._open(options, held, began_s, is_given_up)
+                self._open(options, held, began_s, lambda: is_given_up() or self._is_stopping.is_set())
                 self._options = options
                 self._held = held.pop_all()
 
@@ -196,7 +197,9 @@ class LiveHost:
 
     def stop(self) -> None:
         """See `RemoteSession`."""
+        self._is_stopping.set()
         with self._switch:
+            self._is_stopping.clear()
             self._end()
 
     def measure(self) -> Mapping[str, object]:

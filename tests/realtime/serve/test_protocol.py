@@ -207,7 +207,8 @@ def test_slow_commands_are_answered_when_done_and_one_at_a_time() -> None:
     first.connection.receive('{"id":1,"cmd":"start","params":{"block_ms":60}}', desk.now_s)
     (effect,) = desk.hub.take_effects()
     assert first.events() == []
-    assert error(second.ask("stop"))[0] == "busy"
+    assert error(second.ask("start"))[0] == "busy"
+    assert error(second.ask("measure"))[0] == "busy"
     desk.hub.finish(effect, effect.run(), None, desk.now_s)
     (reply,) = first.events()
     assert reply["result"] == {"session": "running"}
@@ -219,6 +220,23 @@ def test_slow_commands_are_answered_when_done_and_one_at_a_time() -> None:
     assert second.ask("measure")["result"] == {"latency_ms": 21.5}
     assert error(second.ask("record", on=True))[0] == "not_running"
     assert error(second.ask("hold", seconds=5, pitch=1))[0] == "not_running"
+
+
+def test_a_start_that_takes_long_can_be_stopped() -> None:
+    desk = Desk(MemorySession(runs=False))
+    first, second = desk.client("admin"), desk.client("admin")
+    first.connection.receive('{"id":1,"cmd":"start"}', desk.now_s)
+    (start,) = desk.hub.take_effects()
+    second.connection.receive('{"id":1,"cmd":"stop"}', desk.now_s)
+    second.connection.receive('{"id":2,"cmd":"stop"}', desk.now_s)
+    (stop,) = desk.hub.take_effects()
+    desk.hub.finish(stop, stop.run(), None, desk.now_s)
+    desk.hub.finish(start, None, None, desk.now_s)  # it has given up
+    (reply,) = first.events()
+    assert error(reply)[0] == "failed"
+    busy, reply = second.events()
+    assert (error(busy)[0], reply["result"]) == ("busy", {"session": "stopped"})
+    assert first.ask("start")["ok"]
 
 
 def test_a_session_of_a_terminal_is_stopped_but_not_started() -> None:

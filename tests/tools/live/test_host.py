@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,22 @@ def test_it_starts_again_with_what_was_requested_meanwhile(
         host.start(StartRequest(block_ms=60))
         until(lambda: host.status().session == host.state())
         assert (host.status().block_ms, host.status().session.gain_db) == (60.0, -6.0)
+
+
+def test_a_start_is_given_up_when_it_is_stopped(
+    pulse_rig: PulseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter(pulse_rig, monkeypatch, tmp_path)
+    with LiveHost(OPTIONS, can_start=True) as host:
+        starting = threading.Thread(target=host.start, args=(StartRequest(),))
+        starting.start()
+        until(lambda: host.status().state == "starting")
+        host.stop()
+        starting.join(10.0)
+        assert not starting.is_alive()
+        assert host.status().state == "stopped"
+        host.start(StartRequest())
+        assert host.status().state == "running"
 
 
 def test_what_the_session_does_otherwise_is_taken_back(
