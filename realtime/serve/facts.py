@@ -30,7 +30,13 @@ _NO_STATS = {  # they are in the topics state and meters
     *("state", "causes", "revision", "voice", "voice_requested", "recording", "recording_error", "input_device"),
     *("output_device", "monitor_device", "sample_rate", *METERS, *PARAMETERS),
 }
-_FOLDERS = re.compile(r"(?<![\w/\\.])(?:[A-Za-z]:[\\/]|~?/|\\\\)(?:[^\s\\/'\":;,()]+[\\/])*")
+_LONGEST = 4000  # characters of a message that are looked at
+# Spaces belong to a path where it is quoted, or where backslashes, which are in no sentence, separate its parts.
+_FOLDERS = re.compile(
+    r"(?<=['\"])(?:[A-Za-z]:[\\/]|~?/(?!/)|\\\\)[^'\"]*[\\/]"
+    r"|(?<![\w/\\.])(?:[A-Za-z]:\\|\\\\)(?:[^\\/:*?\"'<>|]+\\)*"
+    r"|(?<![\w/\\.])(?:[A-Za-z]:)?~?/(?!/)(?:[^\s\\/'\":;,()]+/)*"
+)
 
 
 def state_data(
@@ -110,5 +116,6 @@ def _device_json(device: AudioDevice, is_default: bool) -> dict[str, object]:
 
 def without_folders(text: str) -> str:
     """A message for people, with the last part of each path only."""
+    text = text[:_LONGEST]
     text = text.replace(str(Path.home()), "~") if len(str(Path.home())) > 1 else text
     return printable(_FOLDERS.sub("", text), 1000)
