@@ -21,6 +21,7 @@ _ANSWER_S = 10.0
 _PAIRING_S = 90.0  # the server itself gives up after 60 s
 _SLOW = frozenset({"start", "stop", "measure", "voices", "devices"})  # a voice may be downloaded first, say
 _RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_LASTING_S = 10.0
 
 
 class RemoteClient:
@@ -32,6 +33,8 @@ class RemoteClient:
                 print(event.topic, event.data)
 
     Every command waits for its answer and raises RemoteError if it is refused. Several may wait at the same time.
+    Beside the protocol's error codes there are "unreachable" (there is no server), "closed" (the connection has
+    ended), "timeout" (no answer) and "not_ours" (the other side is no altervox).
 
     Args:
         url: Address of the server: ws, wss, http or https, with host and port.
@@ -290,7 +293,9 @@ class RemoteClient:
 
     async def _run(self, link: Link) -> None:
         """Take in messages; when the connection ends, open another one or end whatever waits."""
+        tries = 0
         while True:
+            began_s = time.monotonic()
             try:
                 while True:
                     self._take(await link.receive())
@@ -301,16 +306,17 @@ class RemoteClient:
                 self._is_open.clear()
                 self._fail(error)
                 self._put(Event("connection", {"is_open": False, "message": error.message}))
-            for delay_s in itertools.chain(_RETRY_S, itertools.repeat(_RETRY_S[-1])):
-                await asyncio.sleep(delay_s)
+            if time.monotonic() - began_s > _LASTING_S:
+                tries = 0  # else the server lets this client in and soon ends the connection
+            while not self._is_open.is_set():
+                await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
+                tries += 1
                 try:
                     link = await self._opened()
                 except RemoteError as error:
-                    if error.code in ("denied", "forbidden"):
+                    if error.code == "denied":
                         self._finish(error)
                         return
-                else:
-                    break
             self._put(Event("connection", {"is_open": True, "message": ""}))
 
     def _take(self, message: Mapping[str, Any]) -> None:

@@ -142,3 +142,23 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch)
     began = time.monotonic()
     assert "it does not greet" in refusal_of(saying()).message
     assert time.monotonic() - began < 3.0
+
+
+def test_a_server_that_soon_ends_every_connection_is_asked_less_and_less() -> None:
+    connections = 0
+
+    async def handler(connection: ServerConnection) -> None:
+        nonlocal connections
+        connections += 1
+        await connection.send(HELLO)
+        await connection.recv()
+        await saying(WELCOME, then=(4429, "too fast"))(connection)
+
+    async def run() -> None:
+        async with serve(handler, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with RemoteClient(f"ws://127.0.0.1:{port}", "secret", reconnect=True):
+                await asyncio.sleep(1.0)
+
+    asyncio.run(run())
+    assert 2 <= connections <= 4
