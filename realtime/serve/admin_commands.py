@@ -25,17 +25,24 @@ class AdminCommands:
     Args:
         access: Tokens.
         board: Where pairings and the log go.
+        has_buttons: Whether opening an address may carry out a prepared command.
         connected: Number of connections of a client, by its ID.
         revoked: Called with the ID of a client whose token has been revoked.
     """
 
     def __init__(
-        self, access: Access, board: Board, connected: Callable[[str], int], revoked: Callable[[str], None]
+        self,
+        access: Access,
+        board: Board,
+        has_buttons: bool,
+        connected: Callable[[str], int],
+        revoked: Callable[[str], None],
     ) -> None:
         self.pairings = Pairings()
         self.panel_address = ""
         self._access = access
         self._board = board
+        self._has_buttons = has_buttons
         self._connected = connected
         self._revoked = revoked
         self.handlers: dict[str, Handler] = {
@@ -98,6 +105,8 @@ class AdminCommands:
         return {"buttons": buttons}
 
     def _button_add(self, params: Params, by: str, now_s: float) -> Result:
+        if not self._has_buttons:
+            raise RemoteError("bad_request", "start altervox with --url-buttons to have addresses carry out commands")
         if not _LABEL.fullmatch(params["label"]):
             raise RemoteError("out_of_range", "label may hold letters, digits, - and _ only", "label")
         spec = command_named(params["cmd"])

@@ -40,7 +40,8 @@ from .topics import TOPICS, subscription
 from .voice_names import VoiceNames
 
 PROTOCOL = 1
-FEATURES = ("events", "batch", "hold", "pair", "buttons")
+FEATURES = ("events", "batch", "hold", "pair")
+BUTTONS = "buttons"  # a feature of servers that were started with them
 MOST_CONNECTIONS = 256
 MOST_UNAUTHENTICATED = 32
 _VOICES_EVERY_S = 15.0  # while somebody is subscribed to their list
@@ -53,6 +54,7 @@ class Hub:
         session: The session.
         access: Tokens.
         now_s: Time of the caller's clock.
+        has_buttons: Whether opening an address may carry out a prepared command.
         wall_clock: Seconds since 1970, for the log that clients see.
 
     Attributes:
@@ -61,17 +63,23 @@ class Hub:
     """
 
     def __init__(
-        self, session: RemoteSession, access: Access, now_s: float, wall_clock: Callable[[], float] = time.time
+        self,
+        session: RemoteSession,
+        access: Access,
+        now_s: float,
+        has_buttons: bool = False,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.connections: list[Connection] = []
         self.voices = VoiceNames()
         self._access = access
+        self._has_buttons = has_buttons
         self._board = Board(wall_clock)
         self._budget = Budget()
         self._bucket = Bucket(now_s)  # of commands without a connection
         self._session_id = secrets.token_hex(8)
         self._commands = SessionCommands(session, self._board, self.voices)
-        self._admin = AdminCommands(access, self._board, self._connected, self._revoked)
+        self._admin = AdminCommands(access, self._board, has_buttons, self._connected, self._revoked)
         handlers = {**self._commands.handlers, **self._admin.handlers}
         self._executor = Executor(session, self._board, self.voices, handlers, self._commands.refresh)
         self._next_voices_s = now_s
@@ -235,7 +243,7 @@ class Hub:
             "min": PROTOCOL,
             "server": f"altervox {version('altervox')}",
             "session": self._session_id,
-            "features": list(FEATURES),
+            "features": [*FEATURES, *([BUTTONS] if self._has_buttons else [])],
             "auth": ["token", "pair"],
         }
 

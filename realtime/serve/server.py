@@ -197,7 +197,7 @@ class _Shell:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_report)
         self._ending = asyncio.Event()
-        self._hub = Hub(self._session, self._access, self._loop.time())
+        self._hub = Hub(self._session, self._access, self._loop.time(), self._settings.url_buttons)
         self._hub.set_panel_address(self._address)
         self._http = HttpRoutes(self._hub, self._settings, self.carry_out)
         server: Server = await serving(

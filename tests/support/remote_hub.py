@@ -22,17 +22,20 @@ class Desk:
     Args:
         session: The session; None for one that runs.
         file: Where clients are kept; None for nowhere.
+        has_buttons: Whether addresses of buttons work.
 
     Attributes:
         now_s: Time of the hub's clock.
         heard: Who has changed the session, not passed on to the hub yet.
     """
 
-    def __init__(self, session: MemorySession | None = None, file: Path | None = None) -> None:
+    def __init__(
+        self, session: MemorySession | None = None, file: Path | None = None, has_buttons: bool = True
+    ) -> None:
         self.now_s = 1000.0
         self.session = session or MemorySession()
         self.access = Access(OWNER, file)
-        self.hub = Hub(self.session, self.access, self.now_s, wall_clock=lambda: 1.8e9)
+        self.hub = Hub(self.session, self.access, self.now_s, has_buttons, wall_clock=lambda: 1.8e9)
         self.heard: list[str] = []
         self.session.listen(self.heard.append)
         self.settle()

@@ -266,6 +266,15 @@ def test_a_button_does_one_thing_until_it_is_removed(tmp_path: Path) -> None:
     assert panel.ask("button_remove", id=made["id"])["error"]["code"] == "not_found"
 
 
+def test_there_are_no_buttons_unless_asked_for() -> None:
+    desk = Desk(has_buttons=False)
+    connection = desk.hub.connect(desk.now_s, PEER)
+    assert connection is not None
+    assert "buttons" not in json.loads(connection.pull(desk.now_s) or "")["hello"]["features"]
+    reply = desk.client("admin").ask("button_add", label="mute", cmd="toggle", params={"name": "mute"})
+    assert "--url-buttons" in reply["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("params", "code"),
     [

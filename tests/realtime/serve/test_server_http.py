@@ -272,8 +272,9 @@ def test_buttons(served: Served, tmp_path: Path) -> None:
         client.ask("button_remove", id=added["id"])
         assert served.http("GET", path, token="").status in (401, 429)
     with serving(tmp_path) as other, other.client() as client:
-        added = client.ask("button_add", label="up", cmd="toggle", params={"name": "mute"})["result"]
-        reply = other.http("GET", added["path"], token="")
+        refused = client.ask("button_add", label="up", cmd="toggle", params={"name": "mute"})["error"]
+        assert "--url-buttons" in refused["message"]
+        reply = other.http("GET", path, token="")
         assert (reply.status, reply.error["code"]) == (404, "not_found")
         assert "--url-buttons" in reply.error["message"]
 
