@@ -59,7 +59,10 @@ def set_values(connection: Connection, /, values: tuple[str, ...], as_json: bool
     """Set parameters, all of them or none, such as pitch=3 mute=off."""
     from ..remote.command import assignments, send
 
-    return send(connection, "set", assignments(values), as_json)
+    pairs = assignments(values)
+    if any(name == "voice" for name, _ in pairs):
+        raise click.UsageError("a voice is not a parameter: change it with `altervox remote voice NAME`")
+    return send(connection, "set", pairs, as_json)
 
 
 @remote.command(context_settings={"ignore_unknown_options": True})  # for negative numbers

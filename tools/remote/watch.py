@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
 from ...kernels.printable import printable
-from ...realtime.serve.client import RemoteClient
 from ...realtime.serve.errors import RemoteError
 from ...realtime.serve.events import Event
 from .connection import Connection, as_failure
@@ -29,26 +28,24 @@ def watch(connection: Connection, meters_hz: float, as_json: bool) -> int:
         meters_hz: How many meters a second; 0 for none.
         as_json: Whether to print each event as one line of JSON.
     """
+    lines = _Lines()
+    rates = {"meters": meters_hz} if meters_hz else {}
     try:
-        asyncio.run(_watch(connection, meters_hz, as_json))
+        asyncio.run(_watch(connection, rates, _show_json if as_json else lines.show))
     except KeyboardInterrupt:
         return 0
     except RemoteError as error:
         raise as_failure(error) from None
+    finally:
+        lines.end()
     return 0
 
 
-async def _watch(connection: Connection, meters_hz: float, as_json: bool) -> None:
-    rates = {"meters": meters_hz} if meters_hz else {}
-    show = _show_json if as_json else _Lines().show
+async def _watch(connection: Connection, rates: Mapping[str, float], show: Callable[[Event], None]) -> None:
     async with connection.client(reconnect=True) as remote:
-        await _show_all(remote, rates, show)
-
-
-async def _show_all(remote: RemoteClient, rates: Mapping[str, float], show: Any) -> None:
-    async for event in remote.subscribe("state", **rates):
-        show(event)
-        sys.stdout.flush()
+        async for event in remote.subscribe("state", **rates):
+            show(event)
+            sys.stdout.flush()
 
 
 def _show_json(event: Event) -> None:
@@ -71,6 +68,11 @@ class _Lines:
     def __init__(self) -> None:
         self._is_terminal = sys.stdout.isatty()
         self._has_meters = False
+
+    def end(self) -> None:
+        """Leave the cursor on a line of its own."""
+        if self._has_meters:
+            click.echo()
 
     def show(self, event: Event) -> None:
         """Print an event."""

@@ -26,6 +26,7 @@ def _no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("set", "pich=1"), "there is no parameter 'pich'; choose one of pitch, "),
         (("set", "pitch=1", "pitch=2"), "pitch is given twice"),
         (("set", "\x1b[31mpitch"), "'pitch' is not of the form"),
+        (("set", "voice=robot"), "a voice is not a parameter: change it with `altervox remote voice NAME`"),
         (("step", "pitch", "up"), "by is 'up'; it must be a number"),
         (("hold", "voice=robot", "forever"), "seconds is 'forever'; it must be a number"),
         (("hold", "voice=robot", "0"), "seconds is 0"),
