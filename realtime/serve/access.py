@@ -145,9 +145,10 @@ class Access:
         self._drop_old_links(now_s)
         links = [link for link in self._links if _is_same(link, digest)]
         if links and may_exchange:
-            del self._links[links[0]]
             self._make_room_for_panel()
-            return self.add_client(name or "panel", "admin", "panel")
+            client, new_token = self.add_client(name or "panel", "admin", "panel")
+            del self._links[links[0]]  # now that it has served
+            return client, new_token
         self._refused(peer, now_s)
         raise RemoteError("denied", "the token is wrong or was revoked; pair again, or take the token of the server")
 

@@ -134,6 +134,15 @@ def test_the_panels_link_works_once_and_the_browser_stays(tmp_path: Path) -> Non
     assert again["result"]["role"] == "admin"
 
 
+def test_the_panels_link_is_not_used_up_in_vain(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    desk = Desk(file=tmp_path / "file" / "remote.json")
+    token = desk.hub.panel_link_token(desk.now_s)
+    assert desk.connect().ask("auth", token=token)["error"]["code"] == "failed"
+    (tmp_path / "file").unlink()
+    assert desk.connect().ask("auth", token=token)["ok"]
+
+
 def test_the_panels_link_expires() -> None:
     desk = Desk()
     token = desk.hub.panel_link_token(desk.now_s)
