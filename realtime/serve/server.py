@@ -317,7 +317,8 @@ class _Shell:
         """Answer a request over HTTP, or let it become a WebSocket: None."""
         assert isinstance(socket, Socket)
         asked = Request(request.method, request.path, _by_name(request.headers), socket.peer)
-        response = self._http.refusal(asked)
+        # It may be gone by now: what it was given then, nobody would take back.
+        response = self._http.refusal(asked) if socket in self.sockets else unavailable()
         if response is None and asked.wants_socket and asked.path in ("/", SOCKET_PATH):
             socket.link = self._hub.connect(self._loop.time(), socket.peer)
             if socket.link is not None:
