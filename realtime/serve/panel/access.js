@@ -36,13 +36,14 @@ const spaced = (code) => `${code.slice(0, 3)} ${code.slice(3)}`;
 let pairings = [];
 
 function showPairings() {
-  byId("prompts").replaceChildren(...pairings.map(({ id, client, peer, code }) => {
+  byId("prompts").replaceChildren(...pairings.map(({ id, client, peer, code, icon }) => {
     const answer = (text, params, look = "") => {
       const button = el("button", { type: "button", class: look, onclick: () => command("pair_answer", { id, ...params }) }, text);
       return allow(button, "admin");
     };
     const text = el("p", {}, el("b", {}, client), ` asks for access${peer ? ` from ${peer}` : ""}. Allow it only if it shows this code:`);
     return el("div", { class: "card prompt", role: "group", "aria-label": `${client} asks for access` },
+      ...(icon ? [el("img", { src: `data:image/png;base64,${icon}`, alt: "" })] : []),
       text, el("span", { class: "code" }, spaced(code)),
       answer("Allow control", { allow: true, role: "control" }, "primary"),
       answer("View only", { allow: true, role: "view" }),
@@ -84,6 +85,7 @@ for (const [id, query] of [["copy-panel", ""], ["copy-dock", "?view=dock"]]) {
 
 // --- Button addresses ----------------------------------------------------------------------------------------------
 
+const made = new Map(); // paths of the buttons that this page has made: nobody else can show them
 const hold = { seconds: VIEWER_S };
 const ACTIONS = {
   "Mute on or off": ["mute", "toggle", { name: "mute" }],
@@ -106,31 +108,36 @@ function actions() {
 
 async function listButtons() {
   const isOn = link.role === "admin" && (link.hello.features ?? []).includes("buttons");
-  byId("buttons-part").hidden = !isOn;
+  byId("buttons-part").hidden = link.role !== "admin";
+  byId("button-form").hidden = !isOn;
+  byId("buttons-note").textContent = isOn
+    ? "For tools that can only open an address. Each is good for its one action, until you remove it."
+    : "For tools that can only open an address: start altervox with --url-buttons.";
   if (!isOn || !byId("details").open) return;
   byId("button-action").replaceChildren(...[...actions().keys()].map((name) => el("option", { value: name }, name)));
   const buttons = (await command("buttons"))?.buttons ?? [];
   byId("buttons").replaceChildren(...buttons.map(buttonRow));
 }
 
-function buttonRow({ id, label, cmd, path }) {
+function buttonRow({ id, label, cmd }) {
   const remove = el("button", { type: "button", "aria-label": `Remove ${label}` }, "Remove");
   confirmed(remove, "Sure?", async () => {
     await command("button_remove", { id });
     listButtons();
   });
-  const target = path ? location.origin + path : null;
+  const target = made.has(id) ? location.origin + made.get(id) : null;
   const copyIt = el("button", { type: "button", class: "primary", onclick: (event) => copy(target, event.currentTarget) }, "Copy");
-  const about = target ? "Copy its address now: it is shown only once." : cmd;
+  const about = target ? "Copy its address now: it is not shown again." : cmd;
   return el("li", {}, el("span", {}, label, el("small", {}, about)), ...(target ? [copyIt] : []), allow(remove, "admin"));
 }
 
 byId("button-form").onsubmit = async (event) => {
   event.preventDefault();
   const [label, cmd, params] = actions().get(byId("button-action").value);
-  const made = await command("button_add", { label, cmd, params });
-  if (!made) return;
-  byId("buttons").append(buttonRow({ label, cmd, ...made }));
+  const button = await command("button_add", { label, cmd, params });
+  if (!button) return;
+  made.set(button.id, button.path);
+  listButtons();
 };
 allow(byId("button-form").querySelector("button"), "admin");
 

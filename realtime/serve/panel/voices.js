@@ -87,7 +87,7 @@ function newTile(name) {
   const number = el("kbd", { class: "number", "aria-hidden": "true" });
   const state = el("span", { class: "state" });
   const title = info.description ? `${name}: ${info.description}` : name;
-  const button = el("button", { type: "button", role: "radio", title }, art, el("span", { class: "caption-row" }, name), state);
+  const button = el("button", { type: "button", role: "radio", title }, art, el("span", { class: "caption-row", dir: "auto" }, name), state);
   button.onclick = () => choose(name);
   const star = el("button", { type: "button", class: "star", "aria-label": `Favourite: ${name}` }, icon("star"));
   star.onclick = () => {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,10 +47,10 @@ def own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @contextmanager
 def opened(
-    chromium: browser.Browser, session: MemorySession, query: str = ""
+    chromium: browser.Browser, session: MemorySession, query: str = "", **settings: Any
 ) -> Iterator[tuple[PanelPage, RemoteServer]]:
     """A panel that is open; at the end there must have been no error, refused request or request to elsewhere."""
-    with RemoteServer(session, ServerSettings(port=0)) as server:
+    with RemoteServer(session, ServerSettings(port=0, **settings)) as server:
         page = PanelPage(chromium, server.panel_link().replace("#", f"{query}#"))
         page.until_open()
         yield page, server
@@ -302,6 +304,30 @@ def test_access_is_asked_for_and_given(chromium: browser.Browser) -> None:
             assert asking.receive("id", 1)["result"]["role"] == "control"
         page.until("!$('#prompts div')")
         assert page.faults() == []
+
+
+def test_an_address_is_made_for_a_tool_that_can_only_open_one(chromium: browser.Browser) -> None:
+    session = MemorySession()
+    with opened(chromium, session, url_buttons=True) as (page, server):
+        allowed = ["clipboardReadWrite", "clipboardSanitizedWrite"]
+        chromium.devtools("Browser.grantPermissions", permissions=allowed, origin=server.address)
+        page.click("summary")
+        page.until("$('#button-action option[value=\"Voice robot for 30 s\"]')")
+        page.type("#button-action", "Voice robot for")
+        page.click("#button-form button")
+        page.until_text("#buttons", "robot-30s")
+        page.click("#buttons button.primary")
+        page.until_text("#buttons button.primary", "Copied")
+        address = chromium.call("execute/async", script="navigator.clipboard.readText().then(arguments[0])", args=[])
+        with urllib.request.urlopen(address) as answer:
+            assert json.load(answer)["ok"] is True
+        page.until_text("#holds", "robot for ")
+        # The address is shown once, and works until it is removed.
+        page.click("#buttons li button:last-child")
+        page.click("#buttons li button.sure")
+        page.until("!$('#buttons li')")
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(address)
 
 
 @pytest.mark.parametrize("view", WIDTHS)
