@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from ..kernels.errors import ParameterError
 
 FRAME_MS = 10
-BACKENDS = ("auto", "eager", "cuda-graph", "onnx", "onnx-cuda")
+BACKENDS = ("auto", "eager", "cuda-graph", "onnx", "onnx-cuda", "onnx-PROVIDER")  # the last for any other provider
+_BACKEND = re.compile(r"auto|eager|cuda-graph|onnx(-[a-z0-9]+)*")
+
+
+def check_backend(backend: str) -> None:
+    """Raises ParameterError unless a name is that of a backend, which need not exist on this machine."""
+    if not _BACKEND.fullmatch(backend):
+        raise ParameterError(f"backend is {backend!r}; it must be one of {', '.join(BACKENDS)}")
 
 
 def check_lengths(config: object, limits: Mapping[str, tuple[int, int, int]]) -> None:
@@ -33,8 +41,9 @@ class StreamConfig:
         crossfade_ms: Over which consecutive blocks of an RVC voice are joined; a multiple of 10.
         backend: Backend of the networks. "auto": on an NVIDIA GPU each as one CUDA graph; on a CPU the pitch network
             that ships in ONNX Runtime where it is installed, all others call by call. "eager" is call by call
-            everywhere, "cuda-graph" refuses to be without a GPU; "onnx" and "onnx-cuda" are for the pitch network that
-            ships, the others being as with "auto".
+            everywhere, "cuda-graph" refuses to be without a GPU. "onnx" is ONNX Runtime on the CPU, "onnx-cuda" and
+            so on with the execution provider of that name: for exported voices and the pitch network that ships, the
+            networks of an RVC voice being as with "auto".
         precision: Precision of an RVC voice's content encoder: "float16", "bfloat16", or "auto", which is both of these
             on a GPU and neither on a CPU. Used only if it computes what "float32" does, which is tried at the start.
 
@@ -61,8 +70,7 @@ class StreamConfig:
     PRECISIONS: ClassVar[tuple[str, ...]] = ("auto", "float32", "float16", "bfloat16")
 
     def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise ParameterError(f"backend is {self.backend!r}; it must be one of {', '.join(BACKENDS)}")
+        check_backend(self.backend)
         if self.precision not in self.PRECISIONS:
             raise ParameterError(f"precision is {self.precision!r}; it must be one of {', '.join(self.PRECISIONS)}")
         check_lengths(self, self.LIMITS)
@@ -81,3 +89,13 @@ class StreamConfig:
     def block_frames(self) -> int:
         """Frames of 10 ms per block."""
         return self.block_ms // FRAME_MS
+
+
+def with_lengths(config: StreamConfig, lengths: Mapping[str, int]) -> StreamConfig:
+    """A config with other lengths, such as those that a voice is bound to.
+
+    Raises:
+        ParameterError: one is out of its range or off its grid.
+    """
+    values: Mapping[str, Any] = lengths
+    return replace(config, **values)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...kernels.errors import ParameterError
 from ...models.graph import GraphSpec
-from ..config import BACKENDS
+from ..config import check_backend
 from .cuda_graph import CudaGraphRunner
 from .eager import EagerRunner, device_of
 
@@ -45,7 +45,7 @@ class Runner(Protocol):
 
 def make_runner(
     spec: GraphSpec,
-    module_or_path: nn.Module | Path,
+    module_or_path: nn.Module | Path | bytes,
     backend: str,
     share: Mapping[str, Tensor] | None = None,
 ) -> Runner:
@@ -53,8 +53,8 @@ def make_runner(
 
     Args:
         spec: Interface of the network.
-        module_or_path: A module for `eager` and `cuda-graph`, run where its weights are; an exported file for `onnx`
-            and `onnx-cuda`.
+        module_or_path: A module for `eager` and `cuda-graph`, run where its weights are; an exported file, or what it
+            holds, for `onnx` and `onnx-PROVIDER`.
         backend: One of `BACKENDS`. `auto` is `cuda-graph` for a module on an NVIDIA GPU, or `eager` if it cannot be
             captured; `eager` for a module elsewhere, and `onnx` for a file.
         share: For a module: inputs of another runner to use in place of new ones.
@@ -63,12 +63,12 @@ def make_runner(
         ParameterError: the backend is unknown, does not go with what is to be run, or cannot run here.
         CheckpointError: an exported file does not load or has another interface.
     """
-    if backend not in BACKENDS:
-        raise ParameterError(f"backend is {backend!r}; it must be one of {', '.join(BACKENDS)}")
+    check_backend(backend)
     if isinstance(module_or_path, nn.Module):
         return _module_runner(spec, module_or_path, backend, share)
     if backend in ("eager", "cuda-graph"):
-        raise ParameterError(f"backend {backend} cannot run the exported file {module_or_path}: choose backend onnx")
+        what = module_or_path if isinstance(module_or_path, Path) else spec.name
+        raise ParameterError(f"backend {backend} cannot run the exported file {what}: choose backend onnx")
     from .onnx import OnnxRunner
 
     return OnnxRunner(spec, module_or_path, backend.removeprefix("onnx-") if "-" in backend else "cpu")
