@@ -38,10 +38,11 @@ class FeatureIndex:
         if rate == 0.0:
             return features
         k = min(neighbours, len(self.vectors))
-        parts = [self._neighbour_mean(part, k) for part in torch.split(features, _QUERIES_AT_ONCE)]
+        parts = [self.neighbour_mean(part, k) for part in torch.split(features, _QUERIES_AT_ONCE)]
         return rate * torch.cat(parts) + (1.0 - rate) * features
 
-    def _neighbour_mean(self, queries: Tensor, k: int) -> Tensor:
+    def neighbour_mean(self, queries: Tensor, k: int) -> Tensor:
+        """Weighted mean `[T, C]` of the `k` nearest vectors of each query `[T, C]`; see `blend`."""
         closeness = torch.addmm(self._half_norms, queries, self.vectors.T, beta=-1.0)
         found = self.vectors[closeness.topk(k, dim=1).indices]  # [T, k, C]
         # Taken anew: the product form above loses the digits of small distances.

@@ -38,7 +38,7 @@ def export_step(model: RMVPE, path: Path, batch: int = 1) -> None:
         # and that lengths compared in Python stay as they are. All of that is meant.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _CroppedStep(model),
+            CroppedRmvpe(model),
             (mel, torch.arange(_EXAMPLE_ROWS).repeat(batch, 1), last_row, h_in),
             str(unfinished),
             input_names=list(spec.inputs),
@@ -50,7 +50,7 @@ def export_step(model: RMVPE, path: Path, batch: int = 1) -> None:
     unfinished.replace(path)
 
 
-class _CroppedStep(nn.Module):
+class CroppedRmvpe(nn.Module):
     """`RmvpeStep`, computing few more rows than it is asked for."""
 
     def __init__(self, model: RMVPE) -> None:
@@ -60,6 +60,10 @@ class _CroppedStep(nn.Module):
 
     def forward(self, mel: Tensor, rows: Tensor, last_row: Tensor, h_in: Tensor) -> tuple[Tensor, Tensor]:
         """See `RmvpeStep.forward`."""
+        return self.model.from_features(self.features(mel, rows), last_row, h_in)
+
+    def features(self, mel: Tensor, rows: Tensor) -> Tensor:
+        """What the GRU sees of the rows asked for `[B, n, 384]`."""
         model, levels = self.model, self.model.unet.decoder.layers
         x, skips = model.unet.encoder(mel.transpose(1, 2)[:, None])
         x = model.unet.intermediate(x)
@@ -75,7 +79,7 @@ class _CroppedStep(nn.Module):
                 skip = _cropped(skip, start, 2 * count)
             x = level(x, skip)
         features = model.cnn(x).transpose(1, 2).flatten(2)
-        return model.from_features(rows_of(features, rows - start), last_row, h_in)
+        return rows_of(features, rows - start)
 
 
 def _cropped(x: Tensor, first: Tensor, count: Tensor) -> Tensor:
