@@ -1,7 +1,7 @@
 """The user's voices: find, add, remove, load.
 
-The library is a folder of folders, one for each RVC voice: `voice.pth`, an optional `voice.index`, and `voice.json`
-with what lists show.
+The library is a folder of folders, one for each voice: `voice.pth` and an optional `voice.index`, or the files of an
+exported voice; and `voice.json` with what lists show.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,12 +21,14 @@ from ..kernels.errors import CheckpointError, OutputError, UnknownVoiceError, Vo
 from ..kernels.printable import printable
 from .dsp.presets import DSP_VOICES
 from .exclusive import alone
+from .export import manifest as exported
 from .limits import MAX_DESCRIPTION_CHARACTERS
 from .paths import library_folder, voices_folder
 from .pictures import remove_picture
 from .voice import Voice, VoiceKind
 
 if TYPE_CHECKING:
+    from .export.voice import ExportedVoice
     from .retrieval import FeatureIndex
     from .voice_source import VoiceFiles
 
@@ -70,7 +73,8 @@ def load_voice(name_or_path: str | Path, device: str = "auto") -> Voice:
     """Load a voice.
 
     Args:
-        name_or_path: An embedded voice, a voice of the library, or the path of a `.pth` or of a folder with one.
+        name_or_path: An embedded voice, a voice of the library, or the path of a `.pth`, of a folder with one, or of an
+            exported voice.
         device: "auto", "cpu", "cuda", "cuda:0" or "mps".
 
     Raises:
@@ -84,6 +88,9 @@ def load_voice(name_or_path: str | Path, device: str = "auto") -> Voice:
     stored = voices_folder() / name
     if _is_plain_name(name) and (stored / "voice.pth").is_file():
         return _load_rvc(name, stored / "voice.pth", device)
+    export = _export_of(name)
+    if export is not None:
+        return _load_exported(export)
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return _load_rvc(path.name, path, device)
@@ -92,11 +99,40 @@ def load_voice(name_or_path: str | Path, device: str = "auto") -> Voice:
     raise UnknownVoiceError(f"there is no voice {printable(name, 60)!r}{_nearest(name)}; `altervox voices` lists them")
 
 
+def lengths_of(name_or_path: str | Path) -> Mapping[str, int]:
+    """The lengths of `StreamConfig` that a voice is bound to, found without loading it; empty for any that is not.
+
+    Raises:
+        CheckpointError: it is an exported voice, and its manifest cannot be used.
+    """
+    name = str(name_or_path)
+    export = None if name in DSP_VOICES else _export_of(name)
+    return {} if export is None else exported.read_manifest(export).lengths
+
+
+def _export_of(name: str) -> Path | None:
+    """The folder of an exported voice of the library or at a path; None if that is none."""
+    stored = voices_folder() / name
+    if _is_plain_name(name) and (stored / exported.FILE_NAME).is_file():
+        return stored
+    path = Path(name).expanduser()
+    return path if (path / exported.FILE_NAME).is_file() else None
+
+
+def _load_exported(folder: Path) -> ExportedVoice:
+    from .export.voice import ExportedVoice
+
+    voice = ExportedVoice(folder.resolve().name, folder)
+    voice.check_streams()
+    return voice
+
+
 def add_voice(source: Path, name: str | None = None) -> VoiceInfo:
     """Copy a voice into the library.
 
     Args:
         source: A `.pth`, a folder with one, or a `.zip` with one; an `.index` beside it in a folder or zip comes along.
+            Or the folder of an exported voice.
         name: Name of the voice; None takes the name of the file.
 
     Raises:
@@ -110,6 +146,8 @@ def add_voice(source: Path, name: str | None = None) -> VoiceInfo:
     source = source.expanduser()
     if not source.exists():
         raise VoiceError(f"{source} does not exist; give a .pth, a folder or a .zip")
+    if (source / exported.FILE_NAME).is_file():
+        return _add_exported(source, name)
     with voice_files(source) as files:
         title = name or (source.stem if source.suffix.lower() == ".zip" else files.weights.stem)
         target = _free_place(title)
@@ -121,13 +159,32 @@ def add_voice(source: Path, name: str | None = None) -> VoiceInfo:
         parts += ["index"] if has_index else []
         parts += [checkpoint.info] if checkpoint.info else []
         info = VoiceInfo(title, "rvc", checkpoint.sample_rate, ", ".join(parts), target)
-        try:
-            with alone(library_folder(), "another altervox is adding a voice; waiting for it"):
-                _free_place(title)
-                _copy(files.weights, files.index if has_index else None, info, target)
-        except OSError as error:
-            raise OutputError(f"{target} cannot be written: {error.strerror}") from error
+        copies = {"voice.pth": files.weights} | ({"voice.index": files.index} if has_index and files.index else {})
+        _put_into_library(copies, info, target)
     return info
+
+
+def _add_exported(source: Path, name: str | None) -> VoiceInfo:
+    """Copy an exported voice into the library, every graph checked."""
+    from .export.folder import read_graph
+
+    voice = _load_exported(source)
+    title = name or voice.name
+    target, stored = _free_place(title), [graph.stored for graph in voice.manifest.graphs.values()]
+    for graph in voice.manifest.graphs:
+        read_graph(source, voice.manifest, graph)
+    info = VoiceInfo(title, "exported", voice.sample_rate, voice.description, target)
+    _put_into_library({file: source / file for file in (exported.FILE_NAME, *(s.file for s in stored))}, info, target)
+    return info
+
+
+def _put_into_library(copies: Mapping[str, Path], info: VoiceInfo, target: Path) -> None:
+    try:
+        with alone(library_folder(), "another altervox is adding a voice; waiting for it"):
+            _free_place(info.name)
+            _copy(copies, info, target)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror}") from error
 
 
 def _free_place(title: str) -> Path:
@@ -149,7 +206,7 @@ def _free_place(title: str) -> Path:
     return target
 
 
-def _copy(weights: Path, index: Path | None, info: VoiceInfo, target: Path) -> None:
+def _copy(copies: Mapping[str, Path], info: VoiceInfo, target: Path) -> None:
     """Put a voice into the library, whole or not at all. Only one process does so at a time."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for left_over in target.parent.glob(f"{_ADDING}*"):  # by a process that was killed
@@ -157,9 +214,8 @@ def _copy(weights: Path, index: Path | None, info: VoiceInfo, target: Path) -> N
     with tempfile.TemporaryDirectory(prefix=_ADDING, dir=target.parent) as scratch:
         half_made = Path(scratch) / "voice"
         half_made.mkdir()
-        shutil.copyfile(weights, half_made / "voice.pth")
-        if index:
-            shutil.copyfile(index, half_made / "voice.index")
+        for name, source in copies.items():
+            shutil.copyfile(source, half_made / name)
         described = {k: v for k, v in asdict(info).items() if k != "path"}
         (half_made / "voice.json").write_text(json.dumps(described, ensure_ascii=False, indent=1), "utf-8")
         half_made.rename(target)
@@ -194,7 +250,8 @@ def _info(path: Path) -> VoiceInfo:
         rate, description = int(described["sample_rate"]), described["description"]
         if not 0 < rate < 1_000_000 or not isinstance(description, str):
             raise ValueError("not what altervox writes")
-        return VoiceInfo(name, "rvc", rate, printable(description, MAX_DESCRIPTION_CHARACTERS), path)
+        kind: VoiceKind = "exported" if described.get("kind") == "exported" else "rvc"
+        return VoiceInfo(name, kind, rate, printable(description, MAX_DESCRIPTION_CHARACTERS), path)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return VoiceInfo(name, "rvc", None, "damaged: remove it and add it again", path)
 

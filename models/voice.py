@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -66,6 +67,7 @@ class Voice(Protocol):
         speakers: How many speakers it has, counted from 0 in `VoiceParams.speaker`.
         uses: Names of what changes its output: fields of `VoiceParams` and of `StreamConfig`, and "device". A voice
             that uses nothing changes nothing.
+        lengths: Lengths of `StreamConfig` that the voice is bound to; empty for one that takes any.
     """
 
     @property
@@ -80,6 +82,8 @@ class Voice(Protocol):
     def speakers(self) -> int: ...
     @property
     def uses(self) -> frozenset[str]: ...
+    @property
+    def lengths(self) -> Mapping[str, int]: ...
 
 
 def check_speaker(voice: Voice, params: VoiceParams) -> None:

@@ -25,7 +25,7 @@ _CHUNK = 1 << 20  # bytes
 _TRAINING_FILES = ("G_", "D_")
 _NOT_VOICES = {
     ".safetensors": ("a .safetensors file", "altervox reads the .pth that RVC's trainers write"),
-    ".onnx": ("an .onnx file", "give the .pth that it was exported from"),
+    ".onnx": ("an .onnx file", "give the .pth that it was exported from, or the whole folder of `altervox export`"),
     ".zip": ("another zip", "unpack it and add what is inside"),
     ".rar": ("a RAR archive", "unpack it and add what is inside"),
     ".7z": ("a 7z archive", "unpack it and add what is inside"),

@@ -14,7 +14,7 @@ from ..kernels.finite import silence_nonfinite
 from ..kernels.polyphase import ResamplerState, resample_block
 from ..kernels.speaker import SpeakerState
 from ..models.voice import Voice, VoiceParams, check_speaker
-from .config import StreamConfig
+from .config import StreamConfig, with_lengths
 from .stages import make_stage
 from .stages.stage import VoiceStage
 from .state import restore, snapshot
@@ -70,7 +70,7 @@ class Engine:
     """
 
     def __init__(self, voice: Voice, config: StreamConfig | None = None, params: VoiceParams | None = None) -> None:
-        self.config = config or StreamConfig()
+        self.config = config or with_lengths(StreamConfig(), voice.lengths)
         self.params = params or VoiceParams()
         self.voice = voice
         check_speaker(voice, self.params)

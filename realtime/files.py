@@ -16,7 +16,7 @@ from ..kernels.limits import GATE_OFF_DB, LOUDEST
 from ..kernels.types import AnyFloatArray
 from ..models.resample import resampled
 from ..models.voice import Voice, VoiceParams, check_speaker
-from .config import StreamConfig
+from .config import StreamConfig, with_lengths
 from .engine import Engine
 from .session.gate import LevelGate
 
@@ -117,7 +117,7 @@ def convert_stream(
     blocks: Iterable[AnyFloatArray],
     sample_rate: int,
     params: VoiceParams | None = None,
-    config: StreamConfig = LIVE,
+    config: StreamConfig | None = None,
     gate_db: float = GATE_OFF_DB,
 ) -> Iterator[AnyFloatArray]:
     """Convert mono audio that arrives in blocks of any size, in bounded memory.
@@ -127,7 +127,8 @@ def convert_stream(
         blocks: Mono arrays [N], nominally within -1..1, float32 or float64; NaN and infinite samples count as silence.
         sample_rate: Their rate in Hz.
         params: Parameters of the voice.
-        config: Lengths of the engine, such as `LIVE` or `OFFLINE`; its rate follows from the audio's.
+        config: Lengths of the engine, such as `OFFLINE`; its rate follows from the audio's. None for `LIVE`, or for the
+            lengths that the voice is bound to.
         gate_db: The output is silent where the input stays below this level.
 
     Returns:
@@ -141,13 +142,15 @@ def convert_stream(
     """
     if not voice.uses:
         return iter(blocks)
-    params = params or VoiceParams()
+    params, config = params or VoiceParams(), config or with_lengths(LIVE, voice.lengths)
     check_speaker(voice, params)
     out_rate = output_rate(voice, sample_rate)
     least, greatest, grid = config.LIMITS["sample_rate"]
     rate = out_rate if least <= out_rate <= greatest and out_rate % grid == 0 else _COMMON_RATE
     cleaned = (np.nan_to_num(block, posinf=0.0, neginf=0.0).clip(-LOUDEST, LOUDEST) for block in blocks)
-    stream, config = _fitted(resampled(cleaned, sample_rate, rate), replace(config, sample_rate=rate))
+    stream, config = resampled(cleaned, sample_rate, rate), replace(config, sample_rate=rate)
+    if not voice.lengths:
+        stream, config = _fitted(stream, config)
     engine = Engine(voice, config, params)
     return resampled(_finite(engine, voice.name, through_engine(_Gated(engine, rate, gate_db), stream)), rate, out_rate)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -178,6 +179,11 @@ class DspVoice:
     def speakers(self) -> int:
         """One."""
         return 1
+
+    @property
+    def lengths(self) -> Mapping[str, int]:
+        """See `Voice`: any."""
+        return {}
 
     @property
     def uses(self) -> frozenset[str]:

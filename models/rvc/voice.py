@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -55,6 +56,11 @@ class RvcVoice:
     def speakers(self) -> int:
         """How many speakers the generator has."""
         return self.synthesizer.speakers
+
+    @property
+    def lengths(self) -> Mapping[str, int]:
+        """See `Voice`: any."""
+        return {}
 
     @property
     def uses(self) -> frozenset[str]:

@@ -11,6 +11,8 @@ import numpy as np
 
 from ...kernels.errors import VoiceError
 from ...models.library import load_voice
+from ...models.voice import Voice
+from ..config import StreamConfig, with_lengths
 from ..synthetic import speech_like
 from .processor import Processor
 from .settings import SessionSettings
@@ -73,9 +75,11 @@ def warmed_up(
     """
     voice = load_voice(settings.state.voice, settings.device)
     without_recording = replace(settings, record_folder=None)
-    candidates = list(AUTO_BLOCKS_MS) if block_ms is None else [block_ms]
+    lengths = _bound(settings.config, voice)
+    blocks_ms = [lengths.block_ms] if voice.lengths else list(AUTO_BLOCKS_MS)
+    candidates = blocks_ms if block_ms is None else [block_ms]
     while True:
-        config = replace(settings.config, block_ms=candidates.pop(0))
+        config = replace(lengths, block_ms=candidates.pop(0))
         processor = Processor(replace(without_recording, config=config), voice, prepare_building)
         on_gpu = str(getattr(voice, "device", "cpu")).startswith("cuda")
         result = _time_blocks(processor, on_gpu, limit_ms=ROOM * config.block_ms if candidates else float("inf"))
@@ -90,6 +94,13 @@ def warmed_up(
     if settings.record_folder is not None:
         processor.start_recording(settings.record_folder)
     return processor, result
+
+
+def _bound(config: StreamConfig, voice: Voice) -> StreamConfig:
+    """The lengths that a voice is bound to, wherever the config leaves them at their defaults."""
+    usual = StreamConfig()
+    left = {k: v for k, v in voice.lengths.items() if getattr(config, k) == getattr(usual, k)}
+    return with_lengths(config, left)
 
 
 def _time_blocks(processor: Processor, on_gpu: bool, limit_ms: float) -> WarmUp:

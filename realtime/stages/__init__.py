@@ -59,8 +59,16 @@ def _rvc_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage
     return RvcStage(voice, voice.content_encoder(), rmvpe, config)
 
 
+def _exported_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage:
+    from ...models.export.voice import ExportedVoice
+    from .exported import ExportedStage
+
+    assert isinstance(voice, ExportedVoice)
+    return ExportedStage(voice, config)
+
+
 # Another kind of voice is one more entry. Networks are imported only by the factory that needs them.
-STAGES: dict[str, StageFactory] = {"dsp": _dsp_stage, "rvc": _rvc_stage}
+STAGES: dict[str, StageFactory] = {"dsp": _dsp_stage, "rvc": _rvc_stage, "exported": _exported_stage}
 
 
 def _full_pitch_network(f0_method: str, device: torch.device) -> RMVPE | None:

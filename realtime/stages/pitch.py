@@ -94,7 +94,7 @@ class StreamingRMVPE:
     ) -> None:
         if block_frames < 1 or right_frames < 0:
             raise ParameterError(f"block_frames is {block_frames} and right_frames {right_frames}; at least 1 and 0")
-        least = -(-(block_frames + right_frames) // FRAME_MULTIPLE) * FRAME_MULTIPLE + FRAME_MULTIPLE
+        least = least_window(block_frames, right_frames)
         self.window_frames = window_frames or least
         if self.window_frames % FRAME_MULTIPLE or self.window_frames < least:
             raise ParameterError(
@@ -248,6 +248,11 @@ class StreamingRMVPE:
         state.h_mem.copy_(h_out)
         found: NDArray[np.float32] = salience[0, :frames].cpu().numpy()
         return found
+
+
+def least_window(block_frames: int, right_frames: int) -> int:
+    """Frames of the shortest window with 32 or more frames of past, a multiple of 32."""
+    return -(-(block_frames + right_frames) // FRAME_MULTIPLE) * FRAME_MULTIPLE + FRAME_MULTIPLE
 
 
 def streaming_pitch(

@@ -124,6 +124,8 @@ def read_live_options(options: dict[str, Any]) -> tuple[LiveOptions, dict[str, s
     Raises:
         ParameterError: Values do not fit one another, or a hot key is unknown.
     """
+    from ...kernels.errors import ParameterError
+    from ...models.library import lengths_of
     from ...realtime.config import StreamConfig
     from ...realtime.session.settings import ChainConfig, SessionSettings
     from ...realtime.session.state import SessionState
@@ -132,7 +134,16 @@ def read_live_options(options: dict[str, Any]) -> tuple[LiveOptions, dict[str, s
 
     bindings = (DEFAULT_BINDINGS if options.pop("hot_keys") else {}) | parse_bindings(options.pop("hot_key"))
     lengths = {name: value for name in ("lookahead_ms", "context_ms") if (value := options.pop(name)) is not None}
-    block_ms = options["block_ms"]
+    if options["block_ms"] is not None:
+        lengths["block_ms"] = options["block_ms"]
+    bound, backend = lengths_of(options["voice"]), options.pop("backend")
+    for name in bound.keys() & lengths.keys():
+        if bound[name] != lengths[name]:
+            option = "--" + name.replace("_", "-")
+            raise ParameterError(
+                f"{options['voice']} was exported for {option} {bound[name]}, not {lengths[name]}: leave {option} out, "
+                "or export the voice again"
+            )
     session = SessionSettings(
         state=SessionState(
             voice=options.pop("voice"),
@@ -140,7 +151,7 @@ def read_live_options(options: dict[str, Any]) -> tuple[LiveOptions, dict[str, s
             muted="talk" in bindings,  # until the key is pressed
             **{name: options.pop(name) for name in ("input_gain_db", "gate_db", "gain_db", "monitor_gain_db")},
         ),
-        config=StreamConfig(**({"block_ms": block_ms} if block_ms is not None else {}), **lengths),
+        config=StreamConfig(**{**bound, **lengths}, **({"backend": backend} if backend is not None else {})),
         device=options.pop("device"),
         chain=ChainConfig(
             suppress_noise=options.pop("denoise"),

@@ -36,7 +36,7 @@ _VOICE_OPTIONS = [
         "--voice",
         default="woman",
         show_default=True,
-        help="Name of a voice in `altervox voices`, or the path of a .pth file.",
+        help="Name of a voice in `altervox voices`, or the path of a .pth file or of an exported voice.",
     ),
     *(parameter_option(parameter) for parameter in VOICE_PARAMETERS.values()),
     parameter_option(EFFECT_PARAMETERS["gate_db"]),
@@ -45,6 +45,12 @@ _VOICE_OPTIONS = [
         default="auto",
         show_default=True,
         help="Where neural networks run: auto, cpu, cuda, cuda:1 or mps.",
+    ),
+    click.option(
+        "--backend",
+        metavar="NAME",
+        help="What runs neural networks: auto, eager, cuda-graph, onnx, or onnx-PROVIDER for an execution provider of "
+        "ONNX Runtime, such as onnx-cuda or onnx-openvino.",
     ),
 ]
 

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,24 +48,26 @@ class Rendering:
         block_ms: Block size of the engine.
         lookahead_ms: Lookahead of the engine.
         context_ms: Context of the engine.
+        backend: Backend of the networks; None for the quality's own.
     """
 
     quality: str
     block_ms: int | None
     lookahead_ms: int | None
     context_ms: int | None
+    backend: str | None = None
 
-    def config(self) -> StreamConfig:
-        """Lengths of the engine.
+    def config(self, bound: Mapping[str, int]) -> StreamConfig:
+        """Lengths of the engine; `bound` are those that the voice is bound to.
 
         Raises:
             ParameterError: a length is out of range.
         """
         from ...realtime.files import LIVE, OFFLINE
 
-        values = {name: getattr(self, name) for name in ("block_ms", "lookahead_ms", "context_ms")}
+        values = {name: getattr(self, name) for name in ("block_ms", "lookahead_ms", "context_ms", "backend")}
         given = {name: value for name, value in values.items() if value is not None}
-        return replace(LIVE if self.quality == "live" else OFFLINE, **given)
+        return replace(LIVE if self.quality == "live" or bound else OFFLINE, **{**bound, **given})
 
 
 def convert(
@@ -103,7 +105,7 @@ def convert(
     from ...realtime.files import convert_stream
 
     voice = load_voice(voice_name, device)
-    config = rendering.config()
+    config = rendering.config(voice.lengths)
     to_folder = output is not None and output.endswith(("/", os.sep))
     jobs = plan(inputs, Path(output) if output is not None else None, voice.name, to_folder)
     unused = [name for name in _OPTIONS_OF_VOICES if name in given and name not in voice.uses]
