@@ -130,7 +130,7 @@ def test_confined_packages_stay_confined() -> None:
 def test_third_party_imports_are_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    names = ("cpu", "gpu", "hotkeys", "plots")
+    names = ("cpu", "export", "gpu", "hotkeys", "plots")
     requirements = [*project["dependencies"], *(text for name in names for text in extras[name])]
     declared = {normal(re.split(r"[^\w.-]", requirement, maxsplit=1)[0]) for requirement in requirements}
     on_some_systems = {"Xlib": ["python-xlib"], "pynput": ["pynput"]}

@@ -24,7 +24,7 @@ PACKAGES = ["kernels", "models", "realtime", "tools"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # All that comes to a user, and all that comes to a developer; `altervox[...]` only refers to other extras.
-OPTIONAL = ("cpu", "denoise", "gpu", "hotkeys", "plots")
+OPTIONAL = ("cpu", "denoise", "export", "gpu", "hotkeys", "plots")
 FOR_USERS = [
     Requirement(text) for text in [*PROJECT["dependencies"], *(text for name in OPTIONAL for text in EXTRAS[name])]
 ]

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from ...kernels.errors import AltervoxError
 from ...kernels.printable import MESSAGE_LIMIT, printable
 from ...models.voice import F0_METHODS
+from .export import export
 from .live import live
 from .options import voice_options, voice_params
 from .remote import remote
@@ -55,6 +56,7 @@ def cli(verbose: bool) -> None:
 
 
 cli.add_command(live)
+cli.add_command(export)
 cli.add_command(remote)
 cli.add_command(serve)
 
@@ -117,7 +119,7 @@ def convert(
     given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     params = voice_params(options, f0_method=options.pop("f0_method"), seed=options.pop("seed"))
     lengths = (options["block_ms"], options["lookahead_ms"], options["context_ms"])
-    rendering = Rendering(options["quality"], *lengths)
+    rendering = Rendering(options["quality"], *lengths, options["backend"])
     return run_convert(
         list(inputs),
         output,
