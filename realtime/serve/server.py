@@ -91,7 +91,8 @@ class RemoteServer:
             self.port = listening.getsockname()[1]
             self._local = LocalServer(self.port, self.token, settings.local_host, settings.public_certificate())
             access = Access(self.token, self._access_file)
-            shell = _Shell(self._session, access, settings, self.address)
+            address = self.address if settings.is_local else self.address_elsewhere
+            shell = _Shell(self._session, access, settings, address)
             serving = partial(serve, sock=listening, ssl=tls)
             if tls is not None:
                 serving = partial(serving, ssl_handshake_timeout=REQUEST_S, ssl_shutdown_timeout=CLOSE_S)

@@ -80,6 +80,9 @@ class Socket(ServerConnection):
         self._owner.sockets.add(self)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else ""
+        self.transport = (
+            transport  # the library would set it later than what TLS has still to send calls `pause_writing`
+        )
         super().connection_made(transport)
         self.expect(REQUEST_S)
 

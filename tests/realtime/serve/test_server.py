@@ -236,7 +236,7 @@ def test_no_token_is_ever_logged(tmp_path: Path, caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.linux
-def test_tls(tmp_path: Path) -> None:
+def test_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     both = tmp_path / "both.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     names = ["-days", "9", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
@@ -249,13 +249,19 @@ def test_tls(tmp_path: Path) -> None:
         trusting = ssl.create_default_context(cadata=found.certificate)
         with Client(connect(found.socket_url, ssl=trusting, proxy=None)) as client:
             assert client.ask("auth", token=found.token)["ok"]
-            silent = served.raw(0.5)  # does not begin with TLS
-            plain = served.raw()
-            plain.ask("GET", "/")
-            assert plain.is_closed()
+            strangers = [served.raw() for _ in range(60)]  # none of them begins with TLS
+            for raw in strangers[::2]:
+                raw.ask("GET", "/")
+                assert raw.is_closed()
             assert client.ask("ping")["ok"]
-            silent.tcp.close()
-            plain.tcp.close()
+            for raw in strangers:
+                raw.tcp.close()
+            agreed = ssl.create_default_context(cadata=found.certificate)
+            begun = [agreed.wrap_socket(served.raw().tcp, server_hostname="127.0.0.1") for _ in range(20)]
+            assert client.ask("ping")["ok"]
+            for each in begun:
+                each.close()
+    assert not [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 @pytest.mark.linux
