@@ -1,6 +1,6 @@
 // Who may use this session: the page without access, prompts of programs that ask, clients, and button addresses.
 
-import { byId, confirmed, copy, el, say } from "./dom.js";
+import { byId, confirmed, copy, el, say, sentence } from "./dom.js";
 import { allow, CLIENT, command, link, on, session } from "./session.js";
 
 const NAME_LENGTH = 60;
@@ -28,7 +28,6 @@ on("link", () => {
   say(byId("entry-reason"), sentence(link.reason));
 });
 
-const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 const spaced = (code) => `${code.slice(0, 3)} ${code.slice(3)}`;
 
 // --- Programs that ask for access ----------------------------------------------------------------------------------
@@ -37,18 +36,18 @@ let pairings = [];
 
 function showPairings() {
   byId("prompts").replaceChildren(...pairings.map(({ id, client, peer, code, icon }) => {
-    const answer = (text, params, look = "") => {
-      const button = el("button", { type: "button", class: look, onclick: () => command("pair_answer", { id, ...params }) }, text);
-      return allow(button, "admin");
+    const answer = (text, title, params, look = "") => {
+      const onclick = () => command("pair_answer", { id, ...params });
+      return allow(el("button", { type: "button", class: look, title, onclick }, text), "admin");
     };
     const text = el("p", {}, el("b", {}, client), ` asks for access${peer ? ` from ${peer}` : ""}. Allow it only if it shows this code:`);
     return el("div", { class: "card prompt", role: "group", "aria-label": `${client} asks for access` },
       ...(icon ? [el("img", { src: `data:image/png;base64,${icon}`, alt: "" })] : []),
       text, el("span", { class: "code" }, spaced(code)),
-      answer("Allow control", { allow: true, role: "control" }, "primary"),
-      answer("View only", { allow: true, role: "view" }),
-      answer("Everything", { allow: true, role: "admin" }),
-      answer("Deny", { allow: false }));
+      answer("Allow control", "May change voice and sound", { allow: true, role: "control" }, "primary"),
+      answer("View only", "May change nothing", { allow: true, role: "view" }),
+      answer("Everything", "May also start, stop and let others in", { allow: true, role: "admin" }),
+      answer("Deny", "Gets no access", { allow: false }));
   }));
 }
 on("pairings", (data) => {

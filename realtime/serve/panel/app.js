@@ -3,11 +3,11 @@
 import "./access.js";
 import "./details.js";
 import { start } from "./devices.js";
-import { byId, el, kept, note, say } from "./dom.js";
+import { byId, el, kept, note, say, sentence } from "./dom.js";
 import "./meters.js";
 import "./parameters.js";
 import { allow, command, link, on, session } from "./session.js";
-import { trouble } from "./trouble.js";
+import { CLIP_DB, trouble } from "./trouble.js";
 import { chooseByDigit } from "./voices.js";
 
 const PHASES = { stopped: "Off", starting: "Starting…", running: "Live", reconnecting: "Reconnecting…", failed: "Failed" };
@@ -72,16 +72,26 @@ function paintSwitches() {
 
 // --- Holds: somebody changed something for some seconds --------------------------------------------------------------
 
-let holds = [];
-function paintHolds() {
+const holds = new Map(); // by ID: {ends, paint}
+function takeHolds(listed) {
   const now = performance.now() / 1000;
-  byId("holds").replaceChildren(...holds.map(({ id, by, values, ends }) => {
+  holds.clear();
+  byId("holds").replaceChildren(...listed.map(({ id, by, values, remaining_s: left }) => {
     const named = ([key, value]) => (key === "voice" ? value : `${key} ${value}`);
     const own = ([key]) => key !== "speaker" || !("voice" in values); // another voice begins with its first speaker
     const what = Object.entries(values).filter(own).map(named).join(", ");
     const button = el("button", { type: "button", onclick: () => command("release", { hold: id }) }, "End");
-    return el("li", {}, `${what} for ${Math.max(0, Math.ceil(ends - now))} s${by ? `, by ${by}` : ""}`, allow(button, "control"));
+    const text = el("span");
+    const paint = (seconds) => say(text, `${what} for ${Math.max(0, Math.ceil(seconds))} s${by ? `, by ${by}` : ""}`);
+    holds.set(id, { ends: now + left, paint });
+    paint(left);
+    return el("li", {}, text, allow(button, "control"));
   }));
+}
+
+function paintHolds() {
+  const now = performance.now() / 1000;
+  for (const { ends, paint } of holds.values()) paint(ends - now);
 }
 
 // --- Latency and trouble -------------------------------------------------------------------------------------------
@@ -108,7 +118,7 @@ function paintTrouble() {
   const { level, word, text, action } = trouble({ link, ...session });
   byId("trouble").dataset.level = level;
   say(byId("trouble-level"), word);
-  say(byId("trouble-text"), text);
+  say(byId("trouble-text"), sentence(text));
   const button = byId("trouble-action");
   button.hidden = !action;
   if (!action) return;
@@ -160,11 +170,7 @@ byId("theme").onclick = () => {
 };
 
 on("state", (data) => {
-  if (data && "holds" in data) {
-    const now = performance.now() / 1000;
-    holds = (data.holds ?? []).map((hold) => ({ ...hold, ends: now + hold.remaining_s }));
-    paintHolds();
-  }
+  if (data && "holds" in data) takeHolds(data.holds);
   paintStage();
   paintSwitches();
   paintLatency();
@@ -174,6 +180,7 @@ on("stats", () => {
   paintLatency();
   paintTrouble();
 });
+on("meters", ({ input_peak_db: peak }) => peak > CLIP_DB && paintTrouble());
 on("link", () => {
   paintLink();
   paintTrouble();
@@ -181,7 +188,7 @@ on("link", () => {
 setInterval(() => {
   paintClock();
   paintTrouble();
-  if (holds.length) paintHolds();
+  paintHolds();
 }, 1000);
 paintLink();
 byId("panel").hidden = false;

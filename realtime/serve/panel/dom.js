@@ -33,12 +33,17 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** A message of altervox, which begins with a small letter and ends without a full stop. */
+export function sentence(text) {
+  return text && `${text[0].toUpperCase()}${text.slice(1)}${/[.!?)]$/.test(text) ? "" : "."}`;
+}
+
 let noteTimer = 0;
 
 /** Tell something for some seconds at the foot of the page. */
 export function note(text) {
   const box = byId("note");
-  box.textContent = text;
+  box.textContent = sentence(text);
   box.hidden = false;
   clearTimeout(noteTimer);
   noteTimer = setTimeout(() => (box.hidden = true), 7000);

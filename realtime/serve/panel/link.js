@@ -25,7 +25,6 @@ export class Link extends EventTarget {
   role = "";
   hello = {};
   reason = "";
-  retryAt = 0;
   #socket = null;
   #answers = new Map();
   #nextId = 1;
@@ -204,7 +203,6 @@ export class Link extends EventTarget {
     this.#end();
     const pause = Math.min(250 * 2 ** this.#tries++, LONGEST_WAIT_MS) * (0.75 + 0.5 * Math.random());
     const wait = code === TOO_FAST ? LONGEST_WAIT_MS : pause;
-    this.retryAt = Date.now() + wait;
     this.#timer = setTimeout(() => this.#connect(), wait);
     this.#become("lost");
   }

@@ -1,12 +1,12 @@
 // Levels of input and output: peak, held peak, clip mark, and the line of the gate.
 
 import { byId, say } from "./dom.js";
-import { on, session } from "./session.js";
+import { link, on, session } from "./session.js";
+import { CLIP_DB } from "./trouble.js";
 
 const FLOOR_DB = -60;
 const FALL_DB_S = 30;
 const HOLD_S = 1.5;
-const CLIP_DB = -0.1;
 const CLIP_S = 3;
 const LOUD_DB = -12;
 const GATE_SHUT_DB = -6;
@@ -119,14 +119,22 @@ function draw({ canvas, level, held, clippedAt }, gate, now) {
   }
 }
 
+/** Nothing is measured any more. */
+function fall() {
+  for (const each of Object.values(meters)) each.target = FLOOR_DB;
+}
+
 function recolour() {
   colours = pageColours();
   for (const [name, each] of Object.entries(meters)) draw(each, name === "in" ? session.state.gate_db : undefined, 0);
 }
 addEventListener("altervox-theme", recolour);
 addEventListener("resize", recolour);
-on("link", recolour);
+on("link", () => {
+  recolour();
+  if (!link.hasAccess) fall();
+});
 on("state", (data) => {
   if (!data || "voice" in data || "sounding" in data || "gate_db" in data) recolour();
-  if (session.state.session !== "running") for (const each of Object.values(meters)) each.target = FLOOR_DB;
+  if (session.state.session !== "running") fall();
 });

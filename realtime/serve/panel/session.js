@@ -22,6 +22,7 @@ export const session = {
   voices: [],
   devices: {},
   log: [],
+  failure: "", // why the last start failed
 };
 
 const listeners = new Map();
@@ -45,6 +46,7 @@ link.addEventListener("message", ({ detail }) => {
     if (detail.full) session.state = data;
     else Object.assign(session.state, data);
     session.rev = detail.rev;
+    if (session.state.session !== "stopped") session.failure = "";
   } else if (event === "log") session.log = [...(detail.seq ? session.log : []), data].slice(-MOST_LINES);
   else if (event in session) session[event] = data;
   changed(event, data);
@@ -56,6 +58,7 @@ export async function command(cmd, params = {}) {
     return (await link.request(cmd, params, SLOW.includes(cmd) ? PATIENCE_MS : undefined)).result ?? {};
   } catch (error) {
     if (error.code !== "lost") note(error.message);
+    if (cmd === "start") session.failure = error.message;
     changed("state"); // controls go back to what is true
     return undefined;
   }

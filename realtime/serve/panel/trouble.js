@@ -1,6 +1,8 @@
 // The one trouble light: from everything that is known to a level, a sentence that says what to do, and perhaps a button.
 
+export const CLIP_DB = -0.1;
 const RECENT_MS = 10000;
+const CLIPPED_MS = 3000;
 const seen = new Map(); // counter: [last value, when it rose]
 
 /** Whether a counter rose during the last ten seconds. */
@@ -14,16 +16,17 @@ function rose(name, value, now) {
 let clippedAt = -Infinity;
 
 /**
- * @param link {state, retryAt, reason}
+ * @param link {state}
+ * @param failure why the last start failed; empty if it did not
  * @returns {level: "off"|"ok"|"warn"|"bad", word, text, action: undefined|{label, name, value}}
  */
-export function trouble({ link, state, stats, meters }, now = Date.now()) {
+export function trouble({ link, state, stats, meters, failure }, now = Date.now()) {
   const is = (level, word, text, action) => ({ level, word, text, action });
   const rising = {};
   for (const name of ["late_blocks", "underruns", "overruns", "failed_blocks", "nonfinite_blocks"]) {
     rising[name] = rose(name, stats[name], now);
   }
-  if (meters.input_peak_db > -0.1) clippedAt = now;
+  if (meters.input_peak_db > CLIP_DB) clippedAt = now;
   if (link.state !== "open") {
     const again = link.state === "lost" ? { label: "Try now", name: "retry" } : undefined;
     return is("bad", "No connection.", "altervox does not answer; this page keeps trying. Is it still running?", again);
@@ -32,6 +35,7 @@ export function trouble({ link, state, stats, meters }, now = Date.now()) {
   const more = causes.length > 1 ? ` (and ${causes.length - 1} more, see the log)` : "";
   const start = state.can_start ? { label: "Start again", name: "start" } : undefined;
   if (state.session === "failed") return is("bad", "Stopped.", causes[0] ?? "The session has failed.", start);
+  if (state.session === "stopped" && failure) return is("bad", "Not started.", failure, start);
   if (state.session === "stopped") {
     const text = state.can_start ? "Press the big button to start." : "Start `altervox live --remote` in a terminal.";
     return is("off", "Not running.", causes[0] ?? text);
@@ -60,7 +64,7 @@ export function trouble({ link, state, stats, meters }, now = Date.now()) {
     return is("warn", "Silent microphone.", text);
   }
   if (state.recording_error) return is("warn", "Recording ended.", state.recording_error);
-  if (now - clippedAt < 3000) return is("warn", "Clipping.", "The microphone is too loud. Turn it down in the system's settings.");
+  if (now - clippedAt < CLIPPED_MS) return is("warn", "Clipping.", "The microphone is too loud. Turn it down in the system's settings.");
   if (state.mute) return is("ok", "Muted.", "Others hear silence.");
   if (state.bypass) return is("ok", "Bypassed.", "Others hear your own voice.");
   return is("ok", "All is well.", losses(stats));

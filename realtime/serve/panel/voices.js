@@ -49,6 +49,7 @@ function render() {
     tile.number.hidden = index >= KEYED;
     say(tile.number, String(index + 1));
     tile.star.setAttribute("aria-pressed", favourites.has(name));
+    dress(tile, name);
   });
   focused?.focus(); // which it loses when its tile moves
   byId("no-voice").hidden = shown.length > 0 || !search.value;
@@ -80,14 +81,10 @@ function roam(to) {
 }
 
 function newTile(name) {
-  const info = session.voices.find((voice) => voice.name === name) ?? {};
   const art = el("span", { class: "art" });
-  draw(art, name);
-  if (info.picture) picture(art, name);
   const number = el("kbd", { class: "number", "aria-hidden": "true" });
   const state = el("span", { class: "state" });
-  const title = info.description ? `${name}: ${info.description}` : name;
-  const button = el("button", { type: "button", role: "radio", title }, art, el("span", { class: "caption-row", dir: "auto" }, name), state);
+  const button = el("button", { type: "button", role: "radio" }, art, el("span", { class: "caption-row", dir: "auto" }, name), state);
   button.onclick = () => choose(name);
   const star = el("button", { type: "button", class: "star", "aria-label": `Favourite: ${name}` }, icon("star"));
   star.onclick = () => {
@@ -100,10 +97,20 @@ function newTile(name) {
   button.onfocus = () => {
     for (const other of tiles.values()) other.button.tabIndex = other.star.tabIndex = other.button === button ? 0 : -1;
   };
-  const tile = { element, button, star, number, state };
+  const tile = { element, button, star, number, state, art, hasPicture: undefined };
   allow(button, "control");
   tiles.set(name, tile);
   return tile;
+}
+
+/** What the list of voices says of a voice, which may change. */
+function dress(tile, name) {
+  const { picture = false, description = "" } = session.voices.find((voice) => voice.name === name) ?? {};
+  tile.button.title = description ? `${name}: ${description}` : name;
+  if (tile.hasPicture === picture) return;
+  tile.hasPicture = picture;
+  draw(tile.art, name);
+  if (picture) show(tile.art, name);
 }
 
 /** A voiceprint that belongs to the name: colour, bars and initial. */
@@ -119,12 +126,14 @@ function draw(art, name) {
   art.replaceChildren(bars, el("b", { "aria-hidden": "true" }, [...name][0]?.toUpperCase() ?? "?"));
 }
 
-async function picture(art, name) {
+async function show(art, name) {
+  const headers = { Authorization: `Bearer ${kept.get("token", "")}` };
   try {
-    const answer = await fetch(`/v1/picture/${encodeURIComponent(name)}`, { headers: { Authorization: `Bearer ${kept.get("token", "")}` } });
+    const answer = await fetch(`/v1/picture/${encodeURIComponent(name)}`, { headers });
     if (!answer.ok) return;
     const image = el("img", { alt: "", src: URL.createObjectURL(await answer.blob()) });
     await image.decode();
+    URL.revokeObjectURL(image.src);
     art.replaceChildren(image);
   } catch {} // the drawn tile stays
 }

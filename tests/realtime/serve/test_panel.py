@@ -14,6 +14,7 @@ from typing import Any
 import browser
 import panel_page
 import pytest
+from altervox.kernels.errors import AltervoxError
 from altervox.models.pictures import set_picture
 from altervox.realtime.serve.server import RemoteServer
 from altervox.realtime.serve.settings import ServerSettings
@@ -194,7 +195,7 @@ def test_text_from_outside_stays_text(chromium: browser.Browser) -> None:
     session.lists.append(voice(EVIL))
     with opened(chromium, session) as (page, server), program(server) as deck:
         session.report(causes=(f"cause {EVIL}",), input_device=EVIL, voice=EVIL, recording_error=EVIL)
-        page.until_text("#trouble-text", f"cause {EVIL}")
+        page.until_text("#trouble-text", f"Cause {EVIL}")
         page.until_text("#sounding", EVIL)
         page.until_text("#device-input", EVIL)
         deck.do("hold", seconds=60, voice=EVIL)
@@ -222,9 +223,9 @@ def test_the_light_says_what_to_do(chromium: browser.Browser) -> None:
         session.report(longer_block_ms=0, underruns=2)
         page.until_text("#trouble", "Underruns.")
         session.report(input_is_silent=True, causes=("the monitor is gone",))
-        page.until_text("#trouble", "the monitor is gone")
+        page.until_text("#trouble", "The monitor is gone")
         session.report(state="failed", causes=("the voice file is damaged",))
-        page.until_text("#trouble", "the voice file is damaged")
+        page.until_text("#trouble", "The voice file is damaged")
         page.until("$('#trouble').dataset.level == 'bad'")
         session.report(causes=())
         page.click("#trouble-action")
@@ -240,7 +241,11 @@ def test_devices_are_chosen_and_a_cable_is_named(chromium: browser.Browser) -> N
     with opened(chromium, session) as (page, _):
         page.until("$('#device-output').value == 'Virtual Cable'")
         page.type("#device-monitor", "Headphones")
+        session.error = AltervoxError(f"no sound {EVIL}")
         page.click("#apply")
+        page.until_text("#trouble", f"Not started. No sound {EVIL}.")
+        session.error = None
+        page.click("#trouble-action")
         page.until_text("#phase", "Live")
         status = session.status()
         found = status.input_device, status.output_device, status.monitor_device
