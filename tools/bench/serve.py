@@ -29,7 +29,7 @@ from .sinks import BenchSinks, bench_sinks
 from .stalls import stall_watch
 
 _START_S = 60.0
-_SETTLE_S = 2.0  # clocks and start-up
+_SETTLE_S = 4.0  # clocks and start-up
 _PACE_S = 1.0 / 150.0  # below what the server lets one client send for long
 _KNOB_S = 1.0 / 20.0  # somebody turns a knob, and all controllers are told
 _SENDERS, _SENT_EACH = 16, 300  # commands at once; fewer than a client may send at once
@@ -56,15 +56,21 @@ def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, as_
         server, process_id = stack.enter_context(_served(sinks, voice, block_ms))
         began = time.monotonic()
         result = asyncio.run(_measured(server, process_id, sinks, seconds, controllers))
-        stalled_s = stalls.between(began, time.monotonic()) if stalls is not None and stalls.is_known else None
+        underruns_s = result.pop("underruns_at_s")
+        is_watched = stalls is not None and stalls.is_known
+        pauses = {
+            "underruns": len(underruns_s) if sinks is not None else None,
+            "underruns_in_stalls": stalls.near(underruns_s) if stalls is not None and is_watched else None,
+            "stalls": len(stalls.between(began, time.monotonic())) if stalls is not None and is_watched else None,
+        }
     head = {
         "machine": processor(),
         "session": "between a virtual microphone and a virtual cable" if sinks else "stopped, without a sound server",
         "voice": voice,
         "block_ms": block_ms,
         "seconds": seconds,
-        "stalls": None if stalled_s is None else len(stalled_s),
     }
+    result |= pauses
     if as_json:
         click.echo(json.dumps({**head, **result}, indent=1))
     else:
@@ -107,7 +113,8 @@ async def _measured(
         if sinks is not None:
             await remote.start()
             await asyncio.sleep(_SETTLE_S)
-        before = await _underruns(remote)
+        underruns_s: list[float] = []
+        watching = asyncio.create_task(_note_underruns(remote, underruns_s))
         result: dict[str, Any] = {"round_trip_ms": await _round_trips_ms(remote, seconds, _PACE_S)}
         result["commands_per_second"] = round(await _commands_per_second(server))
         result["cpu_percent_alone"] = await _cpu_percent(process_id, seconds)
@@ -118,14 +125,19 @@ async def _measured(
         result["controllers_meters_hz"] = round(events.pop() / controllers, 1) if controllers else None
         result["after_kill_ms"] = await _after_kill_ms(remote, server, min(seconds, 1.0))
         result["command_to_sound_ms"] = None if sinks is None else await heard_after_ms(remote, sinks)
-        result["underruns"] = None if sinks is None else await _underruns(remote) - before
+        watching.cancel()
+        await asyncio.wait([watching])
+        result["underruns_at_s"] = underruns_s
     return result
 
 
-async def _underruns(remote: RemoteClient) -> int:
+async def _note_underruns(remote: RemoteClient, underruns_s: list[float]) -> None:
+    """Note when the session counts an underrun, on the clock `time.monotonic`."""
+    before: int | None = None
     async for event in remote.subscribe(stats=10.0):
-        return int(event.data["underruns"])
-    raise AssertionError("a subscription ends with an exception only")
+        count = int(event.data["underruns"])
+        underruns_s += [time.monotonic()] * (count - (count if before is None else before))
+        before = count
 
 
 async def _round_trips_ms(remote: RemoteClient, seconds: float, pace_s: float) -> dict[str, Any]:
@@ -231,12 +243,12 @@ def _print_table(head: dict[str, Any], result: dict[str, Any]) -> None:
     )
     table.add_column("what")
     table.add_column("measured", justify="right")
-    for what, measured in _rows(head, result):
+    for what, measured in _rows(result):
         table.add_row(what, measured)
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
-def _rows(head: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _rows(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Each figure in words."""
     count, heard, kill = result["controllers"], result["command_to_sound_ms"], result["after_kill_ms"]
     yield "round trip of a command, p50 / p99 / max", _three(result["round_trip_ms"])
@@ -252,8 +264,15 @@ def _rows(head: dict[str, Any], result: dict[str, Any]) -> Iterator[tuple[str, s
             beyond = f"{heard['p50_beyond_latency']} / {heard['max_beyond_latency']} ms"
             yield f"less the reported latency of {heard['reported_latency']} ms", beyond
         yield "commands that were not heard", f"{heard['not_found']}"
-        yield "underruns", f"{result['underruns']}"
-    yield "pauses of the machine itself", "-" if head["stalls"] is None else f"{head['stalls']}"
+        yield (
+            "underruns, and those next to a pause of the machine",
+            _counts(result["underruns"], result["underruns_in_stalls"]),
+        )
+    yield "pauses of the machine itself", _counts(result["stalls"])
+
+
+def _counts(*counts: int | None) -> str:
+    return " / ".join("-" if count is None else str(count) for count in counts)
 
 
 def _three(times_ms: dict[str, Any]) -> str:

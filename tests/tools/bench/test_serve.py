@@ -32,7 +32,9 @@ def test_it_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result["controllers_meters_hz"] > 0.0  # each change of the state is a new status
     assert result["after_kill_ms"]["worst_round_trip"] > 0.0
     assert result["command_to_sound_ms"] is None
-    words = dict(serve._rows({"stalls": None}, result))
+    assert result["underruns_at_s"] == []
+    words = dict(serve._rows({**result, "stalls": 3}))
+    assert words["pauses of the machine itself"] == "3"
     assert words["meters that each controller got"].endswith(" a second")
 
 
