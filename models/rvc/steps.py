@@ -161,7 +161,7 @@ class DecoderStep(Step):
             )
         )
         self.dec = dec
-        self._samples, self._step = samples, step
+        self.samples, self.step = samples, step
 
     def forward(self, z: Tensor, g: Tensor, mem_in: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
         """See `CachedDecoder.forward`.
@@ -173,7 +173,7 @@ class DecoderStep(Step):
             others: `step` int64 `[B, 1]` where it is an input; then `source` `[B, 1, frames * samples_per_frame]` of a
                 voice with F0.
         """
-        step = others[0] if self._step is None else self._step
+        step = others[0] if self.step is None else self.step
         source = others[-1] if self.dec.dec.noise_convs is not None else None
-        wav, mem_out = self.dec.forward(z, g, source, self._samples, step, mem_in)
+        wav, mem_out = self.dec.forward(z, g, source, self.samples, step, mem_in)
         return wav, mem_out

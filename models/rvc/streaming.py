@@ -11,6 +11,7 @@ fraction of a frame.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -113,10 +114,8 @@ class CachedDecoder(nn.Module):
     def __init__(self, dec: Decoder) -> None:
         super().__init__()
         self.dec = dec
-        self.per_frame = 1
-        for up in dec.ups:
-            assert isinstance(up, nn.ConvTranspose1d)
-            self.per_frame *= up.stride[0]
+        self.strides = [up.stride[0] for up in dec.ups if isinstance(up, nn.ConvTranspose1d)]
+        self.per_frame = math.prod(self.strides)
         layers, like = _Layers(None), dec.conv_pre.weight
         source = like.new_zeros(1, 1, self.per_frame) if dec.noise_convs is not None else None
         self._run(like.new_zeros(1, HIDDEN, 1), like.new_zeros(1, SPEAKER_WIDTH, 1), source, 1, 0, layers)
@@ -147,11 +146,11 @@ class CachedDecoder(nn.Module):
         self, z: Tensor, g: Tensor, source: Tensor | None, samples: int, step: StepLength, layers: _Layers
     ) -> Tensor:
         dec, rate, edge = self.dec, 1, z.shape[2]
-        needed, upsampled = self._lengths(samples)
+        needed, upsampled = self.lengths(samples)
         x = layers.conv(dec.conv_pre, z, min(needed[0], edge), step) + dec.cond(g)
         if source is not None:
             # Every noise convolution sees the source at its own stride; one context serves all.
-            lead = max(_padding(conv) for conv in dec.noise_convs or ())
+            lead = max(padding_of(conv) for conv in dec.noise_convs or ())
             source = layers.extend(source, lead, step * self.per_frame)
         for i, up in enumerate(dec.ups):
             assert isinstance(up, nn.ConvTranspose1d)
@@ -165,7 +164,7 @@ class CachedDecoder(nn.Module):
             x = sum(parts[1:], parts[0]) / dec.parallel
         return torch.tanh(layers.conv(dec.conv_post, F.leaky_relu(x, 0.01), samples, step * rate))
 
-    def _lengths(self, samples: int) -> tuple[list[int], list[int]]:
+    def lengths(self, samples: int) -> tuple[list[int], list[int]]:
         """What `samples` need, if the input were endless.
 
         Returns:
@@ -178,8 +177,8 @@ class CachedDecoder(nn.Module):
             up = dec.ups[i]
             assert isinstance(up, nn.ConvTranspose1d)
             blocks = [b for b in dec.resblocks[i * dec.parallel : (i + 1) * dec.parallel] if isinstance(b, ResBlock)]
-            upsampled.insert(0, needed[0] + max(sum(_reaches(block)) for block in blocks))
-            needed.insert(0, (upsampled[0] - 1 + _padding(up)) // up.stride[0] + 1)
+            upsampled.insert(0, needed[0] + max(sum(reaches_of(block)) for block in blocks))
+            needed.insert(0, (upsampled[0] - 1 + padding_of(up)) // up.stride[0] + 1)
         return needed, upsampled
 
 
@@ -204,7 +203,8 @@ def _cut(x: Tensor, length: int) -> Tensor:
     return F.pad(x, (0, length - x.shape[2]))
 
 
-def _padding(layer: nn.Module) -> int:
+def padding_of(layer: nn.Module) -> int:
+    """Padding of a convolution over time on each side."""
     assert isinstance(layer, nn.Conv1d | nn.ConvTranspose1d)
     padding = layer.padding[0]
     assert isinstance(padding, int)
@@ -213,7 +213,7 @@ def _padding(layer: nn.Module) -> int:
 
 def _upsampled(up: nn.ConvTranspose1d, x: Tensor, length: int, step: StepLength, layers: _Layers) -> Tensor:
     """The first `length` values of a transposed convolution, or as many as `x` gives."""
-    stride, kernel, padding = up.stride[0], up.kernel_size[0], _padding(up)
+    stride, kernel, padding = up.stride[0], up.kernel_size[0], padding_of(up)
     past = (kernel - 1 - padding) // stride
     length = min(length, x.shape[2] * stride)
     y = F.conv_transpose1d(layers.extend(x, past, step), up.weight, up.bias, stride)
@@ -223,12 +223,12 @@ def _upsampled(up: nn.ConvTranspose1d, x: Tensor, length: int, step: StepLength,
 def _strided(conv: nn.Module, source: Tensor, lead: int, length: int) -> Tensor:
     """The first `length` values of a strided convolution of a source that `lead` samples precede."""
     assert isinstance(conv, nn.Conv1d)
-    stride, kernel, padding = conv.stride[0], conv.kernel_size[0], _padding(conv)
+    stride, kernel, padding = conv.stride[0], conv.kernel_size[0], padding_of(conv)
     full = _cut(source[..., lead - padding :], (length - 1) * stride + kernel)
     return F.conv1d(full, conv.weight, conv.bias, stride)
 
 
-def _reaches(block: ResBlock) -> list[int]:
+def reaches_of(block: ResBlock) -> list[int]:
     """Samples that each pair of a residual block sees to one side."""
     pairs = zip(block.convs1, block.convs2, strict=True)
     return [sum(c.dilation[0] * (c.kernel_size[0] // 2) for c in pair if isinstance(c, nn.Conv1d)) for pair in pairs]
@@ -236,7 +236,7 @@ def _reaches(block: ResBlock) -> list[int]:
 
 def _residual(block: ResBlock, x: Tensor, length: int, step: StepLength, layers: _Layers) -> Tensor:
     """The first `length` values of a residual block."""
-    reaches = _reaches(block)
+    reaches = reaches_of(block)
     for i, (conv1, conv2) in enumerate(zip(block.convs1, block.convs2, strict=True)):
         assert isinstance(conv2, nn.Conv1d)
         after = min(length + sum(reaches[i + 1 :]), x.shape[2])

@@ -19,7 +19,9 @@ from torch import Tensor
 from ...kernels.fractional import sample_evenly_into
 from ...kernels.linear import linear_places_into
 from ...kernels.noise import StreamNoise
+from ...models.graph import Step
 from ...models.parameters import VOICE_PARAMETERS
+from ...models.rvc.fast_decoder import FastDecoder
 from ...models.rvc.phase import frame_phases
 from ...models.rvc.prior import HIDDEN
 from ...models.rvc.steps import DecoderStep, FlowStep, SourceStep
@@ -89,15 +91,33 @@ class _Source:
         self.noise_rows = self.noise.array.reshape(frames, -1)
 
 
+class _Decoder:
+    """The decoder of a voice, in the form that is fast where it runs."""
+
+    def __init__(self, net: Synthesizer) -> None:
+        self.cached = CachedDecoder(net.dec)
+        self._fast = FastDecoder(self.cached) if net.dec.conv_pre.weight.device.type == "cpu" else None
+
+    def step(self, frames: int, samples: int, step: int | None) -> Step:
+        """See `DecoderStep`. What all steps carry has the same order."""
+        plain = DecoderStep(self.cached, frames, samples, step)
+        return plain if self._fast is None else self._fast.step(plain)
+
+    def allocate(self) -> None:
+        """Allocate what the steps share, once all are known."""
+        if self._fast is not None:
+            self._fast.allocate()
+
+
 class _Grid:
     """The decoder for factors up to one of the fixed ones, and what takes a block to its grid."""
 
     def __init__(
-        self, dec: CachedDecoder, frames: int, samples: int, density: float, backend: str, like: Runner
+        self, decoder: _Decoder, frames: int, samples: int, density: float, backend: str, like: Runner
     ) -> None:
-        count = math.ceil(1 + frames * density)
-        needed = min(math.ceil(dec.per_frame + samples * density) + _FILTER_SAMPLES, count * dec.per_frame)
-        step = DecoderStep(dec, count, needed, None)
+        count, per_frame = math.ceil(1 + frames * density), decoder.cached.per_frame
+        needed = min(math.ceil(per_frame + samples * density) + _FILTER_SAMPLES, count * per_frame)
+        step = decoder.step(count, needed, None)
         self.density = density
         self.runner = make_runner(step.spec, step, backend, {name: like.inputs[name] for name in ("mem_in", "g")})
         self.wav = Download(self.runner.outputs["wav"])
@@ -153,15 +173,16 @@ class StreamingGenerator:
         self.samples = (block_frames + self.tail_frames) * per_frame
         flow = FlowStep(CachedFlow(net.flow, block_frames), frames)
         self.flow = make_runner(flow.spec, flow, backend)
-        cached = CachedDecoder(net.dec)
-        decoder = DecoderStep(cached, frames, self.samples, block_frames)
-        self.decoder = make_runner(decoder.spec, decoder, backend)
+        decoder = _Decoder(net)
+        whole = decoder.step(frames, self.samples, block_frames)
+        self.decoder = make_runner(whole.spec, whole, backend)
         self._wav = Download(self.decoder.outputs["wav"])
         most = int(VOICE_PARAMETERS["formant_semitones"].high)
         self._grids = [
-            _Grid(cached, frames, self.samples, 2.0 ** (semitones / 12.0), backend, self.decoder)
+            _Grid(decoder, frames, self.samples, 2.0 ** (semitones / 12.0), backend, self.decoder)
             for semitones in range(_GRID_SEMITONES - most, most + 1, _GRID_SEMITONES)
         ]
+        decoder.allocate()
         self._source = _Source(net, _LEAD_FRAMES + frames, block_frames, backend) if net.has_f0 else None
         self._drawn = StreamNoise(LATENT_STREAM, HIDDEN, frames)
         self._noise = Upload(torch.zeros(1, HIDDEN, frames, device=device))
