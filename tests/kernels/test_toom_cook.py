@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from altervox.kernels.toom_cook import POINTS, outputs_of_points, outputs_per_tile, values_at_points, weights_at_points
@@ -16,7 +18,7 @@ def test_tiles_give_the_convolution(taps: int, dilation: int, length: int) -> No
     rng = np.random.default_rng(taps)
     weight, bias = rng.standard_normal((taps, CHANNELS, CHANNELS)), rng.standard_normal(CHANNELS).astype(np.float32)
     m = outputs_per_tile(taps)
-    rows = -(-(-(-length // dilation)) // m) * dilation
+    rows = math.ceil(math.ceil(length / dilation) / m) * dilation
     seen = rng.standard_normal((rows // dilation * m * dilation + POINTS * dilation, CHANNELS)).astype(np.float32)
     before = rng.standard_normal((length, CHANNELS)).astype(np.float32)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from altervox.kernels.errors import ParameterError
 from altervox.models.pitch import gru
-from altervox.models.pitch.gru import BoundedGRU
+from altervox.models.pitch.gru import BoundedGRU, fused_gru
 from torch import Tensor, nn
 
 INPUT, HIDDEN, FRAMES = 12, 8, 50
@@ -61,28 +62,53 @@ def test_only_contiguous_buffers_reach_the_kernel(layer: BoundedGRU, name: str) 
         "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
     ],
 )
-def test_a_refusal_by_cudnn_leaves_the_result_unchanged(
+def test_a_refusal_by_cudnn_leaves_the_result_the_same(
     layer: BoundedGRU, message: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Stands in for the driver: the failure is raised where cuDNN would be called, as long as cuDNN is allowed."""
+    """Stands in for the driver: the failure is raised where cuDNN would be called. Torch's GRU is not asked again."""
     x = layouts()["contiguous"]
     expected, expected_states = layer(x, zero(layer, x))
-    real = nn.GRU.forward
 
     def refusing(self: nn.GRU, *args: Any) -> Any:
-        if torch.backends.cudnn.enabled:
-            raise RuntimeError(message)
-        return real(self, *args)
+        raise RuntimeError(message)
 
     monkeypatch.setattr(nn.GRU, "forward", refusing)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             y, states = layer(x, zero(layer, x))
-    assert torch.equal(y, expected)
-    assert torch.equal(states, expected_states)
+    torch.testing.assert_close(y, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(states, expected_states, atol=1e-6, rtol=0)
     assert layer.cudnn_refusals == 3
     assert len(caplog.records) == 1, "said once, counted each time"
-    assert torch.backends.cudnn.enabled, "cuDNN is off for the one call only"
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("frames", [1, 2, 7, 50])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_fused_steps_give_what_the_gru_gives(layer: BoundedGRU, dtype: torch.dtype, frames: int) -> None:
+    """Both directions, both states, each stream of a batch; float64 takes the steps that a GPU takes, one by one."""
+    torch.manual_seed(5)
+    x, state = torch.randn(3, frames, INPUT, dtype=dtype), torch.randn(2, 3, HIDDEN, dtype=dtype)
+    before = state.clone()
+    layer.to(dtype)
+    for got, expected in zip(fused_gru(layer.gru, x, state), layer.gru(x, state), strict=True):
+        torch.testing.assert_close(got, expected, atol=1e-6, rtol=0)
+    assert torch.equal(state, before)
+
+
+@torch.inference_mode()
+def test_the_environment_asks_for_fused_steps(layer: BoundedGRU, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALTERVOX_GRU", "fused")
+    fused = BoundedGRU(INPUT, HIDDEN).eval()
+    fused.load_state_dict(layer.state_dict())
+    seen: list[tuple[Tensor, ...]] = []
+    spy(fused, seen)
+    x = layouts()["contiguous"]
+    torch.testing.assert_close(fused(x, zero(fused, x))[0], layer(x, zero(layer, x))[0], atol=1e-6, rtol=0)
+    assert not seen, "torch's GRU, which may be cuDNN's, is not called"
+    monkeypatch.setenv("ALTERVOX_GRU", "cudnn")
+    with pytest.raises(ParameterError, match="ALTERVOX_GRU is 'cudnn'; it must be one of auto, fused"):
+        BoundedGRU(INPUT, HIDDEN)
 
 
 def test_other_errors_are_not_swallowed(layer: BoundedGRU) -> None:
@@ -128,3 +154,19 @@ def test_long_sequences_on_a_gpu(frames: int) -> None:
     expected = layer.cpu()(x.cpu(), torch.zeros(1, 1, 256))[0]
     torch.testing.assert_close(y.cpu(), expected, atol=1e-3, rtol=1e-3)
     assert layer.cudnn_refusals == 0
+
+
+@pytest.mark.gpu
+@torch.inference_mode()
+def test_fused_steps_on_a_gpu_are_captured() -> None:
+    torch.manual_seed(6)
+    layer = BoundedGRU(384, 256).eval().cuda()
+    x, state = torch.randn(1, 12, 384, device="cuda"), torch.randn(2, 1, 256, device="cuda")
+    expected = layer.cpu().gru(x.cpu(), state.cpu())[0]
+    layer.cuda()
+    fused_gru(layer.gru, x, state)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        y, _ = fused_gru(layer.gru, x, state)
+    graph.replay()
+    torch.testing.assert_close(y.cpu(), expected, atol=1e-4, rtol=1e-4)

@@ -111,22 +111,20 @@ def test_strided_audio_makes_no_difference(model: RMVPE, speech: np.ndarray) -> 
     np.testing.assert_array_equal(tracker.push_salience(stereo[:, 0]), expected)
 
 
-def test_a_refusal_by_cudnn_leaves_the_stream_unchanged(
+def test_a_refusal_by_cudnn_leaves_the_stream_the_same(
     model: RMVPE, speech: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stands in for the driver, as in the test of the layer itself."""
     tracker = StreamingRMVPE(model, 2, 2)
     expected = tracker.push_salience(speech[:8000])
     tracker.reset()
-    real, before = nn.GRU.forward, model.gru.cudnn_refusals
+    before = model.gru.cudnn_refusals
 
     def refusing(self: nn.GRU, *args: Any) -> Any:
-        if torch.backends.cudnn.enabled:
-            raise RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED")
-        return real(self, *args)
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED")
 
     monkeypatch.setattr(nn.GRU, "forward", refusing)
-    np.testing.assert_array_equal(tracker.push_salience(speech[:8000]), expected)
+    np.testing.assert_allclose(tracker.push_salience(speech[:8000]), expected, atol=1e-5)
     assert model.gru.cudnn_refusals - before == -(-len(expected) // 2), "once a step"
 
 
