@@ -146,5 +146,9 @@ function listAll() {
   listButtons();
 }
 byId("details").addEventListener("toggle", listAll);
-on("link", listAll);
+on("link", () => {
+  if (!link.hasAccess) pairings = [];
+  showPairings();
+  listAll();
+});
 on("voices", listButtons);

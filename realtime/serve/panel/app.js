@@ -100,6 +100,7 @@ function paintLatency() {
   const { total, is_measured: isMeasured } = session.stats.latency_ms ?? {};
   const isKnown = session.state.session === "running" && total > 0;
   say(byId("latency"), isKnown ? String(Math.round(total)) : "–");
+  byId("latency").closest(".latency").classList.toggle("unknown", !isKnown);
   say(byId("latency-kind"), isKnown && isMeasured ? "latency, measured" : "latency");
   const seconds = session.stats.seconds;
   if (seconds !== undefined) [since.seconds, since.at] = [seconds, performance.now()];

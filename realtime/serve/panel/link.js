@@ -61,7 +61,7 @@ export class Link extends EventTarget {
       const id = this.#nextId++;
       const timer = setTimeout(() => {
         this.#answers.delete(id);
-        reject(new Refused({ code: "timeout", message: `altervox did not answer ${cmd}.` }));
+        reject(new Refused({ code: "timeout", message: `there was no answer to ${cmd}` }));
       }, within);
       this.#answers.set(id, { resolve, reject, timer });
       this.#socket.send(JSON.stringify({ id, cmd, params }));

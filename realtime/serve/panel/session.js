@@ -57,8 +57,8 @@ export async function command(cmd, params = {}) {
   try {
     return (await link.request(cmd, params, SLOW.includes(cmd) ? PATIENCE_MS : undefined)).result ?? {};
   } catch (error) {
-    if (error.code !== "lost") note(error.message);
-    if (cmd === "start") session.failure = error.message;
+    if (cmd === "start") session.failure = error.message; // the light says it, for as long as it is so
+    else if (error.code !== "lost") note(error.message);
     changed("state"); // controls go back to what is true
     return undefined;
   }

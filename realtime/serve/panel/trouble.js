@@ -29,7 +29,7 @@ export function trouble({ link, state, stats, meters, failure }, now = Date.now(
   if (meters.input_peak_db > CLIP_DB) clippedAt = now;
   if (link.state !== "open") {
     const again = link.state === "lost" ? { label: "Try now", name: "retry" } : undefined;
-    return is("bad", "No connection.", "altervox does not answer; this page keeps trying. Is it still running?", again);
+    return is("bad", "No connection.", "There is no answer; this page keeps trying. Is altervox still running?", again);
   }
   const causes = state.causes ?? [];
   const more = causes.length > 1 ? ` (and ${causes.length - 1} more, see the log)` : "";
