@@ -7,9 +7,10 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.linux
 
 RATE = 48_000
 HUM_HZ = 150.0
+LINK = r"http://[\d.:]+/#[\w-]{43}"
 DEVICES = ["--input", "Virtual Microphone", "--output", "Virtual Cable", "--voice", "man", "--block-ms", "100"]
 
 
@@ -39,7 +41,7 @@ def altervox(rig: PulseServer, home: Path, *arguments: str) -> Iterator[tuple[su
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
     try:
         end = time.monotonic() + 60
-        while not (found := re.search(r"http://[\d.:]+/#[\w-]{43}$", log.read_text(), re.MULTILINE)):
+        while not (found := re.search(f"{LINK}$", log.read_text(), re.MULTILINE)):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.02)
@@ -126,13 +128,63 @@ def test_a_command_changes_what_is_heard_and_no_client_makes_it_stutter(rig: Pul
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-def test_a_session_of_the_terminal_is_shared_and_can_be_stopped(rig: PulseServer, tmp_path: Path) -> None:
-    with altervox(rig, tmp_path, "live", "--remote=0", *DEVICES) as (process, link), entered(link) as client:
-        wait_for_state(client, session="running", can_start=False)
-        assert client.ask("set", pitch=-2)["ok"]
-        assert client.ask("start")["error"]["code"] == "bad_request"
-        client.send("stop")
-        assert process.wait(20) == 0
-        client.rest()
-        assert client.socket.close_code == 4503
-    assert "blocks of 100 ms" in (tmp_path / "log").read_text()
+class Terminal:
+    """A terminal of its own: what is typed into it, and what is shown on it."""
+
+    def __init__(self) -> None:
+        import pty
+
+        self._keyboard, self.end = pty.openpty()
+        self._shown = bytearray()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with suppress(OSError):  # all have closed their ends
+            while True:
+                self._shown += os.read(self._keyboard, 65536)
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._keyboard, keys)
+
+    def wait_for(self, pattern: str) -> str:
+        """What is shown that fits a pattern."""
+        end = time.monotonic() + 60
+        while not (found := re.search(pattern, self._shown.decode(errors="replace"))):
+            assert time.monotonic() < end, self._shown[-3000:].decode(errors="replace")
+            time.sleep(0.02)
+        return found[0]
+
+
+def test_keys_and_programs_share_the_session_of_a_terminal(rig: PulseServer, tmp_path: Path) -> None:
+    terminal = Terminal()
+    environment = {**os.environ, **rig.variables, "ALTERVOX_HOME": str(tmp_path), "ALSA_CONFIG_PATH": ""}
+    environment |= {"TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "120"}
+    command = [sys.executable, "-m", "altervox.tools", "live", "--remote=0", *DEVICES]
+    process = subprocess.Popen(
+        command, env=environment, stdin=terminal.end, stdout=terminal.end, stderr=terminal.end, start_new_session=True
+    )
+    os.close(terminal.end)
+    try:
+        with entered(terminal.wait_for(LINK)) as client:
+            wait_for_state(client, session="running", can_start=False)
+            client.ask("subscribe", topics={"state": {}})
+            client.event("state", lambda event: event.get("full", False))
+            terminal.wait_for("q quit")
+            terminal.type(b"\x1b[A")
+            event = client.event("state", lambda event: "pitch" in event["data"])
+            assert (event["data"]["pitch"], event["by"]) == (1.0, "keyboard")
+            assert client.ask("set", mute=True)["ok"]
+            terminal.wait_for("muted")
+            terminal.type(b"m")
+            assert client.event("state", lambda event: "mute" in event["data"])["data"] == {"mute": True}
+            assert client.event("state", lambda event: "mute" in event["data"])["data"] == {"mute": False}
+            assert client.ask("start")["error"]["code"] == "bad_request"
+            client.send("stop")
+            assert process.wait(20) == 0
+            client.rest()
+            assert client.socket.close_code == 4503
+        terminal.wait_for("blocks of 100 ms")
+    finally:
+        process.kill()
+        process.wait()
