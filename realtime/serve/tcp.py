@@ -80,9 +80,7 @@ class Socket(ServerConnection):
         self._owner.sockets.add(self)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else ""
-        self.transport = (
-            transport  # the library would set it later than what TLS has still to send calls `pause_writing`
-        )
+        self.transport = transport  # `pause_writing` may be called before the library has set it
         super().connection_made(transport)
         self.expect(REQUEST_S)
 
@@ -111,6 +109,8 @@ class Socket(ServerConnection):
         for at in range(0, len(data), _SLICE_BYTES):
             if not self.transport.is_closing():
                 super().data_received(data[at : at + _SLICE_BYTES])
+        if self.protocol.close_expected() and self._deadline is None:  # the library alone waits for its next ping
+            self.expect(CLOSE_S)
 
     def process_event(self, event: Event) -> None:
         """Take in a request or a frame, of which there must not be too many: each costs time, however small it is."""

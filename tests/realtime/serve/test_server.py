@@ -141,6 +141,18 @@ def test_frames_that_no_client_sends(served: Served) -> None:
         assert raw.close_code() == 1009
 
 
+def test_who_is_told_to_leave_and_stays(served: Served) -> None:
+    shell = served.server._shell
+    assert shell is not None
+    until(lambda: not shell.sockets)
+    staying = [served.web_socket() for _ in range(3)]
+    for raw, frame in zip(staying, (b"\x81\x02{}", b"\x82\x80\0\0\0\0", b"\x81\x81\0\0\0\0\xff"), strict=True):
+        raw.send(frame)
+    until(lambda: not shell.sockets, 4.0)
+    for raw in staying:
+        raw.tcp.close()
+
+
 def test_a_message_in_pieces_is_one_message(served: Served) -> None:
     text = json.dumps({"id": "x", "cmd": "auth", "params": {"token": served.token}}).encode()
     with served.web_socket() as raw:
