@@ -3,11 +3,11 @@
 import { byId, el, say } from "./dom.js";
 import { allow, command, link, on, session } from "./session.js";
 
-const NOWHERE = "";
+// `unset`: what a start uses when no device is named.
 const fields = {
-  input: { select: byId("device-input"), state: "input_device" },
-  output: { select: byId("device-output"), state: "output_device" },
-  monitor: { select: byId("device-monitor"), state: "monitor_device" },
+  input: { select: byId("device-input"), state: "input_device", unset: "the system's default" },
+  output: { select: byId("device-output"), state: "output_device", unset: "the virtual cable" },
+  monitor: { select: byId("device-monitor"), state: "monitor_device", unset: "nowhere" },
 };
 const picked = {}; // what a person picked and has not applied yet
 
@@ -25,10 +25,11 @@ for (const [kind, { select }] of Object.entries(fields)) {
 }
 allow(byId("apply"), "admin", () => canStart() && session.state.session !== "starting");
 
-/** Start the session with the devices that were picked; with `all` that the page shows, if that is asked for. */
+/** Start the session with the devices that were picked; with all that the page shows, if that is asked for. */
 export async function start(all = false) {
-  const shown = Object.fromEntries(Object.entries(fields).map(([kind, { select }]) => [kind, select.value]));
-  const result = await command("start", all ? shown : picked);
+  const shown = Object.entries(fields).map(([kind, { select }]) => [kind, select.value]);
+  const named = (all ? shown : Object.entries(picked)).filter(([kind, name]) => name || kind === "monitor");
+  const result = await command("start", Object.fromEntries(named));
   if (result !== undefined) for (const kind of Object.keys(picked)) delete picked[kind];
 }
 
@@ -38,26 +39,33 @@ byId("devices").onsubmit = (event) => {
 };
 
 function render() {
-  for (const [kind, { select, state }] of Object.entries(fields)) {
+  for (const [kind, { select, state, unset }] of Object.entries(fields)) {
     if (document.activeElement === select && select.options.length) continue; // a person is choosing
-    const names = listed(kind).filter((device) => kind !== "monitor" || !device.is_cable).map((device) => device.name);
+    const names = listed(kind).map((device) => device.name);
     const current = session.state[state] ?? "";
-    const usual = kind === "monitor" ? NOWHERE : listed(kind).find((device) => (kind === "output" ? device.is_cable : device.is_default))?.name;
-    const options = new Set([...(kind === "monitor" ? [NOWHERE] : []), ...(current ? [current] : []), ...names]);
-    select.replaceChildren(...[...options].map((name) => el("option", { value: name }, name || "nowhere")));
-    select.value = picked[kind] ?? (current || (usual ?? names[0] ?? ""));
+    const options = new Set([...(current && kind !== "monitor" ? [current] : ["", current]), ...names]);
+    select.replaceChildren(...[...options].map((name) => el("option", { value: name }, name || unset)));
+    select.value = picked[kind] ?? current;
   }
   say(byId("apply"), isOff() ? "Start with these" : "Restart with these");
   showListening();
 }
 
 function showListening() {
-  const output = listed("output").find((device) => device.name === fields.output.select.value);
+  const named = fields.output.select.value;
+  const cables = listed("output").filter((device) => device.is_cable);
+  const usual = cables.find((device) => device.name.startsWith("altervox")) ?? (cables.length === 1 ? cables[0] : undefined);
+  const output = named ? listed("output").find((device) => device.name === named) : usual;
   const line = byId("listening");
   if (output?.listening_name) {
     line.replaceChildren("In Discord, OBS or a game, choose this microphone: ", el("b", {}, output.listening_name));
+  } else if (output?.is_cable) {
+    say(line, "In Discord, OBS or a game, choose the other end of this cable as the microphone.");
   } else if (output) {
     say(line, "This output is no virtual cable: the voice is heard there, and other programs do not get it.");
+  } else if (listed("output").length && !named) {
+    const none = "There is no virtual cable. `altervox cable status` says how to get one; start this page again then.";
+    say(line, cables.length ? "There are several virtual cables: choose the one to play into." : none);
   } else say(line, "\u00a0");
 }
 

@@ -239,7 +239,11 @@ def test_the_light_says_what_to_do(chromium: browser.Browser) -> None:
 def test_devices_are_chosen_and_a_cable_is_named(chromium: browser.Browser) -> None:
     session = MemorySession(runs=False)
     with opened(chromium, session) as (page, _):
-        page.until("$('#device-output').value == 'Virtual Cable'")
+        page.until("$('#device-output').options.length == 3 && $('#device-output').value == ''")
+        page.until_text("#listening", "the other end of this cable")
+        page.type("#device-output", "Headphones")
+        page.until_text("#listening", "no virtual cable")
+        page.type("#device-output", "Virtual Cable")
         page.type("#device-monitor", "Headphones")
         session.error = AltervoxError(f"no sound {EVIL}")
         page.click("#apply")
