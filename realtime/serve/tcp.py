@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any, Protocol
 
 from websockets.asyncio.server import ServerConnection
@@ -78,6 +79,9 @@ class Socket(ServerConnection):
             transport.close()
             return
         self._owner.sockets.add(self)
+        # asyncio does so only for sockets that were made with the protocol's number. Without it an answer that follows
+        # an event waits 40 ms for the client to acknowledge the event.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else ""
         self.transport = transport  # `pause_writing` may be called before the library has set it

@@ -157,6 +157,27 @@ def test_events_of_another_client() -> None:
     with_client(work, session)
 
 
+def test_an_answer_does_not_wait_for_the_event_before_it() -> None:
+    """TCP holds back a small message for 40 ms until the one before it is acknowledged, unless it is told not to."""
+
+    async def work(remote: RemoteClient) -> None:
+        async def receive() -> None:
+            async for _ in remote.subscribe(meters=20.0):
+                pass
+
+        receiving = asyncio.create_task(receive())
+        times_s = []
+        for i in range(80):
+            session.report(seconds=float(i))
+            times_s.append(await remote.ping())
+            await asyncio.sleep(0.005)
+        receiving.cancel()
+        assert sum(time_s > 0.03 for time_s in times_s) < 5
+
+    session = MemorySession()
+    with_client(work, session)
+
+
 def test_two_subscriptions_of_one_client() -> None:
     async def work(remote: RemoteClient) -> None:
         one, two = remote.subscribe("state"), remote.subscribe("state")
