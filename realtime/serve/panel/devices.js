@@ -20,7 +20,6 @@ for (const [kind, { select }] of Object.entries(fields)) {
     picked[kind] = select.value;
     showListening();
   };
-  select.onblur = render;
   allow(select, "admin", canStart);
 }
 allow(byId("apply"), "admin", () => canStart() && session.state.session !== "starting");
@@ -40,11 +39,12 @@ byId("devices").onsubmit = (event) => {
 
 function render() {
   for (const [kind, { select, state, unset }] of Object.entries(fields)) {
-    if (document.activeElement === select && select.options.length) continue; // a person is choosing
     const names = listed(kind).map((device) => device.name);
     const current = session.state[state] ?? "";
-    const options = new Set([...(current && kind !== "monitor" ? [current] : ["", current]), ...names]);
-    select.replaceChildren(...[...options].map((name) => el("option", { value: name }, name || unset)));
+    const options = [...new Set([...(current && kind !== "monitor" ? [current] : ["", current]), ...names])];
+    const isNew = options.length !== select.options.length || options.some((name, i) => select.options[i].value !== name);
+    // A list that is open closes when its options are replaced.
+    if (isNew) select.replaceChildren(...options.map((name) => el("option", { value: name }, name || unset)));
     select.value = picked[kind] ?? current;
   }
   say(byId("apply"), isOff() ? "Start with these" : "Restart with these");
