@@ -116,6 +116,8 @@ def _device_json(device: AudioDevice, is_default: bool) -> dict[str, object]:
 
 def without_folders(text: str) -> str:
     """A message for people, with the last part of each path only."""
+    if not text:  # as nearly always, and this is asked after every command
+        return ""
     text = text[:_LONGEST]
     text = text.replace(str(Path.home()), "~") if len(str(Path.home())) > 1 else text
     return printable(_FOLDERS.sub("", text), 1000)
