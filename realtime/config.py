@@ -45,7 +45,10 @@ class StreamConfig:
             so on with the execution provider of that name: for exported voices and the pitch network that ships, the
             networks of an RVC voice being as with "auto".
         precision: Precision of an RVC voice's content encoder: "float16", "bfloat16", or "auto", which is both of these
-            on a GPU and neither on a CPU. Used only if it computes what "float32" does, which is tried at the start.
+            on a GPU, and "bfloat16" on a CPU with AMX where that is faster. Used only if it computes what "float32"
+            does, to a tolerance, which is tried at the start.
+        threads: Threads that compute an RVC voice on a CPU. Two are faster where two processors are idle, and slower
+            where something else runs on one of them.
 
     Raises:
         ParameterError: a length is out of its range or off its grid.
@@ -58,6 +61,7 @@ class StreamConfig:
     crossfade_ms: int = 10
     backend: str = "auto"
     precision: str = "auto"
+    threads: int = 1
 
     LIMITS: ClassVar[dict[str, tuple[int, int, int]]] = {  # least, greatest, grid
         "sample_rate": (8000, 192000, 50),
@@ -65,6 +69,7 @@ class StreamConfig:
         "context_ms": (200, 10000, 20),
         "lookahead_ms": (30, 2000, 10),
         "crossfade_ms": (0, 200, 10),
+        "threads": (1, 64, 1),
     }
 
     PRECISIONS: ClassVar[tuple[str, ...]] = ("auto", "float32", "float16", "bfloat16")

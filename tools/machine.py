@@ -25,7 +25,8 @@ def machine(device: str) -> str:
     import torch
 
     gpu = f", {torch.cuda.get_device_name()}" if device != "cpu" and torch.cuda.is_available() else ""
-    return f"{processor()}{gpu}, torch {torch.__version__}, float32"
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{processor()}{gpu}, torch {torch.__version__} with {capability}, float32"
 
 
 def cpu_s(process_id: int) -> float:

@@ -50,9 +50,11 @@ def run_audio_process(preload: bool, commands: Connection, statuses: Connection)
     is_clean = True
     try:
         from ...kernels.denormals import flush_denormals
+        from ...kernels.heap import keep_freed_memory
         from .session import LiveSession
 
         flush_denormals()
+        keep_freed_memory()
         if preload:
             _preload()
         settings = commands.recv()

@@ -15,6 +15,7 @@ from ...models.rvc.voice import RvcVoice
 from ..config import StreamConfig
 from ..runners import make_runner
 from ..runners.precision import precision_for
+from ..runners.threads import ThreadedRunner
 from .features import FeatureStage, Lanes, RvcLengths, RvcNetworks
 from .pitch import streaming_pitch
 from .waveform import StreamingGenerator
@@ -48,13 +49,17 @@ class RvcStage(FeatureStage):
         encoder = ContentStep(in_precision(content, config.precision), voice.version, lengths.window * HOP)
         prior = PriorStep(net.enc_p, lengths.known, lengths.known - lengths.rendered)
         right = lengths.rendered - lengths.block
+        content_runner, prior_runner = (make_runner(step.spec, step, backend) for step in (encoder, prior))
+        if config.threads > 1 and voice.device.type == "cpu":
+            content_runner = ThreadedRunner(content_runner, config.threads)
+            prior_runner = ThreadedRunner(prior_runner, config.threads)
         return RvcNetworks(
-            content=make_runner(encoder.spec, encoder, backend),
-            prior=make_runner(prior.spec, prior, backend),
+            content=content_runner,
+            prior=prior_runner,
             tracker=streaming_pitch(rmvpe, lengths.block, lengths.pitch_right, voice.device, config.backend)
             if net.has_f0
             else None,
-            generator=StreamingGenerator(net, lengths.block, right, lengths.tail, backend),
+            generator=StreamingGenerator(net, lengths.block, right, lengths.tail, backend, config.threads),
             index=voice.index,
         )
 

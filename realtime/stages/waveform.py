@@ -9,6 +9,7 @@ captured and exported: what is beyond the newest frame repeats it.
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...kernels.denormals import flush_denormals
 from ...kernels.fractional import sample_evenly_into
 from ...kernels.linear import linear_places_into
 from ...kernels.noise import StreamNoise
@@ -94,9 +96,12 @@ class _Source:
 class _Decoder:
     """The decoder of a voice, in the form that is fast where it runs."""
 
-    def __init__(self, net: Synthesizer) -> None:
+    def __init__(self, net: Synthesizer, threads: int) -> None:
         self.cached = CachedDecoder(net.dec)
-        self._fast = FastDecoder(self.cached) if net.dec.conv_pre.weight.device.type == "cpu" else None
+        self._fast: FastDecoder | None = None
+        if net.dec.conv_pre.weight.device.type == "cpu":
+            beside = ThreadPoolExecutor(1, "decoder", flush_denormals) if threads > 1 else None
+            self._fast = FastDecoder(self.cached, beside)
 
     def step(self, frames: int, samples: int, step: int | None) -> Step:
         """See `DecoderStep`. What all steps carry has the same order."""
@@ -160,10 +165,17 @@ class StreamingGenerator:
         right_frames: Frames after the block that each step is given.
         tail_frames: Number of these that are rendered too.
         backend: See `make_runner`.
+        threads: See `StreamConfig`.
     """
 
     def __init__(
-        self, net: Synthesizer, block_frames: int, right_frames: int, tail_frames: int, backend: str = "auto"
+        self,
+        net: Synthesizer,
+        block_frames: int,
+        right_frames: int,
+        tail_frames: int,
+        backend: str = "auto",
+        threads: int = 1,
     ) -> None:
         self.net = net
         self.block_frames = block_frames
@@ -173,7 +185,7 @@ class StreamingGenerator:
         self.samples = (block_frames + self.tail_frames) * per_frame
         flow = FlowStep(CachedFlow(net.flow, block_frames), frames)
         self.flow = make_runner(flow.spec, flow, backend)
-        decoder = _Decoder(net)
+        decoder = _Decoder(net, threads)
         whole = decoder.step(frames, self.samples, block_frames)
         self.decoder = make_runner(whole.spec, whole, backend)
         self._wav = Download(self.decoder.outputs["wav"])

@@ -61,6 +61,12 @@ _OPTIONS: list[Callable[..., Any]] = [
     click.option("--lookahead-ms", type=int, help="Lookahead of an RVC voice in ms (default 60)."),
     click.option("--context-ms", type=int, help="Context of an RVC voice in ms (default 1000)."),
     click.option(
+        "--threads",
+        type=int,
+        help="Threads that compute an RVC voice on a CPU (default 1). Two are faster only where two processors are "
+        "idle.",
+    ),
+    click.option(
         "--device-buffer-ms",
         type=click.FloatRange(2, 200),
         help="Device buffer in ms: smaller means less latency, larger outlasts longer pauses of the system. "
@@ -133,7 +139,9 @@ def read_live_options(options: dict[str, Any]) -> tuple[LiveOptions, dict[str, s
     from ..live.options import LiveOptions
 
     bindings = (DEFAULT_BINDINGS if options.pop("hot_keys") else {}) | parse_bindings(options.pop("hot_key"))
-    lengths = {name: value for name in ("lookahead_ms", "context_ms") if (value := options.pop(name)) is not None}
+    lengths = {
+        name: value for name in ("lookahead_ms", "context_ms", "threads") if (value := options.pop(name)) is not None
+    }
     if options["block_ms"] is not None:
         lengths["block_ms"] = options["block_ms"]
     bound, backend = lengths_of(options["voice"]), options.pop("backend")

@@ -275,17 +275,26 @@ def bench() -> None:
     help="Block size in ms; default: 20, 40, 100 and 240.",
 )
 @click.option("--context-ms", type=int, default=1000, show_default=True, help="Context of an RVC voice in ms.")
+@click.option(
+    "--threads", type=int, default=1, show_default=True, help="Threads that compute an RVC voice on a CPU, as in live."
+)
 @click.option("--device", default="auto", show_default=True, help="Where networks run: auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def bench_stream(
-    seconds: float, names: tuple[str, ...], blocks_ms: tuple[int, ...], context_ms: int, device: str, as_json: bool
+    seconds: float,
+    names: tuple[str, ...],
+    blocks_ms: tuple[int, ...],
+    context_ms: int,
+    threads: int,
+    device: str,
+    as_json: bool,
 ) -> int:
     """Time each block of a stream against its deadline; in a clone, RVC voices next to RVC's own real-time step."""
     from ..bench.stream import BLOCKS_MS
     from ..bench.stream import bench_stream as run
 
     voices = list(names) or ["woman", "robot"]
-    return run(seconds, voices, list(blocks_ms) or list(BLOCKS_MS), context_ms, device, as_json)
+    return run(seconds, voices, list(blocks_ms) or list(BLOCKS_MS), context_ms, threads, device, as_json)
 
 
 @bench.command("live")

@@ -13,7 +13,7 @@ from altervox.kernels.errors import CheckpointError, ParameterError
 from altervox.models.graph import GraphSpec, TensorSpec
 from altervox.models.pitch.gru import BoundedGRU
 from altervox.models.pitch.rmvpe import RMVPE, RmvpeStep
-from altervox.realtime.runners import Runner, make_runner
+from altervox.realtime.runners import Runner, make_runner, precision
 from altervox.realtime.runners.onnx import OnnxRunner
 from altervox.realtime.runners.precision import precision_for
 from torch import Tensor, nn
@@ -298,6 +298,32 @@ def test_half_precision_is_taken_only_where_it_computes_the_same(
         assert precision_for(module, INPUTS, tolerance, candidates) is expected
     assert [said in record.getMessage() for record in caplog.records] == [True]
     assert module.gain.dtype is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("seconds", "gain", "expected", "said"),
+    [
+        ([0.01, 0.02], 2.0, torch.bfloat16, "runs in bfloat16"),
+        ([0.02, 0.02], 2.0, torch.float32, "runs in float32: bfloat16 is not faster"),
+        ([0.01, 0.02], 1e38, torch.float32, "bfloat16 differs by inf"),
+    ],
+)
+def test_a_processor_with_amx_takes_bfloat16_where_it_is_faster(
+    seconds: list[float],
+    gain: float,
+    expected: torch.dtype,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    monkeypatch.setattr(precision, "_seconds", lambda *_: seconds.pop(0))
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    with caplog.at_level(logging.INFO):
+        assert precision_for(Gain(gain), [100.0 * INPUTS[0], INPUTS[1]]) is expected
+    assert said in caplog.text
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+    assert precision_for(Gain(2.0), INPUTS) is torch.float32
 
 
 def test_an_operation_without_half_precision_falls_back(caplog: pytest.LogCaptureFixture) -> None:
