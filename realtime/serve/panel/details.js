@@ -9,6 +9,7 @@ const TRACE_S = 10;
 const LOWEST_HZ = 60;
 const HIGHEST_HZ = 800;
 const LINES_HZ = [100, 200, 400];
+const LABELS_PX = 46;
 const PARTS = { device_in: "device in", block: "block", voice: "voice", resamplers: "resamplers", prefill: "prefill", device_out: "device out", devices: "devices" };
 const HUES = { device_in: 250, block: 200, voice: 155, resamplers: 95, prefill: 50, device_out: 300, devices: 270 };
 const details = byId("details");
@@ -25,7 +26,7 @@ on("meters", ({ f0_hz: input, output_f0_hz: output }) => {
 function drawTrace() {
   const [context, width, height] = fitted(byId("f0"));
   const end = trace.at(-1)?.[0] ?? 0;
-  const x = (seconds) => width * (1 - (end - seconds) / TRACE_S);
+  const x = (seconds) => LABELS_PX + (width - LABELS_PX) * (1 - (end - seconds) / TRACE_S);
   const y = (hz) => height - 4 - ((height - 8) * Math.log(hz / LOWEST_HZ)) / Math.log(HIGHEST_HZ / LOWEST_HZ);
   context.font = "11px Inter, system-ui, sans-serif";
   for (const hz of LINES_HZ) {

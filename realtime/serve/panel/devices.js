@@ -37,6 +37,14 @@ byId("devices").onsubmit = (event) => {
   start(true);
 };
 
+const relist = allow(byId("relist"), "view");
+relist.onclick = async () => {
+  relist.setAttribute("aria-busy", true);
+  session.devices = (await command("devices")) ?? session.devices;
+  relist.removeAttribute("aria-busy");
+  render();
+};
+
 function render() {
   for (const [kind, { select, state, unset }] of Object.entries(fields)) {
     const names = listed(kind).map((device) => device.name);
@@ -64,7 +72,7 @@ function showListening() {
   } else if (output) {
     say(line, "This output is no virtual cable: the voice is heard there, and other programs do not get it.");
   } else if (listed("output").length && !named) {
-    const none = "There is no virtual cable. `altervox cable status` says how to get one; start this page again then.";
+    const none = "There is no virtual cable. Run `altervox cable status` to learn how to get one.";
     say(line, cables.length ? "There are several virtual cables: choose the one to play into." : none);
   } else say(line, "\u00a0");
 }

@@ -5,7 +5,7 @@ import { Link } from "./link.js";
 
 const SEND_EVERY_MS = 50; // while a slider moves
 const MOST_LINES = 100; // of the log
-const SLOW = ["start", "stop", "measure"]; // a voice may have to load first
+const SLOW = ["start", "stop", "measure", "devices"]; // a voice may have to load first
 const PATIENCE_MS = 300000;
 
 const OBS = / OBS\/(\d+)/.test(navigator.userAgent);

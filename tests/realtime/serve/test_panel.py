@@ -241,6 +241,9 @@ def test_devices_are_chosen_and_a_cable_is_named(chromium: browser.Browser) -> N
     with opened(chromium, session) as (page, _):
         page.until("$('#device-output').options.length == 3 && $('#device-output').value == ''")
         page.until_text("#listening", "the other end of this cable")
+        page.click("#relist")
+        page.until("!$('#relist').ariaBusy")
+        assert session.calls.count("devices") == 2
         page.click("#device-output option[value='Headphones']")
         page.until_text("#listening", "no virtual cable")
         page.click("#device-output option[value='Virtual Cable']")
@@ -293,8 +296,10 @@ def test_access_is_asked_for_and_given(chromium: browser.Browser) -> None:
         deck.do("pair_answer", id=pairing["id"], allow=True, role="view")
         page.until_open()
         page.until_text("#link", "view only")
+        # To look at the devices again changes nothing.
         controls = "[...document.querySelectorAll('main button:not(.star), main select, main input')]"
-        assert chromium.run(f"return {controls}.filter(e => !e.disabled && e.checkVisibility()).map(e => e.id)") == []
+        enabled = chromium.run(f"return {controls}.filter(e => !e.disabled && e.checkVisibility()).map(e => e.id)")
+        assert enabled == ["relist"]
         # Its token is revoked: it is shown the door.
         (client,) = (c for c in deck.do("clients")["clients"] if c["name"].endswith(" on the desk"))
         deck.do("client_remove", id=client["id"])
