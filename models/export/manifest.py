@@ -98,7 +98,7 @@ class Manifest:
         kind: One of `GRAPHS`.
         name: Name of the voice or network.
         description: One line about it.
-        sample_rate: Of the output in Hz; of a pitch network's input.
+        sample_rate: Sample rate in Hz of the output; for a pitch network that of the input.
         speakers: How many speakers a voice has.
         lengths: `LENGTHS` in ms, for which the graphs were made.
         batch: Streams that each run computes.

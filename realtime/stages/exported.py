@@ -193,7 +193,7 @@ def check_interface(spec: GraphSpec, lengths: RvcLengths, per_frame: int, has_f0
 
     Args:
         spec: Interface of the graph.
-        lengths: Of the stream.
+        lengths: Lengths of the stream.
         per_frame: Samples in a frame of 10 ms.
         has_f0: Whether the voice has F0.
 

@@ -44,7 +44,7 @@ class Source:
         config: Lengths.
         steps: The step of each graph, for so many streams.
         reference: The stream as torch renders it, call by call in float32.
-        exported: The same stream by the graphs of a folder, or by what runs each of them.
+        exported: The stream as the graphs of a folder render it, or what runs each of them.
     """
 
     kind: str
