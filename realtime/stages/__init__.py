@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...kernels.errors import VoiceError
@@ -64,6 +65,10 @@ def _exported_stage(voice: Voice, config: StreamConfig, f0_method: str) -> Voice
     from .exported import ExportedStage
 
     assert isinstance(voice, ExportedVoice)
+    if config.backend == "auto":
+        from ..runners.trial import best_backend
+
+        config = replace(config, backend=best_backend(voice))
     return ExportedStage(voice, config)
 
 
