@@ -17,6 +17,7 @@ import click
 import numpy as np
 
 from ...kernels.errors import ParameterError
+from ...models.paths import library_folder
 from ...realtime.synthetic import speech_like
 from ..machine import machine, peak_mib
 
@@ -65,7 +66,7 @@ def bench_stream(
     if not as_json:
         click.echo(f"{machine(device)}, {seconds:g} s of audio at {SAMPLE_RATE} Hz")
         click.echo(_HEADING)
-    with _library() as home:
+    with bench_library() as home:
         if any(name in RVC_KINDS for name in names):
             write_base_models(home / "base")
         for name in names:
@@ -91,8 +92,11 @@ def bench_stream(
 
 
 @contextmanager
-def _library() -> Iterator[Path]:
-    """A library of its own, for as long as it is needed."""
+def bench_library(own: bool = True) -> Iterator[Path]:
+    """A library of the benchmark's own, for as long as it is needed; the user's if it is not to be its own."""
+    if not own:
+        yield library_folder()
+        return
     before = os.environ.get("ALTERVOX_HOME")
     with tempfile.TemporaryDirectory(prefix="altervox-bench-") as scratch:
         os.environ["ALTERVOX_HOME"] = scratch

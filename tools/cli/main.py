@@ -352,6 +352,25 @@ def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, as_
     return run(seconds, controllers, voice, block_ms, as_json)
 
 
+@bench.command("backends")
+@click.option(
+    "--voice",
+    default="rvc-v2-40k",
+    show_default=True,
+    help="RVC voice, by name or path, or rvc-v2-40k ... for synthetic weights.",
+)
+@click.option(
+    "--block-ms", "blocks_ms", type=click.IntRange(20, 2000), multiple=True, help="Block size in ms; default: 100."
+)
+@click.option("--context-ms", type=int, default=1000, show_default=True, help="Context in ms.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def bench_backends(voice: str, blocks_ms: tuple[int, ...], context_ms: int, as_json: bool) -> int:
+    """Export an RVC voice and time its blocks by torch and by every execution provider of ONNX Runtime."""
+    from ..bench.backends import bench_backends as run
+
+    return run(voice, list(blocks_ms) or [100], context_ms, as_json)
+
+
 def main() -> NoReturn:
     """Run `altervox`."""
     run(cli, "altervox")

@@ -32,6 +32,7 @@ from altervox.models.voice import VoiceParams
 from altervox.realtime.config import StreamConfig
 from altervox.realtime.engine import Engine
 from altervox.realtime.files import convert_stream
+from altervox.realtime.runners import trial
 from altervox.realtime.stages import make_stage
 from altervox.realtime.stages.exported import ExportedStage
 from altervox.realtime.stages.rvc import RvcStage
@@ -452,3 +453,15 @@ def test_streams_of_a_batch_know_nothing_of_one_another(tmp_path: Path) -> None:
     manifest = read_manifest(tmp_path / "out")
     assert {tensor.shape[0] for tensor in manifest.graphs["rmvpe"].inputs.values()} == {3}
     assert manifest.parity["rmvpe.relative_rms"] < 1e-4
+
+
+def test_a_trial_runs_in_a_process_of_its_own(folder: Path, tmp_path: Path) -> None:
+    found = trial.run_apart([*trial.child_command(), str(folder), "onnx", str(tmp_path / "out.npy")], 60.0)
+    assert isinstance(found, dict), found
+    assert 0.0 < found["p50_ms"] <= found["p99_ms"]
+    out = np.load(tmp_path / "out.npy")
+    assert out.shape == (trial.BLOCKS, CONFIG.block_ms * made_up_voice.RATE // 1000)
+    assert np.sqrt(np.mean(out**2)) > 0.01
+    told = trial.run_apart([*trial.child_command(), str(folder), "onnx-nosuch", str(tmp_path / "no.npy")], 60.0)
+    assert isinstance(told, str)
+    assert "onnx-nosuch is not in the ONNX Runtime installed" in told
