@@ -53,6 +53,7 @@ class Argument:
         choices: The texts that are accepted; empty for any.
         items: Kind of the items of a list.
         is_shown: Whether the value may appear in an error; false for tokens.
+        grid: What a whole number must be a multiple of.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Argument:
     choices: tuple[str, ...] = ()
     items: Kind = "text"
     is_shown: bool = True
+    grid: int = 1
 
     def checked(self, value: object) -> Any:
         """The value in the argument's own type.
@@ -104,6 +106,8 @@ class Argument:
             return float(value)
         if value != int(value):
             raise RemoteError("bad_type", f"{self.name} is {value:g}; it must be a whole number", self.name)
+        if value % self.grid:
+            self._refuse(f"is {value:g}; it must be a multiple of {self.grid}")
         return int(value)
 
     def _text(self, value: str) -> str:
@@ -148,6 +152,8 @@ class Argument:
         match self.kind:
             case "number" | "integer":
                 found |= {"minimum": self.low, "maximum": self.high}
+                if self.grid > 1:
+                    found["multipleOf"] = self.grid
             case "text" if self.choices:
                 found["enum"] = list(self.choices)
             case "text":

@@ -72,7 +72,8 @@ def _table(specs: Iterable[CommandSpec]) -> dict[str, CommandSpec]:
     return {spec.name: spec for spec in specs}
 
 
-_LEAST_BLOCK, _GREATEST_BLOCK, _ = StreamConfig.LIMITS["block_ms"]
+_LEAST_BLOCK, _GREATEST_BLOCK, _BLOCK_GRID = StreamConfig.LIMITS["block_ms"]
+_BLOCK_HELP = f"Block size, a multiple of {_BLOCK_GRID}"
 _NAME = Argument("name", "text", "Key of the parameter, such as pitch", True, high=64, alias="what")
 _ID = Argument("id", "text", "ID from the list", True, high=64)
 
@@ -171,7 +172,7 @@ COMMANDS = _table(
             "control",
             "Change the block size, which interrupts the sound: one of ms and longer",
             (
-                Argument("ms", "integer", "Block size, a multiple of 20", low=_LEAST_BLOCK, high=_GREATEST_BLOCK),
+                Argument("ms", "integer", _BLOCK_HELP, low=_LEAST_BLOCK, high=_GREATEST_BLOCK, grid=_BLOCK_GRID),
                 Argument("longer", "bool", "True for the size that is offered because blocks are late"),
             ),
         ),
@@ -196,7 +197,7 @@ COMMANDS = _table(
                 Argument("input", "text", "Name of the microphone", high=_LONGEST_NAME),
                 Argument("output", "text", "Name of the output", high=_LONGEST_NAME),
                 Argument("monitor", "text", "Name of the monitor; empty for none", high=_LONGEST_NAME),
-                Argument("block_ms", "integer", "Block size", low=_LEAST_BLOCK, high=_GREATEST_BLOCK),
+                Argument("block_ms", "integer", _BLOCK_HELP, low=_LEAST_BLOCK, high=_GREATEST_BLOCK, grid=_BLOCK_GRID),
             ),
             in_batch=False,
         ),

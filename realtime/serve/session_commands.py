@@ -25,7 +25,6 @@ from .voice_names import VoiceNames, VoiceUnknown
 log = logging.getLogger(__name__)
 
 _SPEAKER = "speaker"  # another voice starts with its first one
-_BLOCK_GRID_MS = 20
 _HELD_IN = ("starting", "running", "reconnecting")
 _LOGGED = {VOICE, "recording", "block_ms", "input_device", "output_device", "monitor_device", *KEYS.values()}
 Result = dict[str, Any]
@@ -146,8 +145,7 @@ class SessionCommands:
         return secrets.choice(others)
 
     def _record(self, params: Params, by: str, now_s: float) -> Result:
-        if params["on"]:
-            self._check_runs("record")
+        self._check_runs("record")
         self._session.record(params["on"], by)
         return {"recording": params["on"]}
 
@@ -183,8 +181,6 @@ class SessionCommands:
         self._check_runs("block")
         if is_longer and not (block_ms := self._session.status().longer_block_ms):
             raise RemoteError("bad_request", "no longer block size is offered, for blocks are not late", "longer")
-        if block_ms % _BLOCK_GRID_MS:
-            raise RemoteError("out_of_range", f"ms is {block_ms}; it must be a multiple of {_BLOCK_GRID_MS}", "ms")
         self._session.do(SetBlock(block_ms), by)
         return {"block_ms": block_ms}
 

@@ -19,7 +19,7 @@ from ...realtime.audio.control import LiveControl
 from ...realtime.audio.devices import AudioDevice
 from ...realtime.audio.settings import StreamSpec
 from ...realtime.serve.port import StartRequest
-from ...realtime.session.commands import Record
+from ...realtime.session.commands import Record, Set
 from ...realtime.session.state import SessionState
 from ...realtime.session.status import Status
 from ..devices.choose import choose_input, choose_output, is_default, list_devices, remember, wanted_name
@@ -64,6 +64,7 @@ class LiveHost:
         self._status = Status(state="stopped", session=self._state)
         self._voices: tuple[str, ...] = ()
         self._control: LiveControl | None = None
+        self._in_use: tuple[AudioDevice, ...] = ()  # by the session that runs, or ran last
         self._held = ExitStack()  # what a running session holds
         self._listeners: list[Callable[[str], None]] = []
         self._lock = threading.RLock()  # of state, control and listeners: never held while anything is waited for
@@ -143,16 +144,18 @@ class LiveHost:
         """
         began_s = time.time() - (0.0 if self._can_start else time.process_time())  # about when the command was given
         with self._switch:
-            self._end()
             before = self._options
             options = replace(
                 before,
-                session=replace(before.session, state=self._state),
                 source=request.input or before.source,
                 output=request.output or before.output,
                 monitor=before.monitor if request.monitor is None else request.monitor,
                 block_ms=request.block_ms or before.block_ms,
             )
+            if self._control is not None:
+                _chosen(options, self._present())  # a start that cannot succeed must not end what runs
+            self._end()
+            options = replace(options, session=replace(options.session, state=self._state))
             with ExitStack() as held:
                 self._open(options, held, began_s, lambda: is_given_up() or self._is_stopping.is_set())
                 self._options = options
@@ -163,15 +166,7 @@ class LiveHost:
         control = LiveControl(self._can_change or self._state.voice != UNCHANGED, self._heard)
         held.callback(self._close, control)
         devices = list_devices(again=self._can_start)
-        wanted = wanted_name("input", options.source, devices)
-        source = choose_input(devices, wanted)
-        heard_by = None if options.allow_loop else source
-        output = choose_output(devices, wanted_name("output", options.output, devices), heard_by)
-        monitor = choose_output(devices, options.monitor, heard_by) if options.monitor else None
-        if monitor == output:
-            raise AudioDeviceError(
-                f"--monitor is the output {output.name!r} itself: name headphones to hear yourself on"
-            )
+        source, output, monitor = _chosen(options, devices)
         if not options.share_output:
             held.enter_context(claimed(output))
         settings = live_settings(options, source, output, monitor, began_s)
@@ -182,10 +177,12 @@ class LiveHost:
             return SetSource(spec, measured_delay_ms(spec, settings.outputs[0]))
 
         outputs = [device for device in (output, monitor) if device is not None]
-        watch = held.enter_context(DeviceWatch(source, outputs, None if wanted else set_source, options.allow_loop))
+        follows = None if wanted_name("input", options.source, devices) else set_source
+        watch = held.enter_context(DeviceWatch(source, outputs, follows, options.allow_loop))
         with self._lock:
             self._voices = settings.session.voices
-            self._state = replace(self._state, monitor=settings.session.state.monitor)
+            self._in_use = (source, *outputs)
+            self._state = self._state.after(Set({"monitor": settings.session.state.monitor}))
             self._control = control
             control.begin(replace(settings, session=replace(settings.session, state=self._state)))
         self._tell("")
@@ -194,6 +191,13 @@ class LiveHost:
         for role, given, device in (("input", options.source, source), ("output", options.output, output)):
             if given and not is_given_up():
                 remember(role, None if is_default(given) else device)
+
+    def _present(self) -> list[AudioDevice]:
+        """Every device; the system's list may lack those that the session itself keeps busy."""
+        devices = list_devices(again=True)
+        known = {device.stable_name for device in devices}
+        busy = self._in_use if self.status().state == "running" else ()
+        return [*devices, *(device for device in busy if device.stable_name not in known)]
 
     def stop(self) -> None:
         """See `RemoteSession`."""
@@ -256,6 +260,23 @@ class LiveHost:
     def _tell(self, by: str) -> None:
         for heard in list(self._listeners):
             heard(by)
+
+
+def _chosen(
+    options: LiveOptions, devices: Sequence[AudioDevice]
+) -> tuple[AudioDevice, AudioDevice, AudioDevice | None]:
+    """Microphone, output and monitor.
+
+    Raises:
+        AudioDeviceError: one of them is not there, or they do not go together.
+    """
+    source = choose_input(devices, wanted_name("input", options.source, devices))
+    heard_by = None if options.allow_loop else source
+    output = choose_output(devices, wanted_name("output", options.output, devices), heard_by)
+    monitor = choose_output(devices, options.monitor, heard_by) if options.monitor else None
+    if monitor == output:
+        raise AudioDeviceError(f"--monitor is the output {output.name!r} itself: name headphones to hear yourself on")
+    return source, output, monitor
 
 
 def measured_pair(options: LiveOptions) -> tuple[StreamSpec, StreamSpec]:

@@ -216,11 +216,12 @@ def test_slow_commands_are_answered_when_done_and_one_at_a_time() -> None:
     assert error(first.ask("start"))[0] == "running"
     assert error(first.ask("measure"))[0] == "running"
     assert error(first.ask("start", input="USB"))[0] == "failed"
+    assert error(first.ask("start", block_ms=50)) == ("out_of_range", "block_ms")  # before anything is ended for it
     assert second.ask("stop")["result"] == {"session": "stopped"}
     assert second.ask("measure")["result"] == {"latency_ms": 21.5}
     desk.session.report(state="failed")
     assert second.ask("measure")["ok"]
-    assert error(second.ask("record", on=True))[0] == "not_running"
+    assert [error(second.ask("record", on=on))[0] for on in (True, False)] == ["not_running"] * 2
     assert error(second.ask("hold", seconds=5, pitch=1))[0] == "not_running"
 
 

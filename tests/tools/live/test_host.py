@@ -56,6 +56,11 @@ def test_it_starts_again_with_what_was_requested_meanwhile(
             host.start(StartRequest(input="nowhere"))
         host.start(StartRequest())
         assert (host.status().state, host.status().voice) == ("running", "off")
+        assert (host.state().monitor, host.state().revision) == (False, 1)  # there is none: that is a change, too
+        for wrong in (StartRequest(input="nowhere"), StartRequest(monitor="Virtual Cable")):
+            with pytest.raises(AltervoxError, match=r"nowhere|itself"):
+                host.start(wrong)
+            assert host.status().state == "running"  # what cannot start ends nothing
         with pytest.raises(AltervoxError, match="stop it before measuring"):
             host.measure()
         host.stop()
