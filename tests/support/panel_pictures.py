@@ -46,7 +46,7 @@ DEVICES = ["--input", "USB Microphone", "--output", "altervox cable", "--monitor
 HEALTHY = """
 const text = id => document.querySelector(id).textContent;
 const isWell = text("#trouble-text").startsWith("Nothing was lost");
-return isWell && Number(text("#latency")) < 150 && text("#clock") > "0:00:14";
+return isWell && Number(text("#latency")) < 125 && text("#clock") > "0:00:14";
 """
 LOUD = "return Number(document.querySelector('#meter-out').getAttribute('aria-valuenow')) > -18"
 TAKEN_WITHIN_S = 90.0
@@ -117,11 +117,12 @@ def main(folder: Path) -> None:
         page.run(f"localStorage.setItem('altervox.favourites', JSON.stringify({json.dumps(['woman', 'robot'])}))")
         page.call("refresh")
         page.until("document.querySelector('#tone .range')")
-        page.run("for (const name of ['#tone button[aria-label^=\"Pitch +1\"]']) document.querySelector(name).click()")
+        page.until("document.querySelector('#phase').textContent == 'Live'")
+        page.run("document.querySelector('#tone button[aria-label^=\"Pitch +1 \"]').click()")
         take(page, folder / "panel_dark.png", 1180, 1.0)
         page.prefer("light")
         page.run("document.querySelector('#details').open = true")
-        take(page, folder / "panel_light.png", 1180, 0.9)
+        take(page, folder / "panel_light.png", 1180, 0.85)
         page.run("document.querySelector('#details').open = false")
         page.prefer("dark")
         take(page, folder / "panel_phone.png", 390, 1.5, 844)
