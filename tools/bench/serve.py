@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import statistics
 import subprocess
 import sys
@@ -147,7 +148,7 @@ async def _round_trips_ms(remote: RemoteClient, seconds: float, pace_s: float) -
         began = time.perf_counter()
         await remote.set(pitch=float(i % 2))
         times_ms.append(1000.0 * (time.perf_counter() - began))
-        await asyncio.sleep(pace_s)
+        await asyncio.sleep(pace_s * (0.5 + random.random()))  # not in step with what the server sends by itself
     return _summary(times_ms)
 
 
