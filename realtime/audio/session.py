@@ -150,6 +150,7 @@ class LiveSession:
 
     def status(self) -> Status:
         """The current status; called on the reporter's thread."""
+        commands_done = self._commands_done  # before the state, which holds what they did and perhaps more
         processor, loop, losses, state = self.processor, self._loop, self._losses, self._state
         source, cable = loop.source, loop.outputs[0]
         settings, session, warm_up = self.settings, processor.state, self._warm_up
@@ -169,7 +170,7 @@ class LiveSession:
             state=state,
             causes=tuple(cause for cause in causes if cause),
             session=session,
-            commands_done=self._commands_done,
+            commands_done=commands_done,
             voice=processor.sounding,
             is_loading=processor.is_loading,
             recording=tuple(str(path) for path in processor.recording),
