@@ -144,3 +144,19 @@ def outputs_of_points(
                     y += w1 * values[k + 2, row, c] + w2 * values[k + 4, row, c]
                     y += w3 * values[k + 6, row, c] + w4 * values[k + 8, row, c]
                     activated[t, c] = max(y, slope32 * y)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def outputs_added(outputs: FloatArray, bias: FloatArray, slope: float, x: FloatArray, activated: FloatArray) -> None:
+    """As `outputs_of_points`, of outputs that are there already `[time, channels]`, without their bias."""
+    slope32 = np.float32(slope)
+    for t in range(len(activated)):
+        if len(x):
+            for c in range(len(bias)):
+                y = x[t, c] + outputs[t, c] + bias[c]
+                x[t, c] = y
+                activated[t, c] = max(y, slope32 * y)
+        else:
+            for c in range(len(bias)):
+                y = outputs[t, c] + bias[c]
+                activated[t, c] = max(y, slope32 * y)

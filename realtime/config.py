@@ -44,9 +44,9 @@ class StreamConfig:
             everywhere, "cuda-graph" refuses to be without a GPU. "onnx" is ONNX Runtime on the CPU, "onnx-cuda" and
             so on with the execution provider of that name: for exported voices and the pitch network that ships, the
             networks of an RVC voice being as with "auto".
-        precision: Precision of an RVC voice's content encoder: "float16", "bfloat16", or "auto", which is both of these
-            on a GPU, and "bfloat16" on a CPU with AMX where that is faster. Used only if it computes what "float32"
-            does, to a tolerance, which is tried at the start.
+        precision: Precision of an RVC voice's content encoder and, on a CPU, of its decoder: "float16", "bfloat16", or
+            "auto", which is both of these on a GPU, and "bfloat16" on a CPU with AMX where that is faster. Used only if
+            it computes what "float32" does, to a tolerance, which is tried at the start.
         threads: Threads that compute an RVC voice on a CPU. Two are faster where two processors are idle, and slower
             where something else runs on one of them.
 

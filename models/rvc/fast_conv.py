@@ -6,9 +6,17 @@ import math
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...kernels.toom_cook import POINTS, outputs_of_points, outputs_per_tile, values_at_points, weights_at_points
+from ...kernels.toom_cook import (
+    POINTS,
+    outputs_added,
+    outputs_of_points,
+    outputs_per_tile,
+    values_at_points,
+    weights_at_points,
+)
 from ...kernels.types import FloatArray
 
 SLOPE = 0.1  # of the leaky ReLU behind all but the last convolution of a decoder
@@ -17,9 +25,13 @@ _MOST_TAPS = 7  # of a kernel that is one tile; a longer one is cut into two
 
 
 class Kernel:
-    """Weights of a convolution at the points: one tile, or two halves that a whole number of tiles lies between."""
+    """Weights of a convolution at the points: one tile, or two halves that a whole number of tiles lies between.
 
-    def __init__(self, layer: nn.Conv1d) -> None:
+    Attributes:
+        half: The weights as they are, in bfloat16; None for the points.
+    """
+
+    def __init__(self, layer: nn.Conv1d, is_half: bool) -> None:
         assert layer.bias is not None
         self.taps, self.dilation, self.channels = layer.kernel_size[0], layer.dilation[0], layer.in_channels
         self.reach = self.dilation * (self.taps // 2)
@@ -27,10 +39,16 @@ class Kernel:
         per_part = -(-self.taps // parts)
         self.m = outputs_per_tile(per_part)
         assert parts == 1 or per_part == self.m
+        self.weights: list[Tensor] = []
+        self.bias = layer.bias.detach().numpy()
+        self.half: Tensor | None = None
+        if is_half:
+            weight = layer.weight.detach()[:, :, None].bfloat16()
+            self.half = weight.contiguous(memory_format=torch.channels_last)
+            return
         taps = np.zeros((parts * per_part, layer.in_channels, layer.out_channels))
         taps[: self.taps] = layer.weight.detach().double().permute(2, 1, 0).numpy()
         self.weights = [torch.from_numpy(weights_at_points(part)) for part in np.split(taps, parts)]
-        self.bias = layer.bias.detach().numpy()
 
 
 class Place:
@@ -96,7 +114,7 @@ class Conv:
     ) -> None:
         self._kernel, self._place, self._given, self.length = kernel, place, given, length
         self._padded_name, self._scratch_name = f"padded {lane} {side}", f"scratch {lane}"
-        dilation, channels, self._parts = kernel.dilation, kernel.channels, len(kernel.weights)
+        dilation, channels, self._parts = kernel.dilation, kernel.channels, max(len(kernel.weights), 1)
         tiles = math.ceil(math.ceil(length / dilation) / kernel.m)
         self._rows = tiles * dilation
         seen = (tiles + self._parts - 1) * kernel.m * dilation + POINTS * dilation
@@ -115,7 +133,8 @@ class Conv:
         """Take what was provided."""
         channels, dilation = self._kernel.channels, self._kernel.dilation
         scratch = buffers.take(self._scratch_name, sum(self._sizes(self._piece)))
-        self._padded = buffers.take(self._padded_name, self._seen, channels).numpy()
+        self._padded_tensor = buffers.take(self._padded_name, self._seen, channels)
+        self._padded = self._padded_tensor.numpy()
         self.block = self._padded[self._kernel.reach : self._kernel.reach + self._given]
         for first in range(0, self._rows, self._piece):
             rows = min(self._piece, self._rows - first)
@@ -131,6 +150,12 @@ class Conv:
         self._place.load(mem, self._padded)
         self._padded[kernel.reach + self._given :] = 0.0
         self._place.keep(self._padded, step, mem_out)
+        if kernel.half is not None:
+            # One frame after another with the channels innermost is what a 2-D convolution is fastest with.
+            seen = self._padded_tensor[: 2 * kernel.reach + self.length].T[None, :, None].bfloat16()
+            y = F.conv2d(seen, kernel.half, dilation=(1, kernel.dilation))[0, :, 0].T.float()
+            outputs_added(y.numpy(), kernel.bias, SLOPE, x, activated)
+            return
         for first, values, product_array, products, views in self._pieces:
             values_at_points(self._padded, kernel.m, kernel.dilation, first, values)
             torch.bmm(views[0], kernel.weights[0], out=products)

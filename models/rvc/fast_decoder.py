@@ -33,13 +33,14 @@ class FastDecoder:
     Args:
         cached: The decoder, on the CPU in float32.
         beside: A thread that computes one half of the residual blocks; None for one after another.
+        is_half: Whether the residual blocks convolve directly, in bfloat16: for a processor with AMX.
     """
 
-    def __init__(self, cached: CachedDecoder, beside: Executor | None = None) -> None:
+    def __init__(self, cached: CachedDecoder, beside: Executor | None = None, is_half: bool = False) -> None:
         self.cached, self.beside, self.buffers = cached, beside, Buffers()
         dec = cached.dec
         convs = [conv for block in dec.resblocks for conv in block.modules() if isinstance(conv, nn.Conv1d)]
-        self._kernels = {conv: Kernel(conv) for conv in convs}
+        self._kernels = {conv: Kernel(conv, is_half) for conv in convs}
         ups = [up for up in dec.ups if isinstance(up, nn.ConvTranspose1d)]
         self.ups = [up.weight.detach().permute(0, 2, 1).flatten(1) for up in ups]  # [in, taps * out]
         self.pre = [tap.contiguous() for tap in dec.conv_pre.weight.detach().permute(2, 1, 0)]

@@ -68,6 +68,29 @@ def precision_for(
     return torch.float32
 
 
+@torch.inference_mode()
+def pays_in_bfloat16(full: nn.Module, half: nn.Module, inputs: Sequence[Tensor]) -> bool:
+    """Whether what computes in bfloat16 is faster on this processor, and near enough; what was found is logged.
+
+    Args:
+        full: In float32.
+        half: The same network, which takes float32 and computes inside in bfloat16.
+        inputs: Of both, real ones.
+    """
+    expected = [result.clone() for result in as_tuple(full(*inputs))]
+    error_rms = max(map(_relative_rms, as_tuple(half(*inputs)), expected))
+    full_s, half_s = _seconds(full, inputs), _seconds(half, inputs)
+    pays = error_rms <= AMX_TOLERANCE and half_s < full_s
+    log.info(
+        "%s runs in %s: bfloat16 takes %.0f %% of the time and differs by %.1e",
+        type(full).__name__,
+        "bfloat16" if pays else "float32",
+        100.0 * half_s / max(full_s, 1e-9),
+        error_rms,
+    )
+    return pays
+
+
 def has_amx() -> bool:
     """Whether torch multiplies matrices of bfloat16 in one instruction: AMX, which oneDNN may be kept from."""
     most = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()

@@ -59,7 +59,9 @@ class RvcStage(FeatureStage):
             tracker=streaming_pitch(rmvpe, lengths.block, lengths.pitch_right, voice.device, config.backend)
             if net.has_f0
             else None,
-            generator=StreamingGenerator(net, lengths.block, right, lengths.tail, backend, config.threads),
+            generator=StreamingGenerator(
+                net, lengths.block, right, lengths.tail, backend, config.threads, config.precision != "float32"
+            ),
             index=voice.index,
         )
 

@@ -30,11 +30,13 @@ from ...models.rvc.steps import DecoderStep, FlowStep, SourceStep
 from ...models.rvc.streaming import CachedDecoder, CachedFlow
 from ...models.rvc.synthesizer import LATENT_NOISE, Synthesizer
 from ..runners import Runner, make_runner
+from ..runners.precision import has_amx, pays_in_bfloat16
 from .staging import Download, Upload
 
 LATENT_STREAM, SOURCE_STREAM = 0, 1  # of the noise
 _LEAD_FRAMES = 2  # a grid of half the density reads its first value up to a frame and a half before the block
 _FILTER_SAMPLES = 40  # on each side of what is played at another rate: 33 for an octave up, and rounding
+_TRIAL_FRAMES = 10
 _GRID_RETURN = 0.01  # a sixth of a semitone
 _GRID_SEMITONES = 3  # from one fixed factor to the next: at most 19 % more is rendered than a factor needs
 
@@ -96,12 +98,13 @@ class _Source:
 class _Decoder:
     """The decoder of a voice, in the form that is fast where it runs."""
 
-    def __init__(self, net: Synthesizer, threads: int) -> None:
+    def __init__(self, net: Synthesizer, threads: int, may_be_half: bool) -> None:
         self.cached = CachedDecoder(net.dec)
         self._fast: FastDecoder | None = None
         if net.dec.conv_pre.weight.device.type == "cpu":
             beside = ThreadPoolExecutor(1, "decoder", flush_denormals) if threads > 1 else None
-            self._fast = FastDecoder(self.cached, beside)
+            is_half = may_be_half and has_amx() and _pays_in_half(self.cached)
+            self._fast = FastDecoder(self.cached, beside, is_half)
 
     def step(self, frames: int, samples: int, step: int | None) -> Step:
         """See `DecoderStep`. What all steps carry has the same order."""
@@ -112,6 +115,23 @@ class _Decoder:
         """Allocate what the steps share, once all are known."""
         if self._fast is not None:
             self._fast.allocate()
+
+
+def _pays_in_half(cached: CachedDecoder) -> bool:
+    """Whether a decoder is better off in bfloat16 on this processor, tried on a tenth of a second."""
+    plain = DecoderStep(cached, _TRIAL_FRAMES, _TRIAL_FRAMES * cached.per_frame, _TRIAL_FRAMES)
+    generator = torch.Generator().manual_seed(0)
+    levels = {"z": 1.0, "g": 0.1, "source": 0.1}
+    inputs = [
+        levels.get(name, 0.0) * torch.randn(spec.shape, generator=generator) for name, spec in plain.spec.inputs.items()
+    ]
+    steps = []
+    for is_half in (False, True):
+        fast = FastDecoder(cached, None, is_half)
+        steps.append(fast.step(plain))
+        fast.allocate()
+    full, half = steps
+    return pays_in_bfloat16(full, half, inputs)
 
 
 class _Grid:
@@ -166,6 +186,7 @@ class StreamingGenerator:
         tail_frames: Number of these that are rendered too.
         backend: See `make_runner`.
         threads: See `StreamConfig`.
+        may_be_half: Whether the decoder may compute in bfloat16, where that is faster on a CPU.
     """
 
     def __init__(
@@ -176,6 +197,7 @@ class StreamingGenerator:
         tail_frames: int,
         backend: str = "auto",
         threads: int = 1,
+        may_be_half: bool = False,
     ) -> None:
         self.net = net
         self.block_frames = block_frames
@@ -185,7 +207,7 @@ class StreamingGenerator:
         self.samples = (block_frames + self.tail_frames) * per_frame
         flow = FlowStep(CachedFlow(net.flow, block_frames), frames)
         self.flow = make_runner(flow.spec, flow, backend)
-        decoder = _Decoder(net, threads)
+        decoder = _Decoder(net, threads, may_be_half)
         whole = decoder.step(frames, self.samples, block_frames)
         self.decoder = make_runner(whole.spec, whole, backend)
         self._wav = Download(self.decoder.outputs["wav"])

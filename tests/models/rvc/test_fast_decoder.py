@@ -45,15 +45,17 @@ def error(got: Tensor, expected: Tensor) -> float:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("has_f0", [True, False])
-@pytest.mark.parametrize("name", SHAPES)
-def test_it_renders_what_the_decoder_renders(name: str, has_f0: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "has_f0", "is_half"),
+    [*((name, has_f0, False) for name in SHAPES for has_f0 in (True, False)), ("40k", True, True)],
+)
+def test_it_renders_what_the_decoder_renders(name: str, has_f0: bool, is_half: bool) -> None:
     """Blocks of whole frames and blocks on a grid in turn, in the same buffers, with the same context."""
     cached = decoder(SHAPES[name], has_f0)
     per_frame = cached.per_frame
     plain = [DecoderStep(cached, 8, 5 * per_frame, STEP), DecoderStep(cached, 14, 13 * per_frame + 7, None)]
     with ThreadPoolExecutor(1) as beside:
-        fast = FastDecoder(cached, beside if has_f0 else None)
+        fast = FastDecoder(cached, beside if has_f0 else None, is_half)
         quick = [fast.step(step) for step in plain]
         fast.allocate()
         mem, fast_mem = torch.zeros(2, 1, cached.context_length)
@@ -64,6 +66,7 @@ def test_it_renders_what_the_decoder_renders(name: str, has_f0: bool) -> None:
             before = fast_mem.clone()
             got, kept = quick[which](*{**given, "mem_in": fast_mem}.values())
             assert torch.equal(fast_mem, before), "a failed block would spoil the next one"
-            assert error(got, expected) < 2e-5
-            assert error(kept.norm(), mem.norm()) < 2e-5
+            tolerance = 2e-2 if is_half else 2e-5
+            assert error(got, expected) < tolerance
+            assert error(kept.norm(), mem.norm()) < tolerance
             fast_mem = kept.clone()

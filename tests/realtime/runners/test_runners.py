@@ -326,6 +326,18 @@ def test_a_processor_with_amx_takes_bfloat16_where_it_is_faster(
     assert precision_for(Gain(2.0), INPUTS) is torch.float32
 
 
+@pytest.mark.parametrize(
+    ("error", "seconds", "pays"), [(1e-2, [0.02, 0.01], True), (1e-2, [0.01, 0.02], False), (0.1, [0.02, 0.01], False)]
+)
+def test_bfloat16_pays_where_it_is_faster_and_near(
+    error: float, seconds: list[float], pays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "_seconds", lambda *_: seconds.pop(0))
+    full, half = nn.Identity(), nn.Linear(1, 1, bias=False)
+    nn.init.constant_(half.weight, 1.0 + error)
+    assert precision.pays_in_bfloat16(full, half, [torch.randn(50, 1)]) is pays
+
+
 def test_an_operation_without_half_precision_falls_back(caplog: pytest.LogCaptureFixture) -> None:
     class Inverse(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -203,6 +203,17 @@ def test_a_stage_runs_in_half_precision(
     assert in_precision(content, "bfloat16") is in_precision(content, "bfloat16"), "made once"
 
 
+def test_a_decoder_runs_in_half_precision_where_amx_pays(
+    voice: RvcVoice, content: Hubert, rmvpe: RMVPE, speech: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = StreamConfig(block_ms=100, context_ms=200, precision="bfloat16")
+    monkeypatch.setattr("altervox.realtime.stages.waveform.has_amx", lambda: True)
+    monkeypatch.setattr("altervox.realtime.runners.precision._seconds", lambda *_, times=[0.0, 1.0]: times.pop())
+    half, full = (RvcStage(voice, content, rmvpe, c) for c in (config, replace(config, precision="float32")))
+    found, expected = (run(stage, speech[: RATE // 2]) for stage in (half, full))
+    assert 1e-4 < np.linalg.norm(found - expected) / np.linalg.norm(expected) < 0.1
+
+
 def test_what_is_in_half_precision_keeps_no_content_encoder_alive(
     content: Hubert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
