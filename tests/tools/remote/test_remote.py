@@ -30,7 +30,7 @@ def server(session: MemorySession, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     folder = tmp_path / "runtime"
     folder.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    with RemoteServer(session, ServerSettings(port=0)) as running:
+    with RemoteServer(session, ServerSettings(port=0, url_buttons=True)) as running:
         yield running
 
 
