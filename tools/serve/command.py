@@ -13,6 +13,7 @@ import click
 
 from ...kernels.errors import AltervoxError, ServerError
 from ...kernels.printable import MESSAGE_LIMIT, printable
+from ...realtime.audio.priority import settle_memory
 from ...realtime.serve.port import RemoteSession, StartRequest
 from ...realtime.serve.server import RemoteServer
 from ...realtime.serve.settings import ServerSettings
@@ -97,6 +98,7 @@ def served(
                 )
         if opens:
             _open(link)
+        settle_memory()  # a whole collection stops every thread for 40 ms, and answers with them
         yield server
 
 
