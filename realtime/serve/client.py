@@ -83,12 +83,12 @@ class RemoteClient:
 
     @staticmethod
     async def pair(
-        url: str, name: str, *, ca: Path | None = None, show_code: Callable[[str], object] = lambda code: None
+        url: str | None, name: str, *, ca: Path | None = None, show_code: Callable[[str], object] = lambda code: None
     ) -> str:
         """Ask the person at the server to let a program in.
 
         Args:
-            url: Address of the server.
+            url: Address of the server; None for the one that this user runs on this computer.
             name: What the person is shown, beside a code.
             ca: See `RemoteClient`.
             show_code: Called with that code, for the program to show it, too.
@@ -105,7 +105,7 @@ class RemoteClient:
             if event.topic == "pairing" and "code" in event.data:
                 show_code(str(event.data["code"]))
 
-        link = await Link.opened(Address(url, ca=ca))
+        link = await Link.opened(_local_address(None, "") if url is None else Address(url, ca=ca))
         try:
             result = await link.exchange("pair", {"client": name}, _PAIRING_S, heard)
         finally:

@@ -97,21 +97,21 @@ def pair(connection: Connection, name: str) -> int:
     """Ask the user at the server for a token, and keep it in the token file.
 
     Raises:
-        UsageError: the command line says neither where the server is nor where to keep the token.
+        UsageError: the command line does not say where to keep the token.
     """
     import asyncio
 
     path = connection.token_file
-    if not connection.url or path is None:
-        raise click.UsageError("name the server and a new file for the token: --url URL --token-file FILE")
+    if path is None:
+        raise click.UsageError("name a new file for the token, before the command: --token-file FILE")
     if path.exists():
         raise click.UsageError(f"{path} exists: name a new file, or remove it")
     try:
-        token = asyncio.run(RemoteClient.pair(connection.url, name, ca=connection.ca, show_code=_show_code))
+        token = asyncio.run(RemoteClient.pair(connection.url or None, name, ca=connection.ca, show_code=_show_code))
     except RemoteError as error:
         raise as_failure(error) from None
     write_token(path, token)
-    click.echo(f"allowed; the token is in {path}: altervox remote --url {connection.url} --token-file {path} state")
+    click.echo(f"allowed; the token is in {path}")
     return 0
 
 

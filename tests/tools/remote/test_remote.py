@@ -101,8 +101,9 @@ def test_a_panel_address_and_a_button(server: RemoteServer) -> None:
     assert remote("button", "list") == ""
 
 
-def test_pairing_and_the_token_that_comes_of_it(server: RemoteServer, tmp_path: Path) -> None:
-    there = ("--url", server.address, "--token-file", tmp_path / "bot.token")
+@pytest.mark.parametrize("is_named", [True, False])
+def test_pairing_and_the_token_that_comes_of_it(server: RemoteServer, tmp_path: Path, is_named: bool) -> None:
+    there = (*(("--url", server.address) if is_named else ()), "--token-file", tmp_path / "bot.token")
     asking: list[Outcome] = []
     command = [*COMMAND, "remote", *map(str, there), "pair", "bot"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -33,7 +33,7 @@ def _no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("voice",), "name one voice, or use one of --next, --previous and --random"),
         (("voice", "robot", "--next"), "name one voice, or use one of"),
         (("block", "short"), "ms is 'short'; it must be a whole number"),
-        (("pair", "bot"), "name the server and a new file for the token: --url URL --token-file FILE"),
+        (("pair", "bot"), "name a new file for the token, before the command: --token-file FILE"),
         (("button", "add", "b", "explode"), "there is no command 'explode'"),
     ],
 )
