@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -38,12 +39,7 @@ class FastDecoder:
 
     def __init__(self, cached: CachedDecoder, beside: Executor | None = None, is_half: bool = False) -> None:
         self.cached, self.beside, self.buffers = cached, beside, Buffers()
-        dec = cached.dec
-        convs = [conv for block in dec.resblocks for conv in block.modules() if isinstance(conv, nn.Conv1d)]
-        self._kernels = {conv: Kernel(conv, is_half) for conv in convs}
-        ups = [up for up in dec.ups if isinstance(up, nn.ConvTranspose1d)]
-        self.ups = [up.weight.detach().permute(0, 2, 1).flatten(1) for up in ups]  # [in, taps * out]
-        self.pre = [tap.contiguous() for tap in dec.conv_pre.weight.detach().permute(2, 1, 0)]
+        self._weights = _weights(cached.dec, is_half)
         self._steps: list[FastDecoderStep] = []
 
     def step(self, plain: DecoderStep) -> FastDecoderStep:
@@ -60,7 +56,39 @@ class FastDecoder:
     def kernel(self, layer: nn.Module) -> Kernel:
         """Of a convolution of a residual block."""
         assert isinstance(layer, nn.Conv1d)
-        return self._kernels[layer]
+        return self._weights.kernels[layer]
+
+    @property
+    def ups(self) -> list[Tensor]:
+        """Of each transposed convolution `[in, taps * out]`."""
+        return self._weights.ups
+
+    @property
+    def pre(self) -> list[Tensor]:
+        """Of the first convolution, for each tap `[in, out]`."""
+        return self._weights.pre
+
+
+class _Weights:
+    """The weights of a decoder as `FastDecoder` needs them."""
+
+    def __init__(self, dec: Decoder, is_half: bool) -> None:
+        convs = [conv for block in dec.resblocks for conv in block.modules() if isinstance(conv, nn.Conv1d)]
+        self.kernels = {conv: Kernel(conv, is_half) for conv in convs}
+        ups = [up for up in dec.ups if isinstance(up, nn.ConvTranspose1d)]
+        self.ups = [up.weight.detach().permute(0, 2, 1).flatten(1) for up in ups]
+        self.pre = [tap.contiguous() for tap in dec.conv_pre.weight.detach().permute(2, 1, 0)]
+
+
+# Laid out once for all engines of a voice, as long as somebody holds its decoder.
+_laid_out: WeakKeyDictionary[Decoder, dict[bool, _Weights]] = WeakKeyDictionary()
+
+
+def _weights(dec: Decoder, is_half: bool) -> _Weights:
+    made = _laid_out.setdefault(dec, {})
+    if is_half not in made:
+        made[is_half] = _Weights(dec, is_half)
+    return made[is_half]
 
 
 class _Branch:

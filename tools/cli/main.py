@@ -305,7 +305,7 @@ def bench_stream(
     "--voice",
     default="woman",
     show_default=True,
-    help="Name of a voice in `altervox voices`, or the path of a .pth file.",
+    help="Name of a voice in `altervox voices`, the path of a .pth file, or rvc-v2-40k ... for random weights.",
 )
 @click.option(
     "--block-ms",
@@ -313,6 +313,10 @@ def bench_stream(
     type=click.IntRange(20, 500),
     multiple=True,
     help="Block size in ms; default: 20, 40 and 100.",
+)
+@click.option("--context-ms", type=int, default=1000, show_default=True, help="Context of an RVC voice in ms.")
+@click.option(
+    "--threads", type=int, default=1, show_default=True, help="Threads that compute an RVC voice on a CPU, as in live."
 )
 @click.option(
     "--device-buffer-ms", "buffer_ms", type=click.FloatRange(2, 200), help="Device buffer in ms; default: 15."
@@ -322,13 +326,21 @@ def bench_stream(
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def bench_live(
-    seconds: float, voice: str, blocks_ms: tuple[int, ...], buffer_ms: float | None, load: int, as_json: bool
+    seconds: float,
+    voice: str,
+    blocks_ms: tuple[int, ...],
+    context_ms: int,
+    threads: int,
+    buffer_ms: float | None,
+    load: int,
+    as_json: bool,
 ) -> int:
     """Run sessions from a virtual microphone to a virtual cable: latency, losses, processing times (Linux)."""
     from ..bench.live import BLOCKS_MS
     from ..bench.live import bench_live as run
 
-    return run(seconds, voice, list(blocks_ms) or list(BLOCKS_MS), buffer_ms, load, as_json)
+    lengths = {"context_ms": context_ms, "threads": threads}
+    return run(seconds, voice, list(blocks_ms) or list(BLOCKS_MS), lengths, buffer_ms, load, as_json)
 
 
 @bench.command("serve")
