@@ -25,6 +25,7 @@ AUTH_S = 5.0  # until a connection must have sent `auth` or `pair`
 _RATE, _BURST = 200.0, 400.0  # commands a second
 _MOST_QUEUED = 262_144  # characters of replies of one connection
 _MOST_QUEUED_BY_ALL = 5_000_000
+STATE_GAP_S = 0.02  # between two events of the state: a slider that is dragged makes a hundred changes a second
 MOST_SLOW = 4  # commands of one connection that wait for a thread
 _ENVELOPE = {"id", "cmd", "params", "if_rev"}
 _LONGEST_ID = 64
@@ -161,7 +162,7 @@ class Connection:
         due_s = _INFINITE
         for topic, subscription in self.topics.items() if self.close is None else ():
             if self._has_news(topic, subscription):
-                due_s = min(due_s, subscription.next_s if subscription.period_s else -_INFINITE)
+                due_s = min(due_s, subscription.next_s)
         return due_s
 
     def answer(self, message_id: int | str | None, result: Mapping[str, Any]) -> None:
@@ -227,6 +228,7 @@ class Connection:
 
     def _state_event(self, subscription: Subscription, now_s: float) -> str:
         before, state = subscription.sent, self.board.state
+        subscription.next_s = now_s + STATE_GAP_S
         subscription.sent = state
         event: dict[str, Any] = {"event": "state", "rev": self.board.rev, "seq": subscription.seq}
         subscription.seq += 1

@@ -34,7 +34,7 @@ class Subscription:
     """
 
     period_s: float = 0.0
-    next_s: float = 0.0
+    next_s: float = float("-inf")
     seq: int = 0
     sent: Any = None
 

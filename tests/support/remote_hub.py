@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from altervox.realtime.serve.access import Access
-from altervox.realtime.serve.connection import Connection
+from altervox.realtime.serve.connection import STATE_GAP_S, Connection
 from altervox.realtime.serve.protocol import Hub
 from remote_session import MemorySession
 
@@ -116,8 +116,9 @@ class Remote:
         assert len(replies) == 1, f"{cmd} was answered by {replies}; closed with {self.connection.close}"
         return replies[0]
 
-    def events(self, topic: str = "") -> list[dict[str, Any]]:
-        """What has arrived; of one topic only, if it is named."""
+    def events(self, topic: str = "", after_s: float = STATE_GAP_S) -> list[dict[str, Any]]:
+        """What has arrived after that time; of one topic only, if it is named."""
+        self.desk.now_s += after_s
         kept, self.kept = [*self.kept, *self._pulled()], []
         return [message for message in kept if not topic or message.get("event") == topic]
 

@@ -206,15 +206,15 @@ def test_meters_come_at_their_rate_and_only_when_there_are_new_ones() -> None:
         if step % 5 == 0:
             desk.session.report(input_peak_db=-float(step))
             desk.settle()
-        seen["fast"] += len(fast.events("meters"))
-        events = slow.events()
+        seen["fast"] += len(fast.events("meters", after_s=0.0))
+        events = slow.events(after_s=0.0)
         seen["slow"] += sum(event["event"] == "meters" for event in events)
         seen["stats"] += sum(event["event"] == "stats" for event in events)
     assert 19 <= seen["fast"] <= 21
     assert 5 <= seen["slow"] <= 6
     assert 2 <= seen["stats"] <= 3
     desk.now_s += 10
-    assert fast.events("meters") == []
+    assert fast.events("meters", after_s=0.0) == []
     assert fast.connection.next_due_s == float("inf")
 
 
@@ -288,3 +288,20 @@ def test_shutting_down_closes_all() -> None:
     assert [remote.close_code for remote in remotes] == [4503, 4503]
     remotes[0].send({"id": 1, "cmd": "set", "params": {"pitch": 1}})
     assert desk.session.state() == replace(desk.session.state(), revision=0)
+
+
+def test_a_dragged_slider_does_not_flood_who_watches() -> None:
+    desk = Desk()
+    deck, panel = desk.client(), desk.client("view")
+    panel.ask("subscribe", topics={"state": {}})
+    panel.events()
+    first = panel.connection.next_due_s
+    deltas = []
+    for number in range(100):  # 200 changes a second
+        desk.now_s += 0.005
+        deck.ask("set", pitch=float(number % 20))
+        while (text := panel.connection.pull(desk.now_s)) is not None:
+            deltas.append(text)
+    assert first == float("inf")
+    assert 20 <= len(deltas) <= 26
+    assert panel.connection.next_due_s <= desk.now_s + 0.02
