@@ -104,7 +104,8 @@ def _crops(model: RMVPE, rows: Tensor, skips: list[Tensor]) -> list[tuple[Tensor
         # Twice as many come out; the last of them lacks what the transposed convolution takes from the frame after it,
         # and the first may be one earlier than needed.
         count = torch.minimum((count + 2 * reach + 3) // 2, available)
-        first = torch.minimum(torch.clamp(first - reach, min=0) // 2, available - count)
+        # Not `clamp`: a lower bound of whole numbers without an upper one makes zeros in OpenVINO.
+        first = torch.minimum(torch.maximum(first - reach, torch.zeros_like(first)) // 2, available - count)
         crops.append((first, count))
         reach = 0
     return crops

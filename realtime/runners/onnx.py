@@ -24,6 +24,7 @@ _TO_INSTALL = {
     "migraphx": "onnxruntime-migraphx in place of onnxruntime",
     "qnn": "onnxruntime-qnn in place of onnxruntime",
 }
+_OPTIONS = {"openvino": {"num_of_threads": "1", "precision": "FP32"}}  # else all processors, and bfloat16 on some
 _ON_NVIDIA = ("cuda", "tensorrt")  # providers that read and write the GPU's memory
 
 
@@ -56,7 +57,7 @@ class OnnxRunner:
             if provider != "cuda":
                 providers.insert(0, (name, {"device_id": device.index}))
         elif provider != "cpu":
-            providers.insert(0, name)
+            providers.insert(0, (name, _OPTIONS.get(provider, {})))
         self.inputs, self.outputs = allocated(spec.inputs, device), allocated(spec.outputs, device)
         self._carried = [(self.inputs[name], self.outputs[result]) for name, result in spec.carries.items()]
         what = graph if isinstance(graph, Path) else f"the graph {spec.name}"

@@ -27,7 +27,7 @@ def show_list(as_json: bool) -> int:
     width = max(len(v.name) for v in voices)
     for v in voices:
         rate = f"{v.sample_rate / 1000:g} kHz" if v.sample_rate else ""
-        click.echo(f"{v.name:<{width}}  {v.kind:<4} {rate:>8}  {v.description}")
+        click.echo(f"{v.name:<{width}}  {v.kind:<8} {rate:>8}  {v.description}")
     return 0
 
 
