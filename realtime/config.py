@@ -47,8 +47,7 @@ class StreamConfig:
         precision: Precision of an RVC voice's content encoder and, on a CPU, of its decoder: "float16", "bfloat16", or
             "auto", which is both of these on a GPU, and "bfloat16" on a CPU with AMX where that is faster. Used only if
             it computes what "float32" does, to a tolerance, which is tried at the start.
-        threads: Threads that compute an RVC voice on a CPU. Two are faster where two processors are idle, and slower
-            where something else runs on one of them.
+        threads: Threads that compute an RVC voice on a CPU: two are faster where two processors are idle.
 
     Raises:
         ParameterError: a length is out of its range or off its grid.
@@ -69,7 +68,7 @@ class StreamConfig:
         "context_ms": (200, 10000, 20),
         "lookahead_ms": (30, 2000, 10),
         "crossfade_ms": (0, 200, 10),
-        "threads": (1, 64, 1),
+        "threads": (1, 2, 1),
     }
 
     PRECISIONS: ClassVar[tuple[str, ...]] = ("auto", "float32", "float16", "bfloat16")

@@ -30,11 +30,11 @@ class ContentStep(Step):
             GraphSpec("content", {"audio": TensorSpec((batch, samples))}, {"features": features}, batch=batch)
         )
         self.hubert = hubert
-        self._voice_version = version
+        self.version = version
 
     def forward(self, audio: Tensor) -> Tensor:
         """`[B, samples] -> [B, frames, width]`."""
-        return self.hubert.features(audio.to(self.hubert.layer_norm.weight.dtype), self._voice_version).float()
+        return self.hubert.features(audio.to(self.hubert.layer_norm.weight.dtype), self.version).float()
 
 
 class PriorStep(Step):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakKeyDictionary
 
 import torch
 
+from ...kernels.denormals import flush_denormals
 from ...models.pitch.mel import HOP, SAMPLE_RATE
 from ...models.pitch.rmvpe import RMVPE
 from ...models.rvc.content import Hubert
+from ...models.rvc.content_halves import HalvedContentStep
 from ...models.rvc.steps import ContentStep, PriorStep
 from ...models.rvc.voice import RvcVoice
 from ..config import StreamConfig
 from ..runners import make_runner
 from ..runners.precision import precision_for
-from ..runners.threads import ThreadedRunner
 from .features import FeatureStage, Lanes, RvcLengths, RvcNetworks
 from .pitch import streaming_pitch
 from .waveform import StreamingGenerator
@@ -49,18 +51,17 @@ class RvcStage(FeatureStage):
         encoder = ContentStep(in_precision(content, config.precision), voice.version, lengths.window * HOP)
         prior = PriorStep(net.enc_p, lengths.known, lengths.known - lengths.rendered)
         right = lengths.rendered - lengths.block
-        content_runner, prior_runner = (make_runner(step.spec, step, backend) for step in (encoder, prior))
-        if config.threads > 1 and voice.device.type == "cpu":
-            content_runner = ThreadedRunner(content_runner, config.threads)
-            prior_runner = ThreadedRunner(prior_runner, config.threads)
+        beside = ThreadPoolExecutor(1, "beside", flush_denormals) if config.threads > 1 else None
+        if beside and voice.device.type == "cpu":
+            encoder = HalvedContentStep(encoder, beside)
         return RvcNetworks(
-            content=content_runner,
-            prior=prior_runner,
+            content=make_runner(encoder.spec, encoder, backend),
+            prior=make_runner(prior.spec, prior, backend),
             tracker=streaming_pitch(rmvpe, lengths.block, lengths.pitch_right, voice.device, config.backend)
             if net.has_f0
             else None,
             generator=StreamingGenerator(
-                net, lengths.block, right, lengths.tail, backend, config.threads, config.precision != "float32"
+                net, lengths.block, right, lengths.tail, backend, beside, config.precision != "float32"
             ),
             index=voice.index,
         )

@@ -9,7 +9,7 @@ captured and exported: what is beyond the newest frame repeats it.
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...kernels.denormals import flush_denormals
 from ...kernels.fractional import sample_evenly_into
 from ...kernels.linear import linear_places_into
 from ...kernels.noise import StreamNoise
@@ -98,11 +97,10 @@ class _Source:
 class _Decoder:
     """The decoder of a voice, in the form that is fast where it runs."""
 
-    def __init__(self, net: Synthesizer, threads: int, may_be_half: bool) -> None:
+    def __init__(self, net: Synthesizer, beside: Executor | None, may_be_half: bool) -> None:
         self.cached = CachedDecoder(net.dec)
         self._fast: FastDecoder | None = None
         if net.dec.conv_pre.weight.device.type == "cpu":
-            beside = ThreadPoolExecutor(1, "decoder", flush_denormals) if threads > 1 else None
             is_half = may_be_half and has_amx() and _pays_in_half(self.cached)
             self._fast = FastDecoder(self.cached, beside, is_half)
 
@@ -185,7 +183,7 @@ class StreamingGenerator:
         right_frames: Frames after the block that each step is given.
         tail_frames: Number of these that are rendered too.
         backend: See `make_runner`.
-        threads: See `StreamConfig`.
+        beside: See `FastDecoder`.
         may_be_half: Whether the decoder may compute in bfloat16, where that is faster on a CPU.
     """
 
@@ -196,7 +194,7 @@ class StreamingGenerator:
         right_frames: int,
         tail_frames: int,
         backend: str = "auto",
-        threads: int = 1,
+        beside: Executor | None = None,
         may_be_half: bool = False,
     ) -> None:
         self.net = net
@@ -207,7 +205,7 @@ class StreamingGenerator:
         self.samples = (block_frames + self.tail_frames) * per_frame
         flow = FlowStep(CachedFlow(net.flow, block_frames), frames)
         self.flow = make_runner(flow.spec, flow, backend)
-        decoder = _Decoder(net, threads, may_be_half)
+        decoder = _Decoder(net, beside, may_be_half)
         whole = decoder.step(frames, self.samples, block_frames)
         self.decoder = make_runner(whole.spec, whole, backend)
         self._wav = Download(self.decoder.outputs["wav"])

@@ -63,7 +63,7 @@ _OPTIONS: list[Callable[..., Any]] = [
     click.option(
         "--threads",
         type=int,
-        help="Threads that compute an RVC voice on a CPU (default 1). Two are faster only where two processors are "
+        help="Threads that compute an RVC voice on a CPU, 1 or 2 (default 1). Two are faster where two processors are "
         "idle.",
     ),
     click.option(
