@@ -8,9 +8,7 @@ import hmac
 import json
 import logging
 import math
-import os
 import secrets
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from ...kernels.printable import printable
 from .errors import RemoteError
+from .private_file import write_private
 
 log = logging.getLogger(__name__)
 
@@ -262,7 +261,7 @@ class Access:
                 "buttons": [asdict(button) for button in buttons.values()],
             }
             try:
-                _write_private(self._file, json.dumps(content, indent=1))
+                write_private(self._file, json.dumps(content, indent=1))
                 self._stamp = _stamp(self._file)
             except OSError as error:
                 log.warning("%s cannot be written: %s", self._file, error)
@@ -325,17 +324,3 @@ def _button(entry: Mapping[str, Any]) -> Button:
     if not all(isinstance(text, str) for text in texts) or not isinstance(button.params, dict):
         raise ValueError("not what altervox writes")
     return button
-
-
-def _write_private(file: Path, text: str) -> None:
-    """Replace the file as a whole; only the user may read it, before anything is in it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as scratch:
-            scratch.write(text)
-        Path(name).replace(file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...kernels.errors import ParameterError, ServerError
+from .private_file import write_private
 from .runtime import DEFAULT_PORT
 
 LOOPBACK = "127.0.0.1"
@@ -171,10 +172,8 @@ def read_token_file(path: Path) -> str:
     """
     try:
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
             token = secrets.token_urlsafe(32)
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-                file.write(f"{token}\n")
+            write_private(path, f"{token}\n")
             return token
         with path.open("rb") as stored:
             if sys.platform != "win32" and stat.S_IMODE(os.fstat(stored.fileno()).st_mode) & 0o077:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
+from ...kernels.errors import OutputError
 from ...kernels.printable import printable
 from ...realtime.serve.client import RemoteClient
 from ...realtime.serve.commands import command_named, read_query
 from ...realtime.serve.errors import RemoteError
+from ...realtime.serve.private_file import write_private
 from .connection import Connection, as_failure, run
 from .show import in_words, show_json, show_rows, show_values
 
@@ -98,6 +98,7 @@ def pair(connection: Connection, name: str) -> int:
 
     Raises:
         UsageError: the command line does not say where to keep the token.
+        OutputError: the token cannot be written there.
     """
     import asyncio
 
@@ -110,20 +111,19 @@ def pair(connection: Connection, name: str) -> int:
         token = asyncio.run(RemoteClient.pair(connection.url or None, name, ca=connection.ca, show_code=_show_code))
     except RemoteError as error:
         raise as_failure(error) from None
-    write_token(path, token)
+    try:
+        write_private(path, f"{token}\n")
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror}): remove {printable(name)!r} from the clients, and pair again "
+            "with another file"
+        ) from None
     click.echo(f"allowed; the token is in {path}")
     return 0
 
 
 def _show_code(code: str) -> None:
     click.echo(f"asking; allow it in the panel if that shows the code {printable(code)} ...", err=True)
-
-
-def write_token(path: Path, token: str) -> None:
-    """Write a new file that only this user can read."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(f"{token}\n")
 
 
 def show_clients(connection: Connection, as_json: bool) -> int:
