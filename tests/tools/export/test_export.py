@@ -22,7 +22,7 @@ import pytest
 import torch
 from altervox.kernels.errors import AltervoxError, CheckpointError, OutputError, ParameterError, VoiceError
 from altervox.models.base_models import small_pitch_network
-from altervox.models.export.manifest import read_manifest
+from altervox.models.export.manifest import LENGTHS, read_manifest
 from altervox.models.export.rules import check_graph
 from altervox.models.export.tensorrt import problems, trtexec_lines
 from altervox.models.export.voice import ExportedVoice
@@ -33,6 +33,9 @@ from altervox.realtime.config import StreamConfig
 from altervox.realtime.engine import Engine
 from altervox.realtime.files import convert_stream
 from altervox.realtime.runners import trial
+from altervox.realtime.session.settings import SessionSettings
+from altervox.realtime.session.state import SessionState
+from altervox.realtime.session.warm_up import warmed_up
 from altervox.realtime.stages import make_stage
 from altervox.realtime.stages.exported import ExportedStage
 from altervox.realtime.stages.rvc import RvcStage
@@ -462,6 +465,12 @@ def test_a_trial_runs_in_a_process_of_its_own(folder: Path, tmp_path: Path) -> N
     out = np.load(tmp_path / "out.npy")
     assert out.shape == (trial.BLOCKS, CONFIG.block_ms * made_up_voice.RATE // 1000)
     assert np.sqrt(np.mean(out**2)) > 0.01
-    told = trial.run_apart([*trial.child_command(), str(folder), "onnx-nosuch", str(tmp_path / "no.npy")], 60.0)
-    assert isinstance(told, str)
-    assert "onnx-nosuch is not in the ONNX Runtime installed" in told
+
+
+def test_a_session_takes_the_lengths_of_the_folder(folder: Path) -> None:
+    settings = SessionSettings(state=SessionState(voice=str(folder)))
+    processor, found = warmed_up(settings, None)
+    assert found.block_ms == CONFIG.block_ms
+    assert {name: getattr(processor.settings.config, name) for name in LENGTHS} == lengths_of(folder)
+    with pytest.raises(ParameterError, match="exported for block_ms 40"):
+        warmed_up(settings, 100)
