@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ...kernels.errors import CheckpointError, MissingDependencyError
+from ...kernels.extras import how_to_install
 from ..graph import GraphSpec, TensorSpec
 from .manifest import Graph, Manifest, StoredFile, Tensor
 from .rules import check_graph
@@ -32,7 +33,7 @@ def read_graph(folder: Path, manifest: Manifest, name: str) -> tuple[GraphSpec, 
         import onnx
     except ImportError as error:
         raise MissingDependencyError(
-            "an exported voice needs the package onnx to check its graphs: pip install 'altervox[export]'"
+            f"an exported voice needs the package onnx to check its graphs: {how_to_install('export')}"
         ) from error
     graph = manifest.graphs[name]
     held = _read(folder, graph.stored)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...kernels.errors import MissingDependencyError
+from ...kernels.extras import how_to_install
 from ..graph import GraphSpec, Step
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def check_exporter() -> None:
     try:
         import onnx  # noqa: F401
     except ImportError as error:
-        raise MissingDependencyError("exporting needs the package onnx: pip install 'altervox[export]'") from error
+        raise MissingDependencyError(f"exporting needs the package onnx: {how_to_install('export')}") from error
 
 
 def example_of(spec: GraphSpec) -> list[Tensor]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.errors import AltervoxError, MissingDependencyError, OutputError, ParameterError, VoiceError
+from ...kernels.extras import how_to_install
 from ...kernels.printable import printable
 from ...kernels.types import FloatArray
 from ...models.export.manifest import FILE_NAME, LENGTHS, MAX_GRAPH_BYTES, Graph, Manifest, StoredFile
@@ -151,7 +152,7 @@ def write_export(
         runtime = onnx_version()
     except ImportError as error:
         raise MissingDependencyError(
-            f"exporting needs ONNX Runtime, which does not load ({error}): pip install 'altervox[cpu]'"
+            f"exporting needs ONNX Runtime, which does not load ({error}): {how_to_install('cpu')}"
         ) from error
     _check_target(folder)
     if speech is None:

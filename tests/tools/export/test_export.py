@@ -20,7 +20,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from altervox.kernels.errors import AltervoxError, CheckpointError, OutputError, ParameterError, VoiceError
+from altervox.kernels.errors import (
+    AltervoxError,
+    CheckpointError,
+    MissingDependencyError,
+    OutputError,
+    ParameterError,
+    VoiceError,
+)
 from altervox.models.base_models import small_pitch_network
 from altervox.models.export.manifest import LENGTHS, read_manifest
 from altervox.models.export.rules import check_graph
@@ -395,6 +402,14 @@ def test_what_cannot_be_exported_says_why(arguments: list[str], reason: str, tmp
     assert done.code != 0
     assert len(done.complaints) == 1
     assert reason in done.complaints[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_onnx_it_says_what_to_install(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert "needs the package onnx" in refusal(folder)
+    with pytest.raises(MissingDependencyError, match=r"onnx: .*export"):
+        write_export(pitch(unrolled=False), tmp_path / "out", OPTIONS)
     assert list(tmp_path.iterdir()) == []
 
 
