@@ -48,6 +48,7 @@ def make_runner(
     module_or_path: nn.Module | Path | bytes,
     backend: str,
     share: Mapping[str, Tensor] | None = None,
+    threads: int = 1,
 ) -> Runner:
     """The runner of a network.
 
@@ -58,6 +59,7 @@ def make_runner(
         backend: One of `BACKENDS`. `auto` is `cuda-graph` for a module on an NVIDIA GPU, or `eager` if it cannot be
             captured; `eager` for a module elsewhere, and `onnx` for a file.
         share: For a module: inputs of another runner to use in place of new ones.
+        threads: For an exported file on a CPU: threads that compute it.
 
     Raises:
         ParameterError: the backend is unknown, does not go with what is to be run, or cannot run here.
@@ -71,7 +73,8 @@ def make_runner(
         raise ParameterError(f"backend {backend} cannot run the exported file {what}: choose backend onnx")
     from .onnx import OnnxRunner
 
-    return OnnxRunner(spec, module_or_path, backend.removeprefix("onnx-") if "-" in backend else "cpu")
+    provider = backend.removeprefix("onnx-") if "-" in backend else "cpu"
+    return OnnxRunner(spec, module_or_path, provider, threads)
 
 
 def _module_runner(spec: GraphSpec, module: nn.Module, backend: str, share: Mapping[str, Tensor] | None) -> Runner:

@@ -24,27 +24,28 @@ _TO_INSTALL = {
     "migraphx": "onnxruntime-migraphx in place of onnxruntime",
     "qnn": "onnxruntime-qnn in place of onnxruntime",
 }
-_OPTIONS = {"openvino": {"num_of_threads": "1", "precision": "FP32"}}  # else all processors, and bfloat16 on some
+_OPTIONS = {"openvino": {"precision": "FP32"}}  # else bfloat16 on some processors
 _ON_NVIDIA = ("cuda", "tensorrt")  # providers that read and write the GPU's memory
 
 
 class OnnxRunner:
     """An exported graph in ONNX Runtime, reading and writing the buffers where they are.
 
-    One thread computes: a second one would have to be woken within every block, and take a core from the audio
+    Usually one thread computes: a second one has to be woken for every operator, and takes a core from the audio
     callback. On a GPU the host waits before and after a run, for ONNX Runtime works on a stream of its own.
 
     Args:
         spec: Interface of the graph. Dimensions that the file leaves free get the sizes that are given here.
         graph: The `.onnx` file, or what it holds.
         provider: Execution provider: its name in ONNX Runtime without "ExecutionProvider", in lower case.
+        threads: Threads that compute on a CPU.
 
     Raises:
         ParameterError: this machine, torch or ONNX Runtime does not have the provider.
         CheckpointError: the file does not load or has another interface.
     """
 
-    def __init__(self, spec: GraphSpec, graph: Path | bytes, provider: str = "cpu") -> None:
+    def __init__(self, spec: GraphSpec, graph: Path | bytes, provider: str = "cpu", threads: int = 1) -> None:
         provider = _OTHER_NAMES.get(provider, provider)
         name = _provider_called(provider)
         import onnxruntime
@@ -57,13 +58,14 @@ class OnnxRunner:
             if provider != "cuda":
                 providers.insert(0, (name, {"device_id": device.index}))
         elif provider != "cpu":
-            providers.insert(0, (name, _OPTIONS.get(provider, {})))
+            threaded = {"num_of_threads": str(threads)} if provider == "openvino" else {}
+            providers.insert(0, (name, {**threaded, **_OPTIONS.get(provider, {})}))
         self.inputs, self.outputs = allocated(spec.inputs, device), allocated(spec.outputs, device)
         self._carried = [(self.inputs[name], self.outputs[result]) for name, result in spec.carries.items()]
         what = graph if isinstance(graph, Path) else f"the graph {spec.name}"
         source = str(graph) if isinstance(graph, Path) else graph
         try:
-            self.session = onnxruntime.InferenceSession(source, _options(), providers=providers)
+            self.session = onnxruntime.InferenceSession(source, _options(threads), providers=providers)
             free: dict[str, int] = {}
             for declared, found in (
                 (spec.inputs, self.session.get_inputs()),
@@ -74,7 +76,7 @@ class OnnxRunner:
                     sizes = zip(tensor.shape, declared[tensor.name].shape, strict=True)
                     free |= {dimension: size for dimension, size in sizes if isinstance(dimension, str)}
             if free:  # what depends on the sizes alone is then computed once, while the graph is optimised
-                options = _options()
+                options = _options(threads)
                 for dimension, size in free.items():
                     options.add_free_dimension_override_by_name(dimension, size)
                 self.session = onnxruntime.InferenceSession(source, options, providers=providers)
@@ -138,11 +140,11 @@ def fold_constants(source: Path, target: Path) -> None:
     onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
 
 
-def _options() -> Any:
+def _options(threads: int = 1) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # its warnings are for those who write graphs
     return options

@@ -64,7 +64,7 @@ class ExportedStage(FeatureStage):
         def run_file(name: str) -> Runner:
             spec, held = read_graph(voice.folder, manifest, name)
             check_interface(spec, lengths, voice.sample_rate * FRAME_MS // 1000, manifest.has_f0)
-            return make_runner(spec, held, backend)
+            return make_runner(spec, held, backend, threads=config.threads)
 
         run = run_graph or run_file
         generator = ExportedGenerator(run("generator"), lengths.block, voice.sample_rate * FRAME_MS // 1000)
