@@ -24,8 +24,8 @@ def gru_steps(
 
     Args:
         gates: What the inputs contribute to reset, update and new gate, with their bias `[T, 3 H]`.
-        weight: Of the state, transposed `[H, 3 H]`.
-        bias: Of the state `[3 H]`.
+        weight: Recurrent weights, transposed `[H, 3 H]`.
+        bias: Recurrent bias `[3 H]`.
         state: Before the first step `[H]`; overwritten by the state after the last one.
         backwards: Whether to begin with the last step.
         work: Overwritten `[3 H]`.

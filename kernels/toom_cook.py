@@ -111,7 +111,7 @@ def outputs_of_points(
         m: Outputs per tile.
         dilation: Samples from tap to tap.
         first: Row to begin with.
-        slope: Of the leaky ReLU.
+        slope: Negative slope of the leaky ReLU.
         x: The outputs are added to it first `[time, channels]`; empty where there is nothing to add them to.
         activated: Filled with the leaky ReLU `[time, channels]`. Outputs beyond its end are dropped.
     """

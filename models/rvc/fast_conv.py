@@ -100,8 +100,8 @@ class Conv:
     """A convolution of a residual block, with what it sees: its context, a block and zeros.
 
     Args:
-        kernel: Its weights.
-        place: Of its context.
+        kernel: Weights of the convolution.
+        place: Place of its context in what is carried.
         given: Samples of the block that there are.
         length: Samples to compute.
         lane: Which thread computes it.
@@ -136,13 +136,16 @@ class Conv:
         self._padded_tensor = buffers.take(self._padded_name, self._seen, channels)
         self._padded = self._padded_tensor.numpy()
         self.block = self._padded[self._kernel.reach : self._kernel.reach + self._given]
+        views: dict[int, tuple[FloatArray, FloatArray, Tensor, list[Tensor]]] = {}  # of a whole piece, and of the last
         for first in range(0, self._rows, self._piece):
             rows = min(self._piece, self._rows - first)
-            seen, made = self._sizes(rows)
-            values = scratch[:seen].view(POINTS, -1, channels)
-            products = scratch[seen : seen + made].view(POINTS, rows, channels)
-            views = [values[:, part * dilation :][:, :rows] for part in range(self._parts)]
-            self._pieces.append((first, values.numpy(), products.numpy(), products, views))
+            if rows not in views:
+                seen, made = self._sizes(rows)
+                values = scratch[:seen].view(POINTS, -1, channels)
+                products = scratch[seen : seen + made].view(POINTS, rows, channels)
+                parts = [values[:, part * dilation :][:, :rows] for part in range(self._parts)]
+                views[rows] = values.numpy(), products.numpy(), products, parts
+            self._pieces.append((first, *views[rows]))
 
     def run(self, mem: FloatArray, step: int, mem_out: FloatArray, x: FloatArray, activated: FloatArray) -> None:
         """Convolve what `block` holds: see `outputs_of_points`."""

@@ -95,7 +95,7 @@ class _Branch:
     """One of the residual blocks of a level.
 
     Args:
-        weights: Of the decoder.
+        weights: Weights of the decoder.
         block: The block.
         rate: Samples per frame.
         given: Samples of its input.
@@ -138,8 +138,8 @@ class _Level:
     """One level of the decoder: upsampling, source, residual blocks.
 
     Args:
-        weights: Of the decoder.
-        index: Of the level.
+        weights: Weights of the decoder.
+        index: Number of the level, from 0.
         rate: Samples per frame of its input.
         given: Samples of its input.
         upsampled: Samples to compute after the upsampling.
@@ -227,7 +227,7 @@ class _Level:
             source: The harmonic source behind `lead` samples of the past, flat; None for a voice without F0.
             lead: See there.
             beside: Computes the last residual block meanwhile; None for one after another.
-            slope: Of the leaky ReLU that follows.
+            slope: Negative slope of the leaky ReLU that follows.
             out: Filled `[length, channels]`.
         """
         x = self._x
@@ -259,7 +259,7 @@ class FastDecoderStep(Step):
 
     Args:
         step: What it is to compute.
-        weights: Of its decoder.
+        weights: Weights of its decoder.
     """
 
     def __init__(self, step: DecoderStep, weights: FastDecoder) -> None:

@@ -74,8 +74,8 @@ def pays_in_bfloat16(full: nn.Module, half: nn.Module, inputs: Sequence[Tensor])
 
     Args:
         full: In float32.
-        half: The same network, which takes float32 and computes inside in bfloat16.
-        inputs: Of both, real ones.
+        half: A copy of the network that takes float32 and computes inside in bfloat16.
+        inputs: Real inputs of both.
     """
     expected = [result.clone() for result in as_tuple(full(*inputs))]
     error_rms = max(map(_relative_rms, as_tuple(half(*inputs)), expected))
