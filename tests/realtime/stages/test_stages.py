@@ -22,9 +22,10 @@ class Described:
     kind: str
     speakers: int = 1
     uses: frozenset[str] = frozenset({"pitch_semitones"})
+    lengths: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
-@pytest.mark.parametrize("kind", ["neural", "exported", "", "no such kind"])
+@pytest.mark.parametrize("kind", ["neural", "", "no such kind"])
 def test_a_kind_without_a_stage_is_refused_in_one_sentence(kind: str) -> None:
     with pytest.raises(VoiceError, match=r"^echo cannot be streamed"):
         Engine(cast(Voice, Described("echo", kind)))
