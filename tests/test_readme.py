@@ -102,7 +102,10 @@ def test_files_and_modules_exist(name: str) -> None:
         assert (ROOT / path).exists(), path
     for target in re.findall(r"\]\(([^):]+)\)", text):
         folder = ROOT if (ROOT / name).exists() else ROOT / "docs"
-        assert (folder / target).exists(), target
+        file, _, anchor = target.partition("#")
+        assert (folder / file).exists(), target
+        headings = re.findall(r"^#+ (.+)$", (folder / file).read_text("utf-8"), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in {re.sub(r"[^\w -]", "", h).strip().lower().replace(" ", "-") for h in headings}
     for module in re.findall(r"python -m (altervox[\w.]+)", text):
         assert importlib.util.find_spec(module) is not None, module
 

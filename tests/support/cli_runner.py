@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ def altervox(*arguments: object, module: str = "") -> Outcome:
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2)]
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    interrupt = signal.getsignal(signal.SIGINT)
     root.handlers = []  # pytest's own would keep the command from making its handler
     code: object = None
     try:
@@ -64,6 +66,7 @@ def altervox(*arguments: object, module: str = "") -> Outcome:
     finally:
         root.handlers = handlers
         root.setLevel(level)
+        signal.signal(signal.SIGINT, interrupt)  # some commands handle it until they end
     assert isinstance(code, int)
     texts = []
     for stream in streams:

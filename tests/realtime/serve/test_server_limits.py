@@ -72,7 +72,13 @@ def test_web_sockets_that_do_not_authenticate(served: Served) -> None:
     assert ping_s(served) < 1.0
 
 
-def test_as_many_clients_as_there_may_be(served: Served) -> None:
+def test_as_many_clients_as_there_may_be(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        fill(served)
+
+
+def fill(served: Served) -> None:
+    """Make as many connections as there may be, and one more."""
     clients = []
     for _ in range(MOST_CONNECTIONS):
         raw = served.web_socket()
