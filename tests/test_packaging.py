@@ -127,7 +127,7 @@ def test_installed_wheel_converts_outside_the_repository(clean: Path, tmp_path: 
     assert PROJECT["version"] in call("altervox", "--version")
     assert PROJECT["version"] in call("python", "-m", "altervox.tools", "--version")
     benches = call("altervox", "bench", "--help")
-    assert re.findall(r"^  (\w+)  ", benches, flags=re.MULTILINE) == ["live", "serve", "stream"]
+    assert re.findall(r"^  (\w+)  ", benches, flags=re.MULTILINE) == ["backends", "live", "serve", "stream"]
     call("altervox", "bench", "stream", "--seconds", "1", "--voice", "off", "--block-ms", "240")
 
     folders = call("python", "-c", "import altervox; print(*altervox.__path__, sep='\\n')").splitlines()
