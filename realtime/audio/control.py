@@ -94,7 +94,7 @@ class LiveControl:
             if time.monotonic() > end:
                 raise AudioDeviceError(
                     f"the voice is not ready after {_START_TIMEOUT_S / 60.0:.0f} minutes: start again with "
-                    "`altervox -v live` to see what it waits for"
+                    "`altervox -v ...` to see what it waits for"
                 )
             time.sleep(_POLL_S)
         self.check()
@@ -110,7 +110,7 @@ class LiveControl:
         if not is_alive and status.state != "stopped":
             raise AudioDeviceError(
                 f"the audio process ended by itself (exit code {self._process.exitcode}): start again with "
-                "`altervox -v live` to see why"
+                "`altervox -v ...` to see why"
             )
 
     @property

@@ -19,6 +19,7 @@ from ...realtime.audio.devices import AudioDevice
 from ...realtime.serve.port import StartRequest
 from ...realtime.session.status import Status
 from .actions import QUIT, command_for
+from .announce import announce
 from .host import LiveHost, measured_pair
 from .hotkeys import global_hot_keys
 from .keys import key_actions
@@ -70,15 +71,12 @@ def live(
     status = shown = None
     stopping = stop_signals()
 
-    def announce(source: AudioDevice, output: AudioDevice) -> None:
-        if as_json:
-            return
-        click.echo(f"microphone: {source.name}\noutput:     {output.name}", err=True)
-        if output.listening_name:
-            click.echo(f"in Discord or OBS choose the input device: {output.listening_name}", err=True)
-        click.echo(f"preparing the voice {options.session.state.voice} ...", err=True)
+    def chosen(source: AudioDevice, output: AudioDevice) -> None:
+        if not as_json:
+            announce(source, output)
+            click.echo(f"preparing the voice {options.session.state.voice} ...", err=True)
 
-    host = LiveHost(options, False, bool(hot_keys) or remote is not None or sys.stdin.isatty(), announce)
+    host = LiveHost(options, False, bool(hot_keys) or remote is not None or sys.stdin.isatty(), chosen)
     try:
         with (
             global_hot_keys(hot_keys) if hot_keys else nullcontext(lambda: "") as next_hot_key,

@@ -19,6 +19,7 @@ from ...realtime.serve.server import RemoteServer
 from ...realtime.serve.settings import ServerSettings
 from ..devices.choose import settings_folder
 from ..live.actions import command_for
+from ..live.announce import announce
 from ..live.host import LiveHost
 from ..live.hotkeys import global_hot_keys
 from ..live.options import LiveOptions
@@ -50,7 +51,7 @@ def serve(
     stopping = stop_signals()
     with (
         global_hot_keys(hot_keys) if hot_keys else nullcontext(lambda: "") as next_hot_key,
-        LiveHost(options, can_start=True) as host,
+        LiveHost(options, can_start=True, announce=announce) as host,
         served(host, settings, opens) as server,
     ):
         click.echo("press Ctrl-C to stop", err=True)
