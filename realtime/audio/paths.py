@@ -21,6 +21,7 @@ from .rate_lock import MAX_CORRECTION, RateLock
 
 RING_S = 2.0
 _OPENING_S = 0.5  # in which a device that has just opened works in bursts: a pause would remain as latency
+_OPENED_S = 3.0  # after which blocks that are still waiting are too slow, and the output starts all the same
 _WATCHED_S = 0.4  # at the end of it, in which the callback intervals are measured
 _SILENT_S = 3.0
 
@@ -182,7 +183,7 @@ class OutputPath:
         """
         block = _block_samples(device_rate, block_ms)
         ring = RingBuffer.allocate(int(RING_S * device_rate) + 2 * block)
-        lock, prefill = RateLock(device_rate), PrefillTarget(slowest_block_ms, prefill_ms)
+        lock, prefill = RateLock(device_rate), PrefillTarget(slowest_block_ms, prefill_ms, max(MAX_MS, block_ms))
         return cls(
             playout=PlayoutState.allocate(ring, device_rate),
             clock=DeviceClock.allocate(device_rate),
@@ -256,7 +257,8 @@ class OutputPath:
         if not (self.clock.is_running and source.clock.is_running):
             return False
         self.opened_s = self.opened_s or now_s
-        if source.has_block or now_s - self.opened_s < _OPENING_S:
+        open_s = now_s - self.opened_s
+        if open_s < _OPENING_S or (source.has_block and open_s < _OPENED_S):
             return False
         in_s, out_s = (clock.interval_s(now_s - _WATCHED_S) for clock in (source.clock, self.clock))
         if not (in_s and out_s):

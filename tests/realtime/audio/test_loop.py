@@ -42,6 +42,7 @@ class Simulation:
     in_rate: int = RATE
     out_rate: int = RATE
     block_s: float = 0.003
+    skipped_part: float = 1.0  # of that time, for a block that is only skipped
     processor: Identity = field(default_factory=Identity)
     prefill_ms: float | None = None
 
@@ -94,11 +95,12 @@ class Simulation:
             # The engine takes a block as soon as it is free, and its output is there when it is done.
             ready = min(self.next_in, self.next_out)
             while self.busy_until <= ready:
-                at = max(self.busy_until, now)
+                at, skipped = max(self.busy_until, now), self.processor.skipped
                 if at > ready or not self.loop.step(at):
                     break
                 slow_from, slow_to, slow_s = self.slow
-                self.busy_until = at + (slow_s if slow_from <= at < slow_to else self.block_s)
+                cost_s = slow_s if slow_from <= at < slow_to else self.block_s
+                self.busy_until = at + cost_s * (self.skipped_part if self.processor.skipped > skipped else 1.0)
                 if self.processor.blocks % 50 == 0:
                     self.levels.append((at, self.path.fill(self.source, at)))
 
@@ -207,6 +209,23 @@ def test_drift_leaves_no_step() -> None:
     sim.run(60.0)
     y = sim.output[RATE:]
     assert np.abs(np.diff(y, 2)).max() < 1.2 * (2 * np.pi * 440 / RATE) ** 2
+
+
+def test_blocks_of_half_a_second_that_take_most_of_it_lose_nothing() -> None:
+    sim = Simulation(500, block_s=0.35, processor=Identity(24000))
+    sim.run(30.0)
+    counters = sim.path.playout.counters
+    assert sim.path.delay.prefill.ms == 500.0
+    assert counters.underruns == counters.discarded == sim.source.capture.overrun_samples == 0
+
+
+def test_a_machine_that_is_too_slow_is_heard_and_seen_to_be() -> None:
+    sim = Simulation(block_s=0.025, skipped_part=0.2)
+    sim.run(20.0)
+    assert sim.path.is_started
+    assert np.abs(sim.output[10 * RATE :]).max() > 0.9
+    assert sim.path.playout.counters.underruns > 10
+    assert sim.processor.skipped > 10
 
 
 def test_a_late_block_costs_sound_but_no_delay_beyond_the_step() -> None:
