@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...models.voice import F0_METHODS
 from ...realtime.session.state import PARAMETERS
-from .options import parameter_option, voice_options, voice_params
+from .options import parameter_option, together, voice_options, voice_params
 
 if TYPE_CHECKING:
     from ..live.options import LiveOptions
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class _BlockMs(click.ParamType[int | None]):
@@ -32,7 +29,7 @@ class _BlockMs(click.ParamType[int | None]):
             self.fail(f"{value!r} is neither auto nor a number of milliseconds, such as 40", param, ctx)
 
 
-_OPTIONS: list[Callable[..., Any]] = [
+live_options = together(
     click.option("--input", "source", help="Microphone: name, part of it, number in `altervox devices`, or default."),
     click.option(
         "--output", help="Output for the voice: name, part of it, number, or default (the only virtual cable)."
@@ -111,14 +108,7 @@ _OPTIONS: list[Callable[..., Any]] = [
         help="A global hot key of your own, such as mute=ctrl+alt+m. Actions: bypass, mute, next-voice, and talk "
         "(push-to-talk).",
     ),
-]
-
-
-def live_options(command: Command) -> Command:
-    """Give a command the options of a live session."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+)
 
 
 def read_live_options(options: dict[str, Any]) -> tuple[LiveOptions, dict[str, str]]:

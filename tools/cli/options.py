@@ -31,7 +31,19 @@ def parameter_option(parameter: Parameter) -> Callable[[Command], Command]:
     )
 
 
-_VOICE_OPTIONS = [
+def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Several options as one decorator; `--help` lists them in this order."""
+
+    def give(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return give
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+voice_options = together(  # the options that choose and shape a voice
     click.option(
         "--voice",
         default="woman",
@@ -52,14 +64,7 @@ _VOICE_OPTIONS = [
         help="What runs neural networks: auto, eager, cuda-graph, onnx, or onnx-PROVIDER for an execution provider of "
         "ONNX Runtime, such as onnx-cuda or onnx-openvino.",
     ),
-]
-
-
-def voice_options(command: Command) -> Command:
-    """Give a command the options that choose and shape a voice."""
-    for option in reversed(_VOICE_OPTIONS):
-        command = option(command)
-    return command
+)
 
 
 def voice_params(options: dict[str, Any], **more: Any) -> VoiceParams:
