@@ -15,9 +15,10 @@ from click.core import ParameterSource
 from ...kernels.errors import AltervoxError
 from ...kernels.printable import MESSAGE_LIMIT, printable
 from ...models.voice import F0_METHODS
+from .bench import bench
 from .export import export
 from .live import live
-from .options import voice_options, voice_params
+from .options import json_option, voice_options, voice_params
 from .remote import remote
 from .serve import serve
 
@@ -55,6 +56,7 @@ def cli(verbose: bool) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
+cli.add_command(bench)
 cli.add_command(live)
 cli.add_command(export)
 cli.add_command(remote)
@@ -165,7 +167,7 @@ def voices_list(json_before: bool, /, as_json: bool) -> int:
 
 @voices.command("show")
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@json_option
 def voices_show(name: str, as_json: bool) -> int:
     """Show one voice, by name or path."""
     from .voices import show_one
@@ -250,137 +252,6 @@ def cable_status(as_json: bool) -> int:
     from ..devices.cable import status
 
     return status(as_json)
-
-
-@cli.group()
-def bench() -> None:
-    """Measure speed and memory on this machine."""
-
-
-@bench.command("stream")
-@click.option(
-    "--seconds", type=click.FloatRange(1, 3600), default=10.0, show_default=True, help="Seconds of audio per row."
-)
-@click.option(
-    "--voice",
-    "names",
-    multiple=True,
-    help="Built-in voice, or rvc-v2-40k ... for synthetic weights; default: woman and robot.",
-)
-@click.option(
-    "--block-ms",
-    "blocks_ms",
-    type=click.IntRange(20, 2000),
-    multiple=True,
-    help="Block size in ms; default: 20, 40, 100 and 240.",
-)
-@click.option("--context-ms", type=int, default=1000, show_default=True, help="Context of an RVC voice in ms.")
-@click.option(
-    "--threads", type=int, default=1, show_default=True, help="Threads that compute an RVC voice on a CPU, as in live."
-)
-@click.option("--device", default="auto", show_default=True, help="Where networks run: auto, cpu, cuda, cuda:1 or mps.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def bench_stream(
-    seconds: float,
-    names: tuple[str, ...],
-    blocks_ms: tuple[int, ...],
-    context_ms: int,
-    threads: int,
-    device: str,
-    as_json: bool,
-) -> int:
-    """Time each block of a stream against its deadline; in a clone, RVC voices next to RVC's own real-time step."""
-    from ..bench.stream import BLOCKS_MS
-    from ..bench.stream import bench_stream as run
-
-    voices = list(names) or ["woman", "robot"]
-    return run(seconds, voices, list(blocks_ms) or list(BLOCKS_MS), context_ms, threads, device, as_json)
-
-
-@bench.command("live")
-@click.option(
-    "--seconds", type=click.FloatRange(1, 3600), default=20.0, show_default=True, help="Seconds of speech per row."
-)
-@click.option(
-    "--voice",
-    default="woman",
-    show_default=True,
-    help="Name of a voice in `altervox voices`, the path of a .pth file, or rvc-v2-40k ... for random weights.",
-)
-@click.option(
-    "--block-ms",
-    "blocks_ms",
-    type=click.IntRange(20, 500),
-    multiple=True,
-    help="Block size in ms; default: 20, 40 and 100.",
-)
-@click.option("--context-ms", type=int, default=1000, show_default=True, help="Context of an RVC voice in ms.")
-@click.option(
-    "--threads", type=int, default=1, show_default=True, help="Threads that compute an RVC voice on a CPU, as in live."
-)
-@click.option(
-    "--device-buffer-ms", "buffer_ms", type=click.FloatRange(2, 200), help="Device buffer in ms; default: 15."
-)
-@click.option(
-    "--load", type=click.IntRange(0, 256), default=0, help="Number of busy processes beside it, as a game would be."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def bench_live(
-    seconds: float,
-    voice: str,
-    blocks_ms: tuple[int, ...],
-    context_ms: int,
-    threads: int,
-    buffer_ms: float | None,
-    load: int,
-    as_json: bool,
-) -> int:
-    """Run sessions from a virtual microphone to a virtual cable: latency, losses, processing times (Linux)."""
-    from ..bench.live import BLOCKS_MS
-    from ..bench.live import bench_live as run
-
-    lengths = {"context_ms": context_ms, "threads": threads}
-    return run(seconds, voice, list(blocks_ms) or list(BLOCKS_MS), lengths, buffer_ms, load, as_json)
-
-
-@bench.command("serve")
-@click.option(
-    "--seconds", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="Seconds of each measurement."
-)
-@click.option(
-    "--controllers",
-    type=click.IntRange(0, 200),
-    default=100,
-    show_default=True,
-    help="Number of clients that only receive state and meters.",
-)
-@click.option("--voice", default="woman", show_default=True, help="Voice that sounds meanwhile.")
-@click.option("--block-ms", type=click.IntRange(20, 500), default=20, show_default=True, help="Block size in ms.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, as_json: bool) -> int:
-    """Run a server: round trips, the time until a command is heard, cost of controllers, what a killed one does."""
-    from ..bench.serve import bench_serve as run
-
-    return run(seconds, controllers, voice, block_ms, as_json)
-
-
-@bench.command("backends")
-@click.option(
-    "--voice",
-    default="rvc-v2-40k",
-    show_default=True,
-    help="RVC voice, by name or path, or rvc-v2-40k ... for synthetic weights.",
-)
-@click.option(
-    "--block-ms", "blocks_ms", type=click.IntRange(20, 2000), multiple=True, help="Block size in ms; default: 100."
-)
-@click.option("--context-ms", type=int, default=1000, show_default=True, help="Context in ms.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def bench_backends(voice: str, blocks_ms: tuple[int, ...], context_ms: int, as_json: bool) -> int:
-    """Export an RVC voice and time its blocks by torch and by every execution provider of ONNX Runtime."""
-    from ..bench.backends import bench_backends as run
-
-    return run(voice, list(blocks_ms) or [100], context_ms, as_json)
 
 
 def main() -> NoReturn:

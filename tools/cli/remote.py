@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .options import json_option
+
 if TYPE_CHECKING:
     from ..remote.connection import Connection
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 @click.group()
@@ -42,7 +42,7 @@ def remote(context: click.Context, url: str, token_file: Path | None, ca: Path |
 
 
 @remote.command()
-@_json
+@json_option
 @click.pass_obj
 def state(connection: Connection, /, as_json: bool) -> int:
     """Show the state of the session."""
@@ -53,7 +53,7 @@ def state(connection: Connection, /, as_json: bool) -> int:
 
 @remote.command("set")
 @click.argument("values", nargs=-1, required=True, metavar="NAME=VALUE...")
-@_json
+@json_option
 @click.pass_obj
 def set_values(connection: Connection, /, values: tuple[str, ...], as_json: bool) -> int:
     """Set parameters, all of them or none, such as pitch=3 mute=off."""
@@ -68,7 +68,7 @@ def set_values(connection: Connection, /, values: tuple[str, ...], as_json: bool
 @remote.command(context_settings={"ignore_unknown_options": True})  # for negative numbers
 @click.argument("name")
 @click.argument("by", metavar="AMOUNT")
-@_json
+@json_option
 @click.pass_obj
 def step(connection: Connection, /, name: str, by: str, as_json: bool) -> int:
     """Change a parameter by an amount, such as pitch -1."""
@@ -79,7 +79,7 @@ def step(connection: Connection, /, name: str, by: str, as_json: bool) -> int:
 
 @remote.command()
 @click.argument("name")
-@_json
+@json_option
 @click.pass_obj
 def toggle(connection: Connection, /, name: str, as_json: bool) -> int:
     """Turn a switch on or off: mute, bypass or monitor."""
@@ -93,7 +93,7 @@ def toggle(connection: Connection, /, name: str, as_json: bool) -> int:
 @click.option("--next", "step", flag_value="1", default="", help="Change to the next voice of the list.")
 @click.option("--previous", "step", flag_value="-1", help="Change to the previous voice of the list.")
 @click.option("--random", is_flag=True, help="Change to any other voice.")
-@_json
+@json_option
 @click.pass_obj
 def voice(connection: Connection, /, name: str | None, step: str, random: bool, as_json: bool) -> int:
     """Change to another voice: by its NAME, or by one of the options."""
@@ -109,7 +109,7 @@ def voice(connection: Connection, /, name: str | None, step: str, random: bool, 
 @remote.command()
 @click.argument("values", nargs=-1, required=True, metavar="NAME=VALUE...")
 @click.argument("seconds")
-@_json
+@json_option
 @click.pass_obj
 def hold(connection: Connection, /, values: tuple[str, ...], seconds: str, as_json: bool) -> int:
     """Set parameters, or voice=NAME, for some SECONDS; then what was set before returns."""
@@ -120,7 +120,7 @@ def hold(connection: Connection, /, values: tuple[str, ...], seconds: str, as_js
 
 @remote.command()
 @click.argument("hold_id", required=False, metavar="[ID]")
-@_json
+@json_option
 @click.pass_obj
 def release(connection: Connection, /, hold_id: str | None, as_json: bool) -> int:
     """End a hold before its time; without an ID, every hold."""
@@ -131,7 +131,7 @@ def release(connection: Connection, /, hold_id: str | None, as_json: bool) -> in
 
 @remote.command()
 @click.argument("on", type=click.Choice(["on", "off"]))
-@_json
+@json_option
 @click.pass_obj
 def record(connection: Connection, /, on: str, as_json: bool) -> int:
     """Begin or end a recording of input and output."""
@@ -145,7 +145,7 @@ def record(connection: Connection, /, on: str, as_json: bool) -> int:
 @click.option("--output", help="Output for the voice.")
 @click.option("--monitor", help="Output to hear yourself on; empty for none.")
 @click.option("--block-ms", help="Block size in ms.")
-@_json
+@json_option
 @click.pass_obj
 def start(
     connection: Connection,
@@ -164,7 +164,7 @@ def start(
 
 
 @remote.command()
-@_json
+@json_option
 @click.pass_obj
 def stop(connection: Connection, /, as_json: bool) -> int:
     """Stop the session and free its devices."""
@@ -175,7 +175,7 @@ def stop(connection: Connection, /, as_json: bool) -> int:
 
 @remote.command()
 @click.argument("ms", metavar="MS|longer")
-@_json
+@json_option
 @click.pass_obj
 def block(connection: Connection, /, ms: str, as_json: bool) -> int:
     """Change the block size, or take the longer one that is offered because blocks are late."""
@@ -185,7 +185,7 @@ def block(connection: Connection, /, ms: str, as_json: bool) -> int:
 
 
 @remote.command()
-@_json
+@json_option
 @click.pass_obj
 def measure(connection: Connection, /, as_json: bool) -> int:
     """Measure the latency of the devices of a stopped session."""
@@ -196,7 +196,7 @@ def measure(connection: Connection, /, as_json: bool) -> int:
 
 @remote.command()
 @click.option("--meters", "meters_hz", type=click.FloatRange(0, 20), default=0.0, help="Show levels HZ times a second.")
-@_json
+@json_option
 @click.pass_obj
 def watch(connection: Connection, /, meters_hz: float, as_json: bool) -> int:
     """Show changes as they happen, until Ctrl-C."""
@@ -206,7 +206,7 @@ def watch(connection: Connection, /, meters_hz: float, as_json: bool) -> int:
 
 
 @remote.command()
-@_json
+@json_option
 @click.pass_obj
 def voices(connection: Connection, /, as_json: bool) -> int:
     """List the voices that there are."""
@@ -216,7 +216,7 @@ def voices(connection: Connection, /, as_json: bool) -> int:
 
 
 @remote.command()
-@_json
+@json_option
 @click.pass_obj
 def devices(connection: Connection, /, as_json: bool) -> int:
     """List microphones, outputs and virtual cables of the server's computer."""
@@ -250,7 +250,7 @@ def pair(connection: Connection, /, name: str) -> int:
 
 
 @remote.group(invoke_without_command=True)
-@_json
+@json_option
 @click.pass_context
 def clients(context: click.Context, /, as_json: bool) -> int:
     """List programs that hold a token, and those that ask for one; allow, refuse and remove them."""
@@ -298,7 +298,7 @@ def button() -> None:
 
 
 @button.command("list")
-@_json
+@json_option
 @click.pass_obj
 def list_buttons(connection: Connection, /, as_json: bool) -> int:
     """List prepared commands."""
