@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from ...kernels.printable import printable
 from .errors import RemoteError
@@ -27,13 +27,15 @@ PANEL_LINK_S = 3600.0  # how long a token that opens the panel waits to be used
 
 MOST_CLIENTS = 64
 MOST_BUTTONS = 64
-_MOST_PANELS = 16  # browsers that stay signed in; the one unused for longest makes room
+_MOST_PANELS = 16  # browsers that stay signed in; the one that signed in first makes room
 _MOST_LINKS = 16
 _MOST_BYTES = 1 << 20  # of the file
 _ATTEMPTS = 5  # wrong tokens of one address before it has to wait
 _LONGEST_WAIT_S = 60.0
 _FORGOTTEN_S = 300.0  # after the last wrong token of an address
 _MOST_ADDRESSES = 1024
+
+_Entry = TypeVar("_Entry")
 
 
 def allows(role: Role, least: Role | None) -> bool:
@@ -173,9 +175,7 @@ class Access:
             RemoteError: there is no such client, or the file cannot be written.
         """
         self._read_again()
-        if client_id not in self._clients:
-            raise RemoteError("not_found", f"there is no client {printable(client_id, 64)!r}", "id")
-        self._change({key: client for key, client in self._clients.items() if key != client_id}, self._buttons)
+        self._change(_without(self._clients, client_id, "client"), self._buttons)
 
     def panel_link_token(self, now_s: float) -> str:
         """A token that opens the panel once, within `PANEL_LINK_S`."""
@@ -206,9 +206,7 @@ class Access:
             RemoteError: there is no such button, or the file cannot be written.
         """
         self._read_again()
-        if button_id not in self._buttons:
-            raise RemoteError("not_found", f"there is no button {printable(button_id, 64)!r}", "id")
-        self._change(self._clients, {key: button for key, button in self._buttons.items() if key != button_id})
+        self._change(self._clients, _without(self._buttons, button_id, "button"))
 
     def button(self, token: str, label: str, peer: str, now_s: float) -> Button:
         """The button that an address names.
@@ -303,6 +301,17 @@ def _digest(token: str) -> str:
 
 def _is_same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(errors="replace"), other.encode())
+
+
+def _without(entries: Mapping[str, _Entry], entry_id: str, kind: str) -> dict[str, _Entry]:
+    """The entries but one.
+
+    Raises:
+        RemoteError: there is no such entry.
+    """
+    if entry_id not in entries:
+        raise RemoteError("not_found", f"there is no {kind} {printable(entry_id, 64)!r}", "id")
+    return {key: entry for key, entry in entries.items() if key != entry_id}
 
 
 def _stamp(file: Path) -> tuple[int, ...]:
