@@ -5,11 +5,11 @@ Dispatch, HTTP addresses, the JSON Schema and the table in docs/remote.md are ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...models.parameters import Value
+from ...models.parameters import Parameter, Value
 from ..config import StreamConfig
 from .access import ROLES, Role
 from .arguments import Argument, parameter_from_text, parameter_named, parameter_value
@@ -253,16 +253,7 @@ def read_params(spec: CommandSpec, params: Mapping[str, Any]) -> Params:
     Raises:
         RemoteError: one is unknown, missing, of another type or out of range.
     """
-    known = _by_name(spec)
-    fields: dict[str, Any] = {}
-    values: dict[str, Value] = {}
-    for name, value in params.items():
-        if name in known:
-            _put(fields, known[name].name, known[name].checked(value))
-        else:
-            parameter = _parameter_of(spec, name)
-            _put(values, parameter.name, parameter_value(parameter, value), parameter.key)
-    return _complete(spec, fields, values)
+    return _read(spec, params.items(), Argument.checked, parameter_value)
 
 
 def read_query(spec: CommandSpec, query: Iterable[tuple[str, str]]) -> Params:
@@ -275,15 +266,24 @@ def read_query(spec: CommandSpec, query: Iterable[tuple[str, str]]) -> Params:
     Raises:
         RemoteError: a field is unknown, missing, given twice, of another type or out of range.
     """
+    return _read(spec, query, Argument.from_text, parameter_from_text)
+
+
+def _read(
+    spec: CommandSpec,
+    given: Iterable[tuple[str, Any]],
+    field_of: Callable[[Argument, Any], Any],
+    value_of: Callable[[Parameter, Any], Value],
+) -> Params:
     known = _by_name(spec)
     fields: dict[str, Any] = {}
     values: dict[str, Value] = {}
-    for name, text in query:
+    for name, value in given:
         if name in known:
-            _put(fields, known[name].name, known[name].from_text(text))
+            _put(fields, known[name].name, field_of(known[name], value))
         else:
             parameter = _parameter_of(spec, name)
-            _put(values, parameter.name, parameter_from_text(parameter, text), parameter.key)
+            _put(values, parameter.name, value_of(parameter, value), parameter.key)
     return _complete(spec, fields, values)
 
 
@@ -292,16 +292,16 @@ def _by_name(spec: CommandSpec) -> dict[str, Argument]:
     return names | {argument.alias: argument for argument in spec.arguments if argument.alias}
 
 
-def _parameter_of(spec: CommandSpec, name: str) -> Any:
+def _parameter_of(spec: CommandSpec, name: str) -> Parameter:
     if spec.takes_parameters:
         return parameter_named(name)
     takes = ", ".join(argument.name for argument in spec.arguments) or "no fields"
     raise RemoteError("unknown_field", f"{spec.name} has no field {name[:64]!r}; it takes {takes}", name)
 
 
-def _put(into: dict[str, Any], name: str, value: Any, told: str = "") -> None:
+def _put(into: dict[str, Any], name: str, value: Any, key: str = "") -> None:
     if name in into:
-        raise RemoteError("bad_request", f"{told or name} is given twice", told or name)
+        raise RemoteError("bad_request", f"{key or name} is given twice", key or name)
     into[name] = value
 
 
