@@ -10,7 +10,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import InvalidMessage
 from websockets.protocol import OPEN, Event
 
-from .connection import Connection
+from .connection import Bucket, Connection
 from .errors import TOO_FAST
 from .http import not_understood, timed_out, unavailable
 
@@ -61,8 +61,7 @@ class Socket(ServerConnection):
         self._is_refused = False
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
-        self._frames_left: float = _FRAMES
-        self._frames_s = self.loop.time()
+        self._frames = Bucket(self.loop.time(), _FRAMES_PER_S, _FRAMES)
 
     def expect(self, within_s: float | None) -> None:
         """Cut it off if it has not got further within this time; None for no such limit any more."""
@@ -120,12 +119,7 @@ class Socket(ServerConnection):
         """Take in a request or a frame, of which there must not be too many: each costs time, however small it is."""
         was_open = self.protocol.state is OPEN
         super().process_event(event)
-        if not was_open:
-            return
-        now_s = self.loop.time()
-        self._frames_left = min(self._frames_left + (now_s - self._frames_s) * _FRAMES_PER_S, _FRAMES) - 1.0
-        self._frames_s = now_s
-        if self._frames_left < 0.0 and self.protocol.state is OPEN:
+        if was_open and not self._frames.takes(1, self.loop.time()) and self.protocol.state is OPEN:
             self.protocol.fail(TOO_FAST, "too many frames")
             self.send_data()
             self.expect(CLOSE_S)
