@@ -10,7 +10,7 @@ from typing import Any
 from ...kernels.errors import AltervoxError, UnknownVoiceError
 from .access import Role, allows
 from .board import Board
-from .commands import CommandSpec, Params
+from .commands import CommandSpec, Params, command_named, read_params
 from .connection import MOST_SLOW, Connection
 from .errors import RemoteError
 from .facts import devices_json, without_folders
@@ -173,6 +173,36 @@ class Executor:
         finally:
             if spec.role != "view":
                 self._refresh(caller.by, now_s)
+
+    def batch(self, params: Params, if_rev: int | None, caller: Caller, now_s: float) -> Result:
+        """Carry out the commands of a batch in their order.
+
+        Raises:
+            RemoteError: the state has another revision than `if_rev`; what is wrong with one command is in the result.
+        """
+        self.check_rev(if_rev)
+        results: list[dict[str, Any]] = []
+        for command in params["commands"]:
+            try:
+                results.append({"ok": True, "result": self._batched(command, caller, now_s)})
+            except RemoteError as error:
+                results.append({"ok": False, "error": error.as_json()})
+                if params.get("stop_on_error", True):
+                    break
+        return {"results": results}
+
+    def _batched(self, command: Mapping[str, Any], caller: Caller, now_s: float) -> Result:
+        for name in command.keys() - {"cmd", "params"}:
+            raise RemoteError("unknown_field", f"a command of a batch has no field {name[:64]!r}", name)
+        cmd, params = command.get("cmd"), command.get("params", {})
+        if not isinstance(cmd, str) or not isinstance(params, dict):
+            raise RemoteError("bad_request", "a command of a batch has cmd, a text, and params, an object", "commands")
+        spec = command_named(cmd)
+        if not spec.in_batch:
+            raise RemoteError("not_in_batch", f"{spec.name} cannot be part of a batch; send it by itself", "cmd")
+        if not allows(caller.role, spec.role):
+            raise forbidden(spec)
+        return self.perform(spec, read_params(spec, params), caller, now_s)
 
     def check_rev(self, if_rev: int | None) -> None:
         """Raises RemoteError if the state has another revision than the one that a command expects."""

@@ -15,12 +15,11 @@ from urllib.parse import urlsplit
 from ...kernels.printable import printable
 from .errors import CLOSE_CODES, FORBIDDEN_ORIGIN, UNAUTHORIZED, RemoteError
 from .messages import BadMessage, dump, parse
-from .runtime import DEFAULT_PORT, SOCKET_PATH, SUBPROTOCOL
+from .runtime import DEFAULT_PORT, PROTOCOL, SOCKET_PATH, SUBPROTOCOL
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
-PROTOCOL = 1
 _OPEN_S = 5.0
 _CLOSE_S = 2.0
 _PING_S = 10.0

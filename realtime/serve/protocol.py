@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Any
 
@@ -35,11 +35,11 @@ from .executor import Answer, Caller, Effect, Executor, forbidden, refusal
 from .messages import dump
 from .pairing import Grant
 from .port import RemoteSession
+from .runtime import PROTOCOL
 from .session_commands import Result, SessionCommands
 from .topics import TOPICS, subscription
 from .voice_names import VoiceNames
 
-PROTOCOL = 1
 FEATURES = ("events", "batch", "hold", "pair")
 BUTTONS = "buttons"  # a feature of servers that were started with them
 MOST_CONNECTIONS = 256
@@ -265,15 +265,15 @@ class Hub:
             if not allows(client.role, spec.role):
                 raise forbidden(spec)
             params = read_params(spec, message.params)
+            caller = Caller(client.role, connection.name)
             match spec.name:
                 case "subscribe":
                     answer(self._subscribe(connection, client.role, params, now_s))
                 case "unsubscribe":
                     answer(self._unsubscribe(connection, params))
                 case "batch":
-                    self._batch(connection, params, message.if_rev, now_s, answer)
+                    self._batch(connection, message, params, caller, now_s)
                 case _:
-                    caller = Caller(client.role, connection.name)
                     self._executor.execute(spec, params, message.if_rev, caller, now_s, answer, connection)
         except RemoteError as error:
             answer(error)
@@ -348,37 +348,11 @@ class Hub:
             connection.topics.pop(name, None)
         return {"topics": list(connection.topics)}
 
-    def _batch(self, connection: Connection, params: Params, if_rev: int | None, now_s: float, answer: Answer) -> None:
-        commands = params["commands"]
-        if not connection.bucket.takes(len(commands) - 1, now_s):
+    def _batch(self, connection: Connection, message: Message, params: Params, caller: Caller, now_s: float) -> None:
+        if not connection.bucket.takes(len(params["commands"]) - 1, now_s):
             connection.close_with(TOO_FAST, "too many commands")
-            return
-        assert connection.client is not None
-        caller = Caller(connection.client.role, connection.name)
-        self._executor.check_rev(if_rev)
-        results: list[dict[str, Any]] = []
-        for command in commands:
-            try:
-                result = self._batched(command, caller, now_s)
-                results.append({"ok": True, "result": result})
-            except RemoteError as error:
-                results.append({"ok": False, "error": error.as_json()})
-                if params.get("stop_on_error", True):
-                    break
-        answer({"results": results})
-
-    def _batched(self, command: Mapping[str, Any], caller: Caller, now_s: float) -> Result:
-        for name in command.keys() - {"cmd", "params"}:
-            raise RemoteError("unknown_field", f"a command of a batch has no field {name[:64]!r}", name)
-        cmd, params = command.get("cmd"), command.get("params", {})
-        if not isinstance(cmd, str) or not isinstance(params, dict):
-            raise RemoteError("bad_request", "a command of a batch has cmd, a text, and params, an object", "commands")
-        spec = command_named(cmd)
-        if not spec.in_batch:
-            raise RemoteError("not_in_batch", f"{spec.name} cannot be part of a batch; send it by itself", "cmd")
-        if not allows(caller.role, spec.role):
-            raise forbidden(spec)
-        return self._executor.perform(spec, read_params(spec, params), caller, now_s)
+        else:
+            connection.answer(message.id, self._executor.batch(params, message.if_rev, caller, now_s))
 
     # Clients
 

@@ -19,7 +19,8 @@ from ...kernels.errors import ServerError
 from ...models.paths import runtime_folder
 
 DEFAULT_PORT = 7788
-SOCKET_PATH = "/v1"  # of the WebSocket with protocol 1; "/" leads there, too
+PROTOCOL = 1
+SOCKET_PATH = "/v1"  # of the WebSocket; "/" leads there, too
 SUBPROTOCOL = "altervox.v1"
 _MOST_BYTES = 65_536  # of a runtime file: far more than a certificate takes
 
