@@ -13,6 +13,7 @@ from ...kernels.printable import printable
 from ...models.parameters import Parameter, Value
 from ..session.state import PARAMETERS
 from .errors import RemoteError
+from .messages import dump
 
 KEYS: dict[str, str] = {name: parameter.key for name, parameter in PARAMETERS.items()}
 _NAMES: dict[str, str] = {**{name: name for name in PARAMETERS}, **{key: name for name, key in KEYS.items()}}
@@ -28,7 +29,7 @@ _SCHEMA_TYPES: dict[Kind, str] = {
     "list": "array",
     "object": "object",
 }
-_SAID: dict[Kind, str] = {
+_KIND_NAMES: dict[Kind, str] = {
     "text": "text",
     "number": "a number",
     "integer": "a whole number",
@@ -87,7 +88,7 @@ class Argument:
                 right = isinstance(value, dict)
         if not right:
             raise RemoteError(
-                "bad_type", f"{self.name} is {self._told(value)}; it must be {_SAID[self.kind]}", self.name
+                "bad_type", f"{self.name} is {self._shown(value)}; it must be {_KIND_NAMES[self.kind]}", self.name
             )
         match value:
             case bool() | dict():
@@ -114,7 +115,7 @@ class Argument:
         if len(value) > self.high:
             self._refuse(f"has {len(value)} characters; {self.high:g} is the most")
         if self.choices and value not in self.choices:
-            self._refuse(f"is {self._told(value)}; it must be one of {', '.join(self.choices)}")
+            self._refuse(f"is {self._shown(value)}; it must be one of {', '.join(self.choices)}")
         return value
 
     def _list(self, value: list[Any]) -> list[Any]:
@@ -126,8 +127,8 @@ class Argument:
     def _refuse(self, said: str) -> None:
         raise RemoteError("out_of_range", f"{self.name} {said}", self.name)
 
-    def _told(self, value: object) -> str:
-        return _told(value) if self.is_shown else "not acceptable"
+    def _shown(self, value: object) -> str:
+        return _shown(value) if self.is_shown else "not acceptable"
 
     def from_text(self, text: str) -> Any:
         """The value that a text of an address stands for, checked: numbers, `true` and `false`, lists by commas.
@@ -171,7 +172,7 @@ def parameter_named(name: str, field: str = "") -> Parameter:
         RemoteError: there is no such parameter; `field` is the one of the command that named it.
     """
     if name not in _NAMES:
-        said = f"there is no parameter {_told(name)}; choose one of {', '.join(KEYS.values())}"
+        said = f"there is no parameter {_shown(name)}; choose one of {', '.join(KEYS.values())}"
         raise RemoteError("unknown_field", said, field or name)
     return PARAMETERS[_NAMES[name]]
 
@@ -185,7 +186,7 @@ def parameter_value(parameter: Parameter, value: object) -> Value:
     is_bool = isinstance(parameter.default, bool)
     if isinstance(value, bool) != is_bool or not isinstance(value, Real):
         kind = "true or false" if is_bool else f"a number from {parameter.low:g} to {parameter.high:g}"
-        raise RemoteError("bad_type", f"{parameter.key} is {_told(value)}; it must be {kind}", parameter.key)
+        raise RemoteError("bad_type", f"{parameter.key} is {_shown(value)}; it must be {kind}", parameter.key)
     try:
         return replace(parameter, name=parameter.key).checked(value)
     except ParameterError as error:
@@ -217,8 +218,9 @@ def by_key(values: Mapping[str, Value]) -> dict[str, Value]:
     return {KEYS[name]: value for name, value in values.items()}
 
 
-def _told(value: object) -> str:
-    return repr(printable(value, 60)) if isinstance(value, str) else printable(value, 60)
+def _shown(value: object) -> str:
+    """A value in a message: as it is written in JSON, but text in single quotes."""
+    return repr(printable(value, 60)) if isinstance(value, str) else printable(dump(value), 60)
 
 
 def _number(text: str) -> object:

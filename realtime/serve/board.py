@@ -83,7 +83,7 @@ class Board:
     def log_change(self, changed: Mapping[str, object], by: str, now_s: float) -> None:
         """Add what a command has changed to the log; a slider that moves makes one line, not hundreds."""
         keys = tuple(changed)
-        text = ", ".join(f"{key} = {printable(value, 60)}" for key, value in changed.items())
+        text = ", ".join(f"{key} = {_shown(value)}" for key, value in changed.items())
         if self._change is None or (self._change.by, self._change.keys) != (by, keys):
             self.flush(float("inf"))
             self._change = _Change(by, keys, text, now_s)
@@ -105,3 +105,7 @@ class Board:
         entry = {"at": round(self.wall_clock(), 3), "by": by, "text": printable(text, 300)}
         self.lines.append((self.next_line, dump(entry)))
         self.next_line += 1
+
+
+def _shown(value: object) -> str:
+    return printable(value if isinstance(value, str) else dump(value), 60)

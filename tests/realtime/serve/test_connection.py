@@ -243,6 +243,9 @@ def test_the_log_says_who_did_what_and_what_was_lost() -> None:
     desk.wait(1)
     (event,) = panel.events("log")
     assert (event["data"]["by"], event["data"]["text"]) == ("deck", "pitch = 4.0")
+    deck.ask("toggle", name="mute")
+    desk.wait(1)
+    assert panel.events("log")[0]["data"]["text"] == "mute = true"
     for number in range(150):
         desk.session.report(causes=(f"cause {number}",))
         desk.settle()

@@ -146,6 +146,15 @@ def test_what_is_wrong_is_named_and_changes_nothing(
     assert remote.close_code is None
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(True, "true"), (None, "null"), ([False, 1.5], "[false,1.5]"), ({"a": None}, '{"a":null}'), ("3", "'3'")],
+)
+def test_messages_show_values_as_json_does(value: object, shown: str) -> None:
+    message = Desk().client().ask("set", pitch=value)["error"]["message"]
+    assert message == f"pitch is {shown}; it must be a number from -36 to 36"
+
+
 def test_a_voice_that_was_added_meanwhile_is_found_and_the_nearest_is_named() -> None:
     desk = Desk()
     remote = desk.client()
