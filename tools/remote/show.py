@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -23,11 +23,13 @@ def show_values(values: Mapping[str, Any]) -> None:
         click.echo(f"{printable(name):<{width}}  {in_words(value)}")
 
 
-def show_rows(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> None:
-    """Print a table of these columns, as wide as its texts."""
+def show_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Print a table of these columns under their names, as wide as its texts; nothing if there are no rows."""
     from rich.cells import cell_len, set_cell_size
 
     texts = [[in_words(row.get(column)) for column in columns] for row in rows]
+    if texts:
+        texts.insert(0, [column.removeprefix("is_").replace("_", " ") for column in columns])
     widths = [max(map(cell_len, column)) for column in zip(*texts, strict=True)]
     for row in texts:
         click.echo("  ".join(set_cell_size(text, width) for text, width in zip(row, widths, strict=True)).rstrip())

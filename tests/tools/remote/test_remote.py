@@ -66,9 +66,13 @@ def test_every_command_of_a_session(session: MemorySession) -> None:
 def test_lists(session: MemorySession) -> None:
     session.lists.append(voice("v\x1b[31mred\n"))
     voices = remote("voices")
-    assert "robot     dsp  sounds like robot\n" in voices
+    assert "robot     dsp   sounds like robot\n" in voices
     assert "\x1b" not in voices
-    assert remote("devices").splitlines()[0:2] == ["inputs:", "Microphone  on  off  -"]
+    assert [line.split() for line in remote("devices").splitlines()[0:3]] == [
+        ["inputs:"],
+        ["name", "default", "cable", "listening", "name"],
+        ["Microphone", "on", "off", "-"],
+    ]
     assert len(json.loads(remote("voices", "--json"))["voices"]) == 6
 
 
@@ -95,7 +99,9 @@ def test_a_panel_address_and_a_button(server: RemoteServer) -> None:
     address = remote("button", "add", "deeper", "step", "name=pitch", "by=-1")
     assert address.startswith(f"{server.address}b/")
     assert address.endswith("/deeper\n")
-    listed = remote("button", "list").split()
+    names, line = remote("button", "list").splitlines()
+    assert names.split() == ["id", "label", "cmd", "params"]
+    listed = line.split()
     assert listed[1:] == ["deeper", "step", "name", "pitch,", "by", "-1"]
     assert altervox("remote", "button", "remove", listed[0]).code == 0
     assert remote("button", "list") == ""
