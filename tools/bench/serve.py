@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import click
@@ -32,7 +32,7 @@ from .stalls import stall_watch
 _START_S = 60.0
 _SETTLE_S = 4.0  # clocks and start-up
 _PACE_S = 1.0 / 150.0  # below what the server lets one client send for long
-_KNOB_S = 1.0 / 20.0  # somebody turns a knob, and all controllers are told
+_KNOB_S = 1.0 / 20.0  # as when somebody turns a knob, and every controller receives each change
 _SENDERS, _SENT_EACH = 16, 300  # commands at once; fewer than a client may send at once
 _METERS_HZ = 10.0
 _KILLS = 3
@@ -154,10 +154,9 @@ async def _round_trips_ms(remote: RemoteClient, seconds: float, pace_s: float) -
 
 async def _commands_per_second(server: LocalServer) -> float:
     """Commands of several clients, each of which sends all of them without waiting."""
-    async with asyncio.TaskGroup() as group, _clients(server.port, _SENDERS) as clients:
+    async with _clients(server.port, _SENDERS) as clients:
         began = time.perf_counter()
-        tasks = [group.create_task(_send_at_once(client)) for client in clients]
-        await asyncio.gather(*tasks)
+        await asyncio.gather(*map(_send_at_once, clients))
         return _SENDERS * _SENT_EACH / (time.perf_counter() - began)
 
 
@@ -168,15 +167,9 @@ async def _send_at_once(client: RemoteClient) -> None:
 @asynccontextmanager
 async def _clients(port: int, count: int) -> AsyncIterator[list[RemoteClient]]:
     """So many connected clients."""
-    clients: list[RemoteClient] = []
-    try:
-        for i in range(count):
-            client = RemoteClient.local(port=port, name=f"bench {i}")
-            clients.append(await client.__aenter__())
-        yield clients
-    finally:
-        for client in clients:
-            await client.__aexit__(None, None, None)
+    async with AsyncExitStack() as stack:
+        names = [f"bench {i}" for i in range(count)]
+        yield [await stack.enter_async_context(RemoteClient.local(port=port, name=name)) for name in names]
 
 
 async def _cpu_percent(process_id: int, seconds: float) -> float | None:
