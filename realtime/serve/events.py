@@ -1,4 +1,4 @@
-"""What the server tells a client unasked, and the queue in which it waits until the program takes it."""
+"""Events that the server sends, and the queue in which they wait until the program takes them."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ _FOLDERS = re.compile(
 def state_data(
     state: SessionState, status: Status, holds: Sequence[Hold], voices: VoiceNames, can_start: bool
 ) -> dict[str, Any]:
-    """Data of the topic `state`. `holds` are left as they are: `sendable` tells their remaining time."""
+    """Data of the topic `state`. `holds` stay as they are: `sendable` adds their remaining time."""
     runs = status.state != "stopped"
     return {
         "session": status.state,

@@ -18,7 +18,7 @@ _OWN_SITES = ("none", "same-origin")
 
 
 class OriginCheck:
-    """Tells foreign requests.
+    """Finds foreign requests.
 
     Args:
         settings: Settings of the server.

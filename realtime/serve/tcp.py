@@ -70,7 +70,7 @@ class Socket(ServerConnection):
         self._deadline = self.loop.call_later(within_s, self._expired) if within_s is not None else None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take it in, or tell it that there is no room."""
+        """Take it in, or answer that there is no room."""
         assert isinstance(transport, asyncio.Transport)
         if len(self._owner.sockets) >= self._owner.most_sockets:
             transport.set_protocol(asyncio.Protocol())

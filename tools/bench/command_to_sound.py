@@ -76,7 +76,7 @@ async def _note_latency(remote: RemoteClient, latencies_ms: list[float]) -> None
 
 @contextmanager
 def _clock(recording: Recording) -> Iterator[_Clock]:
-    """Watch samples arrive: the earliest of them, for their number, tell the time."""
+    """Watch samples arrive: those that come earliest, for their number, give the time of the first one."""
     clock, is_over = _Clock(), threading.Event()
 
     def watch() -> None:

@@ -28,11 +28,11 @@ def test_a_program_is_paired_by_the_panel(tmp_path: Path) -> None:
     panel.ask("subscribe", topics={"pairings": {}})
     assert panel.events("pairings")[0]["data"] == []
     remote = ask_to_pair(desk, icon=PNG)
-    (told,) = remote.events()
+    (asked,) = remote.events()
     (event,) = panel.events("pairings")
     (shown,) = event["data"]
-    assert (told["event"], told["data"]["seconds"]) == ("pairing", 60.0)
-    assert (shown["client"], shown["code"], shown["icon"]) == ("deck", told["data"]["code"], PNG)
+    assert (asked["event"], asked["data"]["seconds"]) == ("pairing", 60.0)
+    assert (shown["client"], shown["code"], shown["icon"]) == ("deck", asked["data"]["code"], PNG)
     assert len(shown["code"]) == 6
     desk.wait(30)  # longer than authentication may take
     assert panel.ask("pair_answer", id=shown["id"], allow=True, role="view")["ok"]

@@ -1,4 +1,4 @@
-"""Requests of foreign web pages and under foreign names are told from those of the panel and of programs."""
+"""Requests of foreign web pages and under foreign names are distinguished from those of the panel and of programs."""
 
 from __future__ import annotations
 

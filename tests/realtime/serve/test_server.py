@@ -1,4 +1,4 @@
-"""Clients on real sockets: what they are told, in what order, and how it ends."""
+"""Clients on real sockets: what they are sent, in what order, and how it ends."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_frames_that_no_client_sends(served: Served) -> None:
         assert raw.close_code() == 1009
 
 
-def test_who_is_told_to_leave_and_stays(served: Served) -> None:
+def test_a_client_that_ignores_its_close_is_cut_off(served: Served) -> None:
     shell = served.server._shell
     assert shell is not None
     until(lambda: not shell.sockets)

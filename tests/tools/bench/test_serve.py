@@ -46,7 +46,7 @@ def test_a_change_is_found_in_a_tone() -> None:
     delays_ms = changes_ms(tone.astype(np.float32), sent)
     assert delays_ms[:2] == pytest.approx([100.0, 200.0], abs=1.0)
     assert np.isnan(delays_ms[2])  # the tone does not end again
-    told = summary(delays_ms, [90.0, 90.0, 120.0])
-    assert (told["count"], told["not_found"], told["reported_latency"]) == (2, 1, 90.0)
-    assert told["max_beyond_latency"] == pytest.approx(110.0, abs=1.0)
+    result = summary(delays_ms, [90.0, 90.0, 120.0])
+    assert (result["count"], result["not_found"], result["reported_latency"]) == (2, 1, 90.0)
+    assert result["max_beyond_latency"] == pytest.approx(110.0, abs=1.0)
     assert summary([float("nan")], [90.0]) == {"count": 0, "not_found": 1}
