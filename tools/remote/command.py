@@ -13,6 +13,7 @@ from ...realtime.serve.client import RemoteClient
 from ...realtime.serve.commands import command_named, read_query
 from ...realtime.serve.errors import RemoteError
 from ...realtime.serve.private_file import write_private
+from ..browser import opened
 from .connection import Connection, as_failure, run
 from .show import in_words, show_json, show_rows, show_values
 
@@ -84,12 +85,9 @@ def panel(connection: Connection, should_open: bool) -> int:
     """Print an address that opens the panel once, and open it if wanted."""
     address = f"{connection.page_url()}#{ask(connection, 'panel_link')['token']}"
     click.echo(printable(address))
-    if should_open:
-        import webbrowser
-
-        if not webbrowser.open(address):
-            click.echo("there is no browser on this computer: open the address in one", err=True)
-            return 1
+    if should_open and not opened(address):
+        click.echo("no browser can be opened here: open the address yourself", err=True)
+        return 1
     return 0
 
 

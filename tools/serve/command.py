@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-import webbrowser
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
@@ -17,6 +14,7 @@ from ...realtime.audio.priority import settle_memory
 from ...realtime.serve.port import RemoteSession, StartRequest
 from ...realtime.serve.server import RemoteServer
 from ...realtime.serve.settings import ServerSettings
+from ..browser import opened
 from ..devices.choose import settings_folder
 from ..live.actions import command_for
 from ..live.announce import announce
@@ -97,8 +95,8 @@ def served(
                     "USER@HOST",
                     err=True,
                 )
-        if opens:
-            _open(link)
+        if opens and not opened(link):
+            click.echo("no browser can be opened here: open the address yourself", err=True)
         settle_memory()  # a whole collection stops every thread for 40 ms, and answers with them
         yield server
 
@@ -110,9 +108,3 @@ def _start(host: LiveHost, stopping: list[int]) -> None:
         if not stopping:  # else Ctrl-C has also ended the programs that list devices
             click.echo(f"altervox: {printable(error, MESSAGE_LIMIT)}", err=True)
             click.echo("not started; the panel can start it", err=True)
-
-
-def _open(link: str) -> None:
-    has_desktop = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if not has_desktop or not webbrowser.open(link):  # without a desktop it may be a browser that takes the terminal
-        click.echo("no browser can be opened here: open the address yourself", err=True)

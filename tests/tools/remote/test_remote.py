@@ -107,6 +107,24 @@ def test_a_panel_address_and_a_button(server: RemoteServer) -> None:
     assert remote("button", "list") == ""
 
 
+@pytest.mark.linux
+def test_the_panel_is_opened_only_on_a_desktop(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def note(address: str) -> bool:
+        opened.append(address)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", note)
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert remote("panel", "--open").split() == opened
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    done = altervox("remote", "panel", "--open")  # a browser in the terminal would take it
+    assert (done.code, len(opened)) == (1, 1)
+    assert "no browser can be opened here" in done.err
+
+
 @pytest.mark.parametrize("is_named", [True, False])
 def test_pairing_and_the_token_that_comes_of_it(server: RemoteServer, tmp_path: Path, is_named: bool) -> None:
     there = (*(("--url", server.address) if is_named else ()), "--token-file", tmp_path / "bot.token")
