@@ -102,7 +102,7 @@ def test_a_command_changes_what_is_heard_and_no_client_makes_it_stutter(rig: Pul
         entered(link) as client,
     ):
         wait_for_state(client, session="running", sounding="man", loading=False)
-        time.sleep(1.0)
+        cable.wait_for(1.0)
         before = f0_of(cable.newest(0.5))
         client.ask("subscribe", topics={"stats": {"hz": 5}, "meters": {"hz": 20}})
         stats = client.event("stats")["data"]
@@ -113,7 +113,7 @@ def test_a_command_changes_what_is_heard_and_no_client_makes_it_stutter(rig: Pul
             each.send([b"GET / HT", b"\0" * 9000, b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nx", b""][number % 4])
         for _ in range(100):
             client.ask("step", name="gain_db", by=0.0)
-        time.sleep(1.0)
+        cable.wait_for(1.0)
         assert 1.9 < f0_of(cable.newest(0.5)) / before < 2.1
         for each in raw:
             each.tcp.close()
