@@ -67,7 +67,7 @@ class LiveHost:
         self._in_use: tuple[AudioDevice, ...] = ()  # by the session that runs, or ran last
         self._held = ExitStack()  # what a running session holds
         self._listeners: list[Callable[[str], None]] = []
-        self._lock = threading.RLock()  # of state, control and listeners: never held while anything is waited for
+        self._lock = threading.Lock()  # of state, control and listeners: never held while anything is waited for
         self._is_stopping = threading.Event()  # `stop` waits for a start to give up
         self._switch = threading.Lock()  # held while the session is started, stopped or its devices are measured
 
@@ -133,7 +133,7 @@ class LiveHost:
 
     def devices(self) -> Sequence[AudioDevice]:
         """See `RemoteSession`."""
-        return [device for device in list_devices(again=True) if device.is_primary]
+        return list_devices(again=True)
 
     def start(self, request: StartRequest, is_given_up: Callable[[], bool] = lambda: False) -> None:
         """See `RemoteSession`.
@@ -158,7 +158,10 @@ class LiveHost:
             options = replace(options, session=replace(options.session, state=self._state))
             with ExitStack() as held:
                 self._open(options, held, began_s, lambda: is_given_up() or self._is_stopping.is_set())
-                self._options = options
+                with self._lock:
+                    if self._options.block_ms != before.block_ms:  # by a command, while the session started
+                        options = replace(options, block_ms=self._options.block_ms)
+                    self._options = options
                 self._held = held.pop_all()
 
     def _open(self, options: LiveOptions, held: ExitStack, began_s: float, is_given_up: Callable[[], bool]) -> None:
