@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
+from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Self
 
@@ -136,12 +137,12 @@ class LiveControl:
     def stop(self) -> None:
         """End the session and free the devices."""
         self.send(Stop())
-        if self.status().state != "starting":  # else it holds no device yet and may not read commands
-            self._process.join(_STOP_TIMEOUT_S)
-        if self._process.is_alive():
-            self.was_killed = self.status().state != "starting"
+        is_starting = self.status().state == "starting"  # it holds no device yet and may not read commands
+        # `is_alive` would be wrong for a moment while another thread takes the exit code.
+        if not wait([self._process.sentinel], 0.0 if is_starting else _STOP_TIMEOUT_S):
+            self.was_killed = not is_starting
             self._process.kill()
-            self._process.join()
+        self._process.join()
         for thread in self._threads[1:]:
             thread.join(_STOP_TIMEOUT_S)  # it takes in the last status
         with contextlib.suppress(queue.Full):

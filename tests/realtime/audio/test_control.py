@@ -10,6 +10,7 @@ from altervox.realtime.audio.control import LiveControl
 from altervox.realtime.audio.settings import LiveSettings, StreamSpec
 from altervox.realtime.session.commands import Set
 from altervox.realtime.session.settings import SessionSettings
+from altervox.realtime.session.status import Status
 from made_up_device import made_up_device
 
 
@@ -26,6 +27,15 @@ def test_a_command_to_a_session_that_is_gone_is_lost_and_check_says_why() -> Non
         with pytest.raises(AudioDeviceError, match="the audio process ended by itself"):
             control.wait_until_running()
         control.send(Set({"muted": True}))
+
+
+def test_a_session_that_ends_is_not_taken_for_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another thread takes the exit code of a process, `is_alive` takes it for alive."""
+    with LiveControl(preload=False) as control:
+        os.kill(control.process_id, signal.SIGKILL)
+        monkeypatch.setattr(control, "_status", Status(state="running"))
+        monkeypatch.setattr(control._process, "is_alive", lambda: True)
+    assert not control.was_killed
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal")
