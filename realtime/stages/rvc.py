@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakKeyDictionary
 
 import torch
 
-from ...kernels.denormals import flush_denormals
 from ...models.pitch.mel import HOP, SAMPLE_RATE
 from ...models.pitch.rmvpe import RMVPE
 from ...models.rvc.content import Hubert
@@ -18,6 +16,7 @@ from ...models.rvc.voice import RvcVoice
 from ..config import StreamConfig
 from ..runners import make_runner
 from ..runners.precision import precision_for
+from .beside import Beside
 from .features import FeatureStage, Lanes, RvcLengths, RvcNetworks
 from .pitch import streaming_pitch
 from .waveform import StreamingGenerator
@@ -51,8 +50,8 @@ class RvcStage(FeatureStage):
         encoder = ContentStep(in_precision(content, config.precision), voice.version, lengths.window * HOP)
         prior = PriorStep(net.enc_p, lengths.known, lengths.known - lengths.rendered)
         right = lengths.rendered - lengths.block
-        beside = ThreadPoolExecutor(1, "beside", flush_denormals) if config.threads > 1 else None
-        if beside and voice.device.type == "cpu":
+        beside = Beside() if config.threads > 1 and voice.device.type == "cpu" else None
+        if beside:
             encoder = HalvedContentStep(encoder, beside)
         return RvcNetworks(
             content=make_runner(encoder.spec, encoder, backend),
