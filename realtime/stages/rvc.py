@@ -60,7 +60,7 @@ class RvcStage(FeatureStage):
             if net.has_f0
             else None,
             generator=StreamingGenerator(
-                net, lengths.block, right, lengths.tail, backend, beside, config.precision != "float32"
+                net, lengths.block, right, lengths.tail, backend, beside, config.precision in ("auto", "bfloat16")
             ),
             index=voice.index,
         )
