@@ -7,6 +7,7 @@ processor is busy every time costs a turn of the scheduler. These meet once for 
 from __future__ import annotations
 
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from threading import Barrier, BrokenBarrierError
 
 import torch
@@ -29,13 +30,17 @@ class HalvedContentStep(ContentStep):
     def __init__(self, step: ContentStep, beside: Executor) -> None:
         super().__init__(step.hubert, step.version, step.spec.inputs["audio"].shape[1])
         self._beside = beside
+        frames, like = self.spec.outputs["features"].shape[1], step.hubert.layer_norm.weight
+        shape = len(step.hubert.encoder.layers), 1, HEADS, frames, WIDTH // HEADS
+        self._embedded = like.new_zeros(1, frames, WIDTH)
+        self._keys, self._values = like.new_zeros(shape), like.new_zeros(shape)
 
     def forward(self, audio: Tensor) -> Tensor:
         """See `ContentStep.forward`."""
         hubert, (_, frames, _) = self.hubert, self.spec.outputs["features"].shape
         audio = audio.to(hubert.layer_norm.weight.dtype)
         x = hubert.feature_extractor.conv_layers[0](audio[:, None])  # it normalises by the whole window
-        shared = _Shared(x, torch.empty(1, frames, WIDTH, dtype=x.dtype), len(hubert.encoder.layers))
+        shared = _Shared(x, self._embedded, self._keys, self._values)
         bounds = (0, frames // 2, frames)
         pending = self._beside.submit(_half, hubert, self.version, shared, bounds[1], bounds[2])
         try:
@@ -46,14 +51,23 @@ class HalvedContentStep(ContentStep):
         return torch.cat((first, pending.result()), dim=1).float()
 
 
+@dataclass(slots=True)
 class _Shared:
-    """What both threads read: filled by each for its own frames, read by both behind a meeting."""
+    """What both threads read: filled by each for its own frames, read by both behind a meeting.
 
-    def __init__(self, convolved: Tensor, embedded: Tensor, layers: int) -> None:
-        self.convolved, self.embedded = convolved, embedded
-        shape = layers, 1, HEADS, embedded.shape[1], WIDTH // HEADS
-        self.keys, self.values = embedded.new_empty(shape), embedded.new_empty(shape)
-        self.meeting = Barrier(2)
+    Attributes:
+        convolved: By the first convolution.
+        embedded: Of each frame `[1, frames, 768]`.
+        keys: Of each layer `[layers, 1, heads, frames, 64]`.
+        values: Likewise.
+        meeting: Of these two halves alone: one that fails leaves it broken.
+    """
+
+    convolved: Tensor
+    embedded: Tensor
+    keys: Tensor
+    values: Tensor
+    meeting: Barrier = field(default_factory=lambda: Barrier(2))
 
 
 @torch.inference_mode()  # on whichever thread
