@@ -123,10 +123,9 @@ class ExportedGenerator:
     """The waveform side of a voice as one graph; see `StreamingGenerator`."""
 
     def __init__(self, runner: Runner, block_frames: int, per_frame: int) -> None:
-        self.runner, self.block_frames = runner, block_frames
+        self.runner = runner
         inputs, frames = runner.inputs, runner.inputs["m"].shape[2]
         self.samples = runner.outputs["wav"].shape[1]
-        self.tail_frames = self.samples // per_frame - block_frames
         self._noise, self._wav = Upload(inputs["latent_noise"]), Download(runner.outputs["wav"])
         self._drawn = StreamNoise(LATENT_STREAM, HIDDEN, frames)
         self._has_source = "f0" in inputs

@@ -117,11 +117,6 @@ class Generator(Protocol):
         ...
 
     @property
-    def tail_frames(self) -> int:
-        """Frames of the tail."""
-        ...
-
-    @property
     def state(self) -> Any:
         """What is carried: a dataclass with `reset` and `forget_sound`."""
         ...

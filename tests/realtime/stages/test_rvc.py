@@ -21,7 +21,7 @@ from altervox.models.rvc.content import Hubert
 from altervox.models.rvc.voice import RvcVoice
 from altervox.models.voice import VoiceParams
 from altervox.realtime.config import StreamConfig
-from altervox.realtime.stages.features import CONTENT_WAIT_FRAMES
+from altervox.realtime.stages.features import CONTENT_WAIT_FRAMES, RvcLengths
 from altervox.realtime.stages.pitch import StreamingRMVPE
 from altervox.realtime.stages.rvc import RvcStage, in_precision
 from altervox.realtime.stages.waveform import StreamingGenerator
@@ -149,7 +149,7 @@ def test_the_melody_lags_by_the_stated_delay(
             assert isinstance(conv, torch.nn.Conv1d)
             conv.weight.mul_(100.0)
     right = stage.lookahead - CONTENT_WAIT_FRAMES
-    stage.generator = StreamingGenerator(loud_source, stage.block, right, stage.generator.tail_frames)
+    stage.generator = StreamingGenerator(loud_source, stage.block, right, RvcLengths.of(config).tail)
     stage.state.generator = stage.generator.state
     out = run(stage, np.zeros(2 * RATE, dtype=np.float32))
     assert stage.f0_hz == pytest.approx(known.melody(0.01 * (known.state.committed - 1)))
