@@ -29,9 +29,6 @@ WORDS = {"rig": RIG_FIXTURES | {"mark.rig"}, "alone": {"mark.alone"}}  # that a 
 
 # Before any test imports torch or NumPy: threads that wait for one another are many times slower than one, as soon as
 # another test or another program has a processor.
-os.environ["ONEDNN_MAX_CPU_ISA"] = (
-    "AVX512_CORE_BF16"  # half precision where AMX makes it faster would differ from machine to machine
-)
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 # On no machine half precision because AMX makes it faster there: tests compare with float32.
