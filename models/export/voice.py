@@ -55,7 +55,7 @@ class ExportedVoice:
     @property
     def description(self) -> str:
         """One line for lists."""
-        return described(self.manifest)
+        return f"exported, blocks of {self.lengths['block_ms']} ms, {self.manifest.description}"
 
     @property
     def speakers(self) -> int:
@@ -74,8 +74,3 @@ class ExportedVoice:
     def lengths(self) -> Mapping[str, int]:
         """The lengths that its graphs were made for, as `StreamConfig` names them."""
         return self.manifest.lengths
-
-
-def described(manifest: Manifest) -> str:
-    """One line about an exported voice."""
-    return f"exported, blocks of {manifest.lengths['block_ms']} ms, {manifest.description}"
