@@ -210,7 +210,7 @@ class LiveSession:
         )
 
     def _warmed_up(self, block_ms: int | None) -> tuple[Processor, WarmUp]:
-        processor, warm_up = warmed_up(self.settings.session, block_ms, _prepare_building)
+        processor, warm_up = warmed_up(self.settings.session, block_ms, _prepare_thread)
         self._block_cause = warm_up.warning
         return processor, warm_up
 
@@ -426,7 +426,7 @@ class LiveSession:
         return min(max(0.5 * missing / source.clock.nominal_rate, _SHORTEST_SLEEP_S), _LONGEST_SLEEP_S)
 
 
-def _prepare_building() -> None:
-    """Set up a thread that builds voices."""
+def _prepare_thread() -> None:
+    """Set up a thread that works beside the rendering one."""
     raise_thread_priority(HELPING)
     flush_denormals()

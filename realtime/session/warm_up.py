@@ -60,7 +60,7 @@ def longer_block_ms(block_ms: int, cost_ms: float) -> int:
 
 
 def warmed_up(
-    settings: SessionSettings, block_ms: int | None, prepare_building: Callable[[], object] = lambda: None
+    settings: SessionSettings, block_ms: int | None, prepare_thread: Callable[[], object] = lambda: None
 ) -> tuple[Processor, WarmUp]:
     """A processor that has everything compiled and loaded, and knows how long its blocks take.
 
@@ -68,7 +68,7 @@ def warmed_up(
         settings: Settings that the session starts with.
         block_ms: Block size; None for the shortest of `AUTO_BLOCKS_MS` that costs `ROOM` of its duration at
             most, or the longest of them.
-        prepare_building: See `Processor`.
+        prepare_thread: See `Processor`.
 
     Raises:
         AltervoxError: the voice cannot be loaded or fails, or the recording cannot be started.
@@ -80,7 +80,7 @@ def warmed_up(
     candidates = blocks_ms if block_ms is None else [block_ms]
     while True:
         config = replace(lengths, block_ms=candidates.pop(0))
-        processor = Processor(replace(without_recording, config=config), voice, prepare_building)
+        processor = Processor(replace(without_recording, config=config), voice, prepare_thread)
         on_gpu = str(getattr(voice, "device", "cpu")).startswith("cuda")
         result = _time_blocks(processor, on_gpu, limit_ms=ROOM * config.block_ms if candidates else float("inf"))
         log.info("blocks of %d ms take %.1f ms, at most %.1f", config.block_ms, result.cost_ms, result.slowest_ms)
