@@ -45,7 +45,7 @@ def best_backend(voice: ExportedVoice, limit_s: float = LIMIT_S) -> str:
     Raises:
         ImportError: there is no ONNX Runtime.
     """
-    candidates = [name.removesuffix("ExecutionProvider").lower() for name in onnx_providers() if name not in _NOT_HERE]
+    candidates = providers_here()
     others = [name for name in candidates if name != "cpu"]
     if not others:
         return "onnx"
@@ -56,6 +56,11 @@ def best_backend(voice: ExportedVoice, limit_s: float = LIMIT_S) -> str:
         remembered[key] = _tried(voice, others, limit_s)
         _remember(remembered)
     return remembered[key]
+
+
+def providers_here() -> list[str]:
+    """The execution providers that compute on this machine, as backends name them."""
+    return [name.removesuffix("ExecutionProvider").lower() for name in onnx_providers() if name not in _NOT_HERE]
 
 
 def run_apart(command: Sequence[str], limit_s: float) -> dict[str, Any] | str:

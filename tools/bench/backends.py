@@ -31,22 +31,18 @@ def bench_backends(name: str, blocks_ms: list[int], context_ms: int, as_json: bo
     """
     from ...realtime.config import StreamConfig
     from ..export.command import ExportOptions, source_of, write_export
-    from .stream import bench_library
-    from .synthetic import RVC_KINDS, write_base_models, write_voice
+    from .stream import bench_voice
 
     rows: list[dict[str, Any]] = []
     if not as_json:
         click.echo(f"{machine('cpu')}, {' '.join(processor_flags()) or 'no flags known'}")
         click.echo(_HEADING)
-    with bench_library(name in RVC_KINDS) as home, tempfile.TemporaryDirectory(prefix="altervox-bench-") as scratch:
-        if name in RVC_KINDS:
-            write_base_models(home / "base")
-            name = str(write_voice(home, name))
+    with bench_voice(name) as voice, tempfile.TemporaryDirectory(prefix="altervox-bench-") as scratch:
         for block_ms in blocks_ms:
             options = ExportOptions(StreamConfig(block_ms=block_ms, context_ms=context_ms))
             folder = Path(scratch) / f"{block_ms}"
-            write_export(source_of(name, options), folder, options)
-            for row in _rows(name, folder, block_ms, context_ms):
+            write_export(source_of(voice, options), folder, options)
+            for row in _rows(voice, folder, block_ms, context_ms):
                 rows.append(row)
                 if not as_json:
                     click.echo(_line(row))
@@ -66,11 +62,9 @@ def processor_flags() -> list[str]:
 
 def _rows(name: str, folder: Path, block_ms: int, context_ms: int) -> Iterator[dict[str, Any]]:
     """Torch, then every execution provider."""
-    from ...realtime.runners.onnx import onnx_providers
-    from ...realtime.runners.trial import relative_rms, run_apart
+    from ...realtime.runners.trial import providers_here, relative_rms, run_apart
 
-    providers = [p.removesuffix("ExecutionProvider").lower() for p in onnx_providers() if not p.startswith("Azure")]
-    backends = ["eager", "auto", *(f"onnx-{p}" for p in providers if p != "cpu"), "onnx"]
+    backends = ["eager", "auto", *(f"onnx-{name}" for name in providers_here() if name != "cpu"), "onnx"]
     graphs_mb = sum(path.stat().st_size for path in folder.glob("*.onnx")) / 1e6
     lengths = json.dumps({"block_ms": block_ms, "context_ms": context_ms})
     expected, torch_ms = None, 0.0

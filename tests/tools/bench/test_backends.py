@@ -25,7 +25,7 @@ def test_rows_compare_with_torch_and_show_what_failed(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("altervox.realtime.runners.trial.run_apart", run)
     monkeypatch.setattr(
-        "altervox.realtime.runners.onnx.onnx_providers",
+        "altervox.realtime.runners.trial.onnx_providers",
         lambda: ["BrokenExecutionProvider", "AzureExecutionProvider", "CPUExecutionProvider"],
     )
     (tmp_path / "content.onnx").write_bytes(bytes(2_000_000))
