@@ -34,6 +34,7 @@ from ..live.options import LiveOptions, live_settings
 from ..machine import cpu_s, machine
 from .sinks import RATE, BenchSinks, bench_sinks
 from .stalls import Stalls, stall_watch
+from .stream import bench_voice
 
 BLOCKS_MS = (20, 40, 100)
 _COLUMNS = (
@@ -81,7 +82,7 @@ def bench_live(
     """
     signal.signal(signal.SIGTERM, _interrupt)
     rows: list[dict[str, Any]] = []
-    with _made_up(voice) as played, bench_sinks() as sinks, _busy(load), stall_watch() as stalls:
+    with bench_voice(voice) as played, bench_sinks() as sinks, _busy(load), stall_watch() as stalls:
         rig_ms = _pass_through_ms(sinks)
         for block_ms in blocks_ms:
             if not as_json:
@@ -98,22 +99,6 @@ def bench_live(
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Let what was made for the bench be removed."""
     raise KeyboardInterrupt
-
-
-@contextmanager
-def _made_up(voice: str) -> Iterator[str]:
-    """A voice; where it is named like one of random weights, in a library made for it."""
-    if not voice.startswith("rvc-v"):
-        yield voice
-        return
-    from .stream import bench_library
-    from .synthetic import RVC_KINDS, write_base_models, write_voice
-
-    with bench_library(own=voice in RVC_KINDS) as home:
-        if voice in RVC_KINDS:
-            write_base_models(home / "base")
-            voice = str(write_voice(home, voice))
-        yield voice
 
 
 @contextmanager

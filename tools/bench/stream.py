@@ -17,7 +17,6 @@ import click
 import numpy as np
 
 from ...kernels.errors import ParameterError
-from ...models.paths import library_folder
 from ...realtime.synthetic import speech_like
 from ..machine import machine, peak_mib
 
@@ -66,7 +65,7 @@ def bench_stream(
     if not as_json:
         click.echo(f"{machine(device)}, {seconds:g} s of audio at {SAMPLE_RATE} Hz")
         click.echo(_HEADING)
-    with bench_library() as home:
+    with _library() as home:
         if any(name in RVC_KINDS for name in names):
             write_base_models(home / "base")
         for name in names:
@@ -92,11 +91,22 @@ def bench_stream(
 
 
 @contextmanager
-def bench_library(own: bool = True) -> Iterator[Path]:
-    """A library of the benchmark's own, for as long as it is needed; the user's if it is not to be its own."""
-    if not own:
-        yield library_folder()
-        return
+def bench_voice(name: str) -> Iterator[str]:
+    """A voice by name or path; where it is named like one of random weights, in a library made for it."""
+    if name.startswith("rvc-v"):  # for any other, torch need not be loaded here
+        from .synthetic import RVC_KINDS, write_base_models, write_voice
+
+        if name in RVC_KINDS:
+            with _library() as home:
+                write_base_models(home / "base")
+                yield str(write_voice(home, name))
+            return
+    yield name
+
+
+@contextmanager
+def _library() -> Iterator[Path]:
+    """A library of the benchmark's own, for as long as it is needed."""
     before = os.environ.get("ALTERVOX_HOME")
     with tempfile.TemporaryDirectory(prefix="altervox-bench-") as scratch:
         os.environ["ALTERVOX_HOME"] = scratch
