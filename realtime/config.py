@@ -47,7 +47,7 @@ class StreamConfig:
         precision: Precision of an RVC voice's content encoder and, on a CPU, of its decoder: "float16", "bfloat16", or
             "auto", which is both of these on a GPU, and "bfloat16" on a CPU with AMX where that is faster. Used only if
             it computes what "float32" does, to a tolerance, which is tried at the start.
-        threads: Threads that compute an RVC voice on a CPU: two are faster where two processors are idle.
+        threads: Threads that compute an RVC or exported voice on a CPU: two are faster where two processors are idle.
 
     Raises:
         ParameterError: a length is out of its range or off its grid.

@@ -60,8 +60,8 @@ live_options = together(
     click.option(
         "--threads",
         type=int,
-        help="Threads that compute an RVC voice on a CPU, 1 or 2 (default 1). Two are faster where two processors are "
-        "idle.",
+        help="Threads that compute an RVC or exported voice on a CPU, 1 or 2 (default 1). Two are faster where two "
+        "processors are idle.",
     ),
     click.option(
         "--device-buffer-ms",
