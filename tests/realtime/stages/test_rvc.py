@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import threading
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -97,6 +98,8 @@ def test_two_threads_render_what_one_renders(
     config = StreamConfig(block_ms=100, context_ms=200)
     one, two = (RvcStage(voice, content, rmvpe, replace(config, threads=threads)) for threads in (1, 2))
     expected, found = (run(stage, speech[: RATE // 2], PARAMS) for stage in (one, two))
+    assert any(thread.name.startswith("beside") for thread in threading.enumerate())
+    assert np.abs(expected).max() > 0.01
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
