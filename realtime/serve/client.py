@@ -110,7 +110,10 @@ class RemoteClient:
             result = await link.exchange("pair", {"client": name}, _PAIRING_S, heard)
         finally:
             await link.close()
-        return str(result["token"])
+        token = result.get("token")
+        if not isinstance(token, str):
+            raise RemoteError("not_ours", "the server has paired this program, but sent no token")
+        return token
 
     async def __aenter__(self) -> Self:
         link = await self._opened()
@@ -281,7 +284,7 @@ class RemoteClient:
         link = await Link.opened(address)
         try:
             result = await link.exchange("auth", {"token": address.token, "client": self._name}, _ANSWER_S, self._take)
-            self.role = str(result["role"])
+            self.role = str(result.get("role", ""))
             if topics := self._topics():
                 await link.exchange("subscribe", {"topics": topics}, _ANSWER_S, self._take)
         except BaseException:

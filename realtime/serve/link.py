@@ -139,7 +139,7 @@ class Link:
 
     async def exchange(
         self, command: str, params: Mapping[str, Any], seconds: float, heard: Callable[[dict[str, Any]], object]
-    ) -> Any:
+    ) -> Mapping[str, Any]:
         """Send a command while no other waits for an answer, and return its result.
 
         Args:
@@ -177,15 +177,15 @@ class Link:
         )
 
 
-def result_of(message: Mapping[str, Any]) -> Any:
+def result_of(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """The result in an answer.
 
     Raises:
-        RemoteError: the answer is a refusal.
+        RemoteError: the answer is a refusal, or none of the protocol.
     """
-    if message.get("ok") is True:
-        return message.get("result")
-    error = message.get("error")
+    result, error = message.get("result"), message.get("error")
+    if message.get("ok") is True and isinstance(result, Mapping):
+        return result
     if not isinstance(error, Mapping):
         raise RemoteError("not_ours", "the server answered with neither a result nor an error")
     raise RemoteError(*(str(error.get(name) or "") for name in ("code", "message", "field")))

@@ -90,6 +90,21 @@ def test_replies_without_sense(reply: str) -> None:
     assert refusal_of(saying(HELLO, WELCOME, reply)).code == "not_ours"
 
 
+@pytest.mark.parametrize("welcome", ['{"id": 0, "ok": true}', '{"id": 0, "ok": true, "result": ["role"]}'])
+def test_a_welcome_without_sense(welcome: str) -> None:
+    assert refusal_of(saying(HELLO, welcome)).code == "not_ours"
+
+
+def test_a_pairing_without_a_token() -> None:
+    async def run() -> None:
+        async with serve(saying(HELLO, WELCOME), "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            await RemoteClient.pair(f"ws://127.0.0.1:{port}", "deck")
+
+    with pytest.raises(RemoteError, match="sent no token"):
+        asyncio.run(run())
+
+
 @pytest.mark.parametrize("noise", ['{"id": [1]}', '{"id": 5, "ok": true}', '{"event": 3}', '{"event": "x", "data": 1}'])
 def test_messages_that_nobody_waits_for_do_no_harm(noise: str) -> None:
     refused = '{"id": 1, "ok": false, "error": {"code": "forbidden", "field": "f", "message": "no"}}'
