@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,15 +17,9 @@ from altervox.realtime.session.state import SessionState
 from altervox.tools.live.host import LiveHost
 from altervox.tools.live.options import LiveOptions
 from pulse import PulseServer, enter
+from remote_sockets import until
 
 OPTIONS = LiveOptions(SessionSettings(SessionState(voice="off")), "Virtual Microphone", "Virtual Cable", block_ms=100)
-
-
-def until(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_a_stopped_session_keeps_what_is_requested_of_it() -> None:
@@ -85,6 +77,22 @@ def test_a_start_is_given_up_when_it_is_stopped(
         assert host.status().state == "stopped"
         host.start(StartRequest())
         assert host.status().state == "running"
+
+
+def test_a_block_size_that_is_chosen_while_it_starts_stays(
+    pulse_rig: PulseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter(pulse_rig, monkeypatch, tmp_path)
+    with LiveHost(OPTIONS, can_start=True) as host:
+        starting = threading.Thread(target=host.start, args=(StartRequest(),))
+        starting.start()
+        until(lambda: host.status().state == "starting")
+        host.do(SetBlock(60), "deck")
+        starting.join(10.0)
+        until(lambda: host.status().block_ms == 60.0)
+        host.stop()
+        host.start(StartRequest())
+        assert host.status().block_ms == 60.0
 
 
 def test_what_the_session_does_otherwise_is_taken_back(
