@@ -292,13 +292,15 @@ class Tracking:
     Attributes:
         bad_frames: Frames of 10 ms, of those that are not silent, that are not there within -10 dB of their level.
         frames: Frames that are not silent.
-        lags: Delay at each stretch of 50 ms, in samples.
+        lags: Delay at each stretch of 50 ms that is not silent, in samples.
+        stretches: First frame of each of these stretches.
         bad_at: Where the bad frames are, in frames.
     """
 
     bad_frames: int
     frames: int
     lags: NDArray[np.float64]
+    stretches: NDArray[np.int64]
     bad_at: list[int]
 
 
@@ -338,7 +340,7 @@ def track(played: NDArray[Any], heard: NDArray[Any], reach: int = 960) -> Tracki
         bad = loud & (np.sum((gain * a - b) ** 2, axis=1) > 0.1 * gain**2 * power)
         frames += int(loud.sum())
         bad_at += [first_frame + int(k) for k in np.flatnonzero(bad)]
-    return Tracking(len(bad_at), frames, np.array(lags), bad_at)
+    return Tracking(len(bad_at), frames, np.array(lags), np.array(stretches), bad_at)
 
 
 def _likest(x: NDArray[np.float64], window: NDArray[np.float64]) -> tuple[int, float]:
