@@ -55,7 +55,7 @@ class LiveLoop:
         if not source.has_block:
             return False
         source.read_into(self._block_scratch)
-        is_late = source.has_block and self.outputs[0].is_behind()
+        is_late = source.has_block and self.outputs[0].is_behind(now_s)
         self.processor.process(self._block_scratch, self._rendered_scratch, is_late)
         for path in self.outputs:
             path.send(self._rendered_scratch, source, self.processor.times, now_s)

@@ -21,7 +21,7 @@ from .rate_lock import MAX_CORRECTION, RateLock
 
 RING_S = 2.0
 _OPENING_S = 0.5  # in which a device that has just opened works in bursts: a pause would remain as latency
-_OPENED_S = 3.0  # after which blocks that are still waiting are too slow, and the output starts all the same
+_OPENED_S = 3.0  # after which blocks that still wait for their turn are late
 _WATCHED_S = 0.4  # at the end of it, in which the callback intervals are measured
 _SILENT_S = 3.0
 
@@ -216,8 +216,13 @@ class OutputPath:
         """Duration of the samples missing in underruns."""
         return 1000.0 * self.playout.counters.underrun_samples / self.rate
 
-    def is_behind(self) -> bool:
-        """Whether the next block is so late that all of it would be discarded."""
+    def is_behind(self, now_s: float) -> bool:
+        """Whether the next block, with others waiting, is so late that all of it would be discarded.
+
+        Before the output has started, that is so if it has been open for long: it starts once no block waits.
+        """
+        if not self.is_started:
+            return self.opened_s > 0.0 and now_s - self.opened_s > _OPENED_S
         return self.playout.counters.to_discard - self.playout.ring.available >= len(self._samples_scratch)
 
     def fill(self, source: InputPath, now_s: float) -> float:
@@ -257,8 +262,7 @@ class OutputPath:
         if not (self.clock.is_running and source.clock.is_running):
             return False
         self.opened_s = self.opened_s or now_s
-        open_s = now_s - self.opened_s
-        if open_s < _OPENING_S or (source.has_block and open_s < _OPENED_S):
+        if source.has_block or now_s - self.opened_s < _OPENING_S:
             return False
         in_s, out_s = (clock.interval_s(now_s - _WATCHED_S) for clock in (source.clock, self.clock))
         if not (in_s and out_s):

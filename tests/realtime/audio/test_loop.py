@@ -219,11 +219,15 @@ def test_blocks_of_half_a_second_that_take_most_of_it_lose_nothing() -> None:
     assert counters.underruns == counters.discarded == sim.source.capture.overrun_samples == 0
 
 
-def test_a_machine_that_is_too_slow_is_heard_and_seen_to_be() -> None:
-    sim = Simulation(block_s=0.025, skipped_part=0.2)
-    sim.run(20.0)
+@pytest.mark.parametrize("block_ms", [20, 500])
+def test_a_machine_that_is_too_slow_is_heard_and_seen_to_be(block_ms: int) -> None:
+    sim = Simulation(block_ms, block_s=1.25e-3 * block_ms, skipped_part=0.2, processor=Identity(48 * block_ms))
+    sim.slow = (0.0, 4.0, 5e-3 * block_ms)  # the input overruns before the output has started
+    sim.run(30.0)
     assert sim.path.is_started
     assert np.abs(sim.output[10 * RATE :]).max() > 0.9
+    # The backlog that was there when the output began does not stay as latency.
+    assert sim.path.fill(sim.source, 30.0) < (sim.path.delay.prefill.ms + 2.5 * block_ms) * RATE / 1000
     assert sim.path.playout.counters.underruns > 10
     assert sim.processor.skipped > 10
 
