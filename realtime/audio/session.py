@@ -87,6 +87,7 @@ class LiveSession:
         self.last_status = Status()
         self._reporter = Reporter(statuses, self._report)
         log.info("priority: %s", raise_priority())
+        raise_thread_priority(RENDERING)  # now, for a voice's own threads inherit it: rendering waits for them
         self.processor, self._warm_up = self._warmed_up(settings.block_ms)
         self._loop = self._new_loop()
 
