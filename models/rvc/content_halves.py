@@ -56,11 +56,11 @@ class _Shared:
     """What both threads read: filled by each for its own frames, read by both behind a meeting.
 
     Attributes:
-        convolved: By the first convolution.
-        embedded: Of each frame `[1, frames, 768]`.
-        keys: Of each layer `[layers, 1, heads, frames, 64]`.
-        values: Likewise.
-        meeting: Of these two halves alone: one that fails leaves it broken.
+        convolved: What the first convolution makes of the whole window `[1, 512, samples]`.
+        embedded: Input of the transformer `[1, frames, 768]`.
+        keys: Attention keys of every layer `[layers, 1, heads, frames, 64]`.
+        values: Attention values of every layer, in the shape of `keys`.
+        meeting: Where the two halves wait for each other; new for each block, for one that fails leaves it broken.
     """
 
     convolved: Tensor
