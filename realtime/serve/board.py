@@ -34,7 +34,7 @@ class Board:
         wall_clock: Seconds since 1970, for the log.
         state: Data of the topic `state`; replaced as a whole, never changed.
         rev: Revision of the session's state.
-        by: Who caused the newest change; empty for nobody.
+        by: Who caused the newest change of each field of the state; empty for nobody.
         status: The newest status.
         lists: JSON of the topics that are sent as a whole, by topic.
         lines: The last lines of the log, each with its number.
@@ -44,7 +44,7 @@ class Board:
     wall_clock: Callable[[], float]
     state: Mapping[str, Any] = field(default_factory=dict)
     rev: int = 0
-    by: str = ""
+    by: dict[str, str] = field(default_factory=dict)
     status: Status = field(default_factory=lambda: Status(state="stopped"))
     lists: dict[str, str] = field(default_factory=dict)
     lines: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=MOST_LINES))
@@ -58,7 +58,8 @@ class Board:
         changed = {key: value for key, value in state.items() if key not in self.state or self.state[key] != value}
         self.rev = rev
         if changed:
-            self.state, self.by = state, by
+            self.state = state
+            self.by |= dict.fromkeys(changed, by)
         return changed
 
     def set_status(self, status: Status) -> None:

@@ -242,7 +242,9 @@ class Connection:
         if before is None:
             return dump({**event, "full": True, "data": sendable(dict(state), self.voices, now_s)})
         changed = {key: value for key, value in state.items() if before[key] != value}
-        by = {"by": self.board.by} if self.board.by else {}
+        # Several changes may have become one event, and not all of them have somebody to name.
+        named = [name for key in changed if (name := self.board.by[key])]
+        by = {"by": named[-1]} if named else {}
         return dump({**event, "data": sendable(changed, self.voices, now_s), **by})
 
     def _log_event(self, subscription: Subscription) -> str:

@@ -67,6 +67,11 @@ def test_a_second_client_sees_who_changed_what() -> None:
     (delta,) = panel.events()  # no command did that: same revision, nobody's name
     assert delta["data"] == {"session": "reconnecting", "causes": ["the microphone is gone: x.wav"]}
     assert (delta["rev"], delta["seq"], "by" in delta) == (3, 3, False)
+    deck.ask("set", pitch=6)
+    desk.session.report(state="running", causes=())
+    desk.settle()
+    (delta,) = panel.events()  # one event for both: the one that nobody caused does not hide who caused the other
+    assert (set(delta["data"]), delta["by"]) == ({"pitch", "session", "causes"}, "deck")
     panel.ask("subscribe", topics={"state": {}})
     (full,) = panel.events()
     assert full["full"]
