@@ -155,7 +155,9 @@ def hold_a_session(name: str, rig: PulseServer, home: Path, said: np.ndarray) ->
         complaints.append(f"{name}: the delay moved from {delays_ms.min():.0f} to {delays_ms.max():.0f} ms")
     if lost and counts.all():
         complaints.append(f"{name}: {lost}")
-    return Heard(complaints, not counts.all() or status["max_ms"] > status["deadline_ms"])
+    # An underrun of a moment is a processor that was elsewhere; one that altervox causes is there again a minute later.
+    is_momentary = 0.0 < status["underrun_ms"] < 20.0
+    return Heard(complaints, not counts.all() or status["max_ms"] > status["deadline_ms"] or is_momentary)
 
 
 def test_a_voice_comes_out_of_the_cable(pulse_rig: PulseServer, tmp_path: Path) -> None:
