@@ -46,17 +46,29 @@ def raise_priority() -> str:
     return f"nice {_NICE}"
 
 
+def rendering_priority(threads: int) -> int:
+    """Priority for a voice that is computed by so many threads.
+
+    None where they take every processor: with real time for all of a long block, what is not real time would stand
+    still meanwhile, and the sound server's main thread is not.
+    """
+    return RENDERING if threads < (os.cpu_count() or 1) else 0
+
+
 def raise_thread_priority(priority: int) -> str:
     """Ask for real-time priority for the calling thread and the threads that it starts from now on (Linux).
 
     Args:
-        priority: `CALLBACKS`, `RENDERING` or `HELPING`; a lower one is taken if the limits do not allow it.
+        priority: `CALLBACKS`, `RENDERING` or `HELPING`; a lower one is taken if the limits do not allow it. 0
+            gives real time up.
 
     Returns:
         The granted priority, for logs; empty for none.
     """
     if not sys.platform.startswith("linux"):
         return ""
+    if priority == 0:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     for granted in range(priority, 0, -1):
         try:
             os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(granted))

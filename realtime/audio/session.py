@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,14 @@ from .commands import Command, SetAbsent, SetBlock, SetSource, Stop
 from .devices import rescan
 from .loop import LiveLoop
 from .paths import InputPath, OutputPath
-from .priority import CALLBACKS, HELPING, RENDERING, raise_priority, raise_thread_priority, settle_memory
+from .priority import (
+    CALLBACKS,
+    HELPING,
+    raise_priority,
+    raise_thread_priority,
+    rendering_priority,
+    settle_memory,
+)
 from .report import Losses, Readings, Reporter, latency_of, peaks_db
 from .settings import LiveSettings, StreamSpec
 from .streams import OpenStream, clock_through_sleep_s
@@ -87,7 +95,6 @@ class LiveSession:
         self.last_status = Status()
         self._reporter = Reporter(statuses, self._report)
         log.info("priority: %s", raise_priority())
-        raise_thread_priority(RENDERING)  # now, for a voice's own threads inherit it: rendering waits for them
         self.processor, self._warm_up = self._warmed_up(settings.block_ms)
         self._loop = self._new_loop()
 
@@ -211,7 +218,8 @@ class LiveSession:
         )
 
     def _warmed_up(self, block_ms: int | None) -> tuple[Processor, WarmUp]:
-        processor, warm_up = warmed_up(self.settings.session, block_ms, _prepare_thread)
+        prepare = partial(_prepare_thread, rendering_priority(self.settings.session.config.threads))
+        processor, warm_up = warmed_up(self.settings.session, block_ms, prepare)
         self._block_cause = warm_up.warning
         return processor, warm_up
 
@@ -244,7 +252,8 @@ class LiveSession:
         try:
             self._open_all([self._loop.source, *self._loop.outputs])
         finally:
-            log.info("the rendering thread: %s", raise_thread_priority(RENDERING) or "as the process")
+            priority = rendering_priority(self.settings.session.config.threads)
+            log.info("the rendering thread: %s", raise_thread_priority(priority) or "as the process")
 
     def _open_all(self, paths: list[InputPath | OutputPath]) -> None:
         for number, (spec, path) in enumerate(zip(self._specs, paths, strict=True)):
@@ -427,7 +436,7 @@ class LiveSession:
         return min(max(0.5 * missing / source.clock.nominal_rate, _SHORTEST_SLEEP_S), _LONGEST_SLEEP_S)
 
 
-def _prepare_thread() -> None:
-    """Set up a thread that works beside the rendering one."""
-    raise_thread_priority(HELPING)
+def _prepare_thread(rendering: int) -> None:
+    """Set up a thread that works beside the rendering one, of which the priority is given."""
+    raise_thread_priority(min(HELPING, rendering))
     flush_denormals()
