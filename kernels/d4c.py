@@ -23,7 +23,7 @@ _LOVE_TRAIN_LOWEST_HZ = 40.0
 _LOVE_TRAIN_PERIODS = 3.0  # length of its window
 _PERIODS = 4.0  # length of the windows of the group delay
 _VOICED_SHARE = 0.85  # of the power up to 7.9 kHz that a voiced frame has below 4 kHz
-_BAND_HZ = 3000.0
+BAND_HZ = 3000.0
 _HIGHEST_BAND_HZ = 15000.0
 _LEVEL_AT_0_HZ_DB = -60.0
 _NUTTALL = (0.355768, 0.487396, 0.144232, 0.012604)
@@ -60,13 +60,13 @@ class _Plan:
 
 
 @lru_cache
-def _plan(sample_rate: int, bins: int) -> _Plan:
+def _plan(sample_rate: int, bins: int, band_hz: float) -> _Plan:
     fft_size = 2 << int(np.log2(4.0 * sample_rate / _LOWEST_HZ + 1.0))
-    bands = int(min(_HIGHEST_BAND_HZ, sample_rate / 2.0 - _BAND_HZ) / _BAND_HZ)
-    turns = np.linspace(-np.pi, np.pi, int(_BAND_HZ * fft_size / sample_rate) * 2 + 1)
+    bands = int(min(_HIGHEST_BAND_HZ, sample_rate / 2.0 - band_hz) / band_hz)
+    turns = np.linspace(-np.pi, np.pi, int(band_hz * fft_size / sample_rate) * 2 + 1)
     window = np.sum([weight * np.cos(k * turns) for k, weight in enumerate(_NUTTALL)], axis=0)
-    centres = (_BAND_HZ * np.arange(1, bands + 1) * fft_size / sample_rate).astype(np.int64)
-    knots_hz = np.append(_BAND_HZ * np.arange(bands + 1), sample_rate / 2.0)
+    centres = (band_hz * np.arange(1, bands + 1) * fft_size / sample_rate).astype(np.int64)
+    knots_hz = np.append(band_hz * np.arange(bands + 1), sample_rate / 2.0)
     bins_hz = np.arange(bins) * (sample_rate / 2.0 / (bins - 1))
     axis = np.stack([np.interp(bins_hz, knots_hz, one) for one in np.eye(bands + 2)])
     guard = _GUARD_RMS * frame_noise(0, _GUARD_STREAM, 0, 4, fft_size).astype(np.float64)
@@ -106,9 +106,9 @@ class D4CWorkspace:
     level_db: Float64Array
 
     @classmethod
-    def allocate(cls, frames: int, sample_rate: int, bins: int) -> D4CWorkspace:
-        """Buffers for audio at `sample_rate` (above 15.8 kHz) and results of `bins` bins."""
-        frames, plan = max(min(frames, _FRAMES_AT_ONCE), 1), _plan(sample_rate, bins)
+    def allocate(cls, frames: int, sample_rate: int, bins: int, band_hz: float = BAND_HZ) -> D4CWorkspace:
+        """Buffers for audio at `sample_rate` (above 15.8 kHz), results of `bins` bins, and bands of so many Hz."""
+        frames, plan = max(min(frames, _FRAMES_AT_ONCE), 1), _plan(sample_rate, bins, band_hz)
         half, bands = plan.fft_size // 2 + 1, len(plan.centres)
         return cls(
             plan=plan,

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .d4c import D4CWorkspace, d4c_into, voiced_into
+from .d4c import BAND_HZ, D4CWorkspace, d4c_into, voiced_into
 from .types import Float64Array
 
 SAMPLE_RATE = 24000
@@ -63,10 +63,10 @@ class AnalysisWorkspace:
     d4c: D4CWorkspace
 
     @classmethod
-    def allocate(cls, frames: int, samples: int) -> AnalysisWorkspace:
-        """Buffers for so many frames out of so many samples."""
+    def allocate(cls, frames: int, samples: int, noise_band_hz: float = BAND_HZ) -> AnalysisWorkspace:
+        """Buffers for so many frames out of so many samples; aperiodicity is found in bands of so many Hz."""
         result = SpeechFrames(np.zeros(frames), np.zeros((0, BINS)), np.ones((frames, BINS)))
-        d4c = D4CWorkspace.allocate(frames, SAMPLE_RATE, BINS)
+        d4c = D4CWorkspace.allocate(frames, SAMPLE_RATE, BINS, noise_band_hz)
         return cls(result, np.zeros(frames), np.zeros(frames), np.zeros(samples), d4c)
 
 
@@ -75,14 +75,19 @@ def samples_to_analyse(first_frame: int, frames: int) -> int:
     return (first_frame + frames) * HOP + FFT_SIZE
 
 
-def analyse(audio: NDArray[np.floating[Any]], f0_hz: NDArray[np.floating[Any]], first_frame: int) -> SpeechFrames:
+def analyse(
+    audio: NDArray[np.floating[Any]],
+    f0_hz: NDArray[np.floating[Any]],
+    first_frame: int,
+    noise_band_hz: float = BAND_HZ,
+) -> SpeechFrames:
     """As `analyse_into`, with buffers of its own, for audio of any length, beyond whose end lie zeros."""
     frames = len(f0_hz)
     if frames == 0:
         return SpeechFrames(np.zeros(0), np.zeros((0, BINS)), np.zeros((0, BINS)))
     padding = max(samples_to_analyse(first_frame, frames) - len(audio), 0)
     x = np.pad(np.asarray(audio, dtype=np.float64), (0, padding))
-    workspace = AnalysisWorkspace.allocate(frames, len(x))
+    workspace = AnalysisWorkspace.allocate(frames, len(x), noise_band_hz)
     analyse_into(x, np.ascontiguousarray(f0_hz, dtype=np.float64), first_frame, workspace)
     return workspace.frames
 
