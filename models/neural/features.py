@@ -1,11 +1,12 @@
 """What a neural voice hears: log-mel frames of 10 ms beneath a running level, computed once each.
 
-The level is a maximum that decays, so that loud and quiet speakers look alike while pauses stay quiet. It needs no future:
-a stream computes what a whole signal does.
+The level is a maximum that decays, so that loud and quiet speakers look alike while pauses stay quiet. It needs no
+future: a stream computes what a whole signal does.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +32,8 @@ _MIDDLE, _SPREAD = -3.5, 2.5  # nepers below the level: brings the frames near t
 
 def filterbank(warp: float = 1.0) -> FloatArray:
     """Triangular filters of unit sum [80, 257] on the mel scale, their edges in Hz multiplied by `warp`."""
-    to_mel = [2595.0 * np.log10(1.0 + hz / 700.0) for hz in (F_MIN_HZ, F_MAX_HZ)]
-    edges = 700.0 * (10.0 ** (np.linspace(*to_mel, N_MELS + 2) / 2595.0) - 1.0) * warp
+    lowest, highest = (2595.0 * math.log10(1.0 + hz / 700.0) for hz in (F_MIN_HZ, F_MAX_HZ))
+    edges = 700.0 * (10.0 ** (np.linspace(lowest, highest, N_MELS + 2) / 2595.0) - 1.0) * warp
     edges = np.minimum(edges, SAMPLE_RATE / 2 - 200.0 + np.arange(N_MELS + 2))
     bins = np.linspace(0.0, SAMPLE_RATE / 2, N_FFT // 2 + 1)
     width = SAMPLE_RATE / N_FFT

@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..graph import GraphSpec, Step, TensorSpec
 from .features import N_MELS
 
 CODE = 64
@@ -108,7 +107,7 @@ class Decoder(nn.Module):
         x = self.enter(codes).reshape(len(codes), -1, WIDTH) + self.pitch(pitch)
         x, mem = _run(self.blocks, x, mem, voice.view(len(voice), len(self.blocks), 2, WIDTH))
         bands = self.leave(self.norm(x)).reshape(len(codes), -1, BANDS)
-        envelope = 2.5 * bands[..., :ENVELOPE_BANDS] - 3.5
+        envelope = 2.5 * bands[..., :ENVELOPE_BANDS] - 1.0
         return torch.cat((envelope, torch.sigmoid(bands[..., ENVELOPE_BANDS:])), dim=-1), mem
 
 

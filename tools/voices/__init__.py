@@ -1,0 +1,1 @@
+"""`altervox voices train`: a voice of one's own from recordings."""
