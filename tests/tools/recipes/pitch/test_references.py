@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,6 +121,7 @@ def test_stand_ins_leave_no_trace_and_refuse_use(monkeypatch: pytest.MonkeyPatch
         from torchaudio.transforms import Resample  # type: ignore[import-not-found,unused-ignore]
     assert set(sys.modules) == before
     assert sys.modules["librosa"] is references
-    for call in (librosa.stft, Resample):
+    calls: list[Any] = [librosa.stft, Resample]
+    for call in calls:
         with pytest.raises(MissingDependencyError, match="only stood in for"):
             call(1)
