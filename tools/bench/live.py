@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.types import FloatArray
+from ...models.library import lengths_of
 from ...realtime.audio.control import LiveControl
 from ...realtime.audio.probe import EVERY_S, TRIES, agreed_ms, find_probe, probe, sweeps
-from ...realtime.config import StreamConfig, with_lengths
+from ...realtime.config import StreamConfig
 from ...realtime.session.commands import Set
 from ...realtime.session.settings import SessionSettings
 from ...realtime.session.state import SessionState
@@ -34,7 +35,7 @@ from ..live.options import LiveOptions, live_settings
 from ..machine import cpu_s, machine
 from .sinks import RATE, BenchSinks, bench_sinks
 from .stalls import Stalls, stall_watch
-from .stream import bench_voice
+from .stream import bench_voice, configs
 
 BLOCKS_MS = (20, 40, 100)
 _COLUMNS = (
@@ -70,24 +71,34 @@ def bench_live(
     seconds: float,
     voice: str,
     blocks_ms: list[int],
-    lengths: Mapping[str, int],
+    given: Mapping[str, Any],
     buffer_ms: float | None,
     load: int,
     as_json: bool,
 ) -> int:
     """Run the benchmark. Returns the exit code.
 
+    Args:
+        seconds: Speech of each row.
+        voice: Voice by name or path, or one of `RVC_KINDS` for random weights.
+        blocks_ms: Block sizes in ms; empty for the usual ones.
+        given: Other values of `StreamConfig`.
+        buffer_ms: Device buffer in ms; None for the default.
+        load: Number of busy processes beside it.
+        as_json: Whether to print JSON.
+
     Raises:
         AltervoxError: no sound server can be started, the voice is missing, or a session fails.
     """
+    planned = configs(lengths_of(voice), blocks_ms, BLOCKS_MS, given)
     signal.signal(signal.SIGTERM, _interrupt)
     rows: list[dict[str, Any]] = []
     with bench_voice(voice) as played, bench_sinks() as sinks, _busy(load), stall_watch() as stalls:
         rig_ms = _pass_through_ms(sinks)
-        for block_ms in blocks_ms:
+        for config in planned:
             if not as_json:
-                click.echo(f"block {block_ms} ms ...", err=True)
-            rows.append(_row(sinks, stalls, seconds, played, {**lengths, "block_ms": block_ms}, buffer_ms))
+                click.echo(f"block {config.block_ms} ms ...", err=True)
+            rows.append(_row(sinks, stalls, seconds, played, config, buffer_ms))
     head = {"machine": machine("auto"), "voice": voice, "seconds": seconds, "load": load, "rig_pass_through_ms": rig_ms}
     if as_json:
         click.echo(json.dumps({**head, "rows": rows}, indent=1))
@@ -199,14 +210,13 @@ def _row(
     stalls: Stalls,
     seconds: float,
     voice: str,
-    lengths: Mapping[str, int],
+    config: StreamConfig,
     buffer_ms: float | None,
 ) -> dict[str, Any]:
     """Run one session; returns its row."""
     devices = list_devices(again=True)
-    block_ms = lengths["block_ms"]
-    session = SessionSettings(state=SessionState(voice=voice), config=with_lengths(StreamConfig(), lengths))
-    options = LiveOptions(session=session, block_ms=block_ms, device_buffer_ms=buffer_ms)
+    session = SessionSettings(state=SessionState(voice=voice), config=config)
+    options = LiveOptions(session=session, block_ms=config.block_ms, device_buffer_ms=buffer_ms)
     source, output = choose_input(devices, sinks.microphone), choose_output(devices, sinks.cable)
     # Before the session, and no more than it takes: to make half an hour of it takes a processor and the memory of the
     # whole machine for so long that blocks are late.
@@ -234,7 +244,7 @@ def _row(
     stalled_s = stalls.between(began, began + elapsed)
     statistics_json = status.as_json()
     return {
-        "block_ms": block_ms,
+        "block_ms": config.block_ms,
         "seconds": round(elapsed, 1),
         "measured_ms": None if measured is None else round(measured, 1),
         "measured_spread_ms": round(float(np.ptp(delays_ms)), 2) if delays_ms else None,

@@ -21,6 +21,7 @@ from typing import Any
 import click
 
 from ...kernels.errors import AudioDeviceError
+from ...realtime.config import check_backend
 from ...realtime.serve.client import RemoteClient
 from ...realtime.serve.runtime import LocalServer, local_servers
 from ..devices.programs import started
@@ -38,7 +39,7 @@ _METERS_HZ = 10.0
 _KILLS = 3
 
 
-def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, as_json: bool) -> int:
+def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, backend: str | None, as_json: bool) -> int:
     """Run the benchmark. Returns the exit code.
 
     Args:
@@ -46,15 +47,18 @@ def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, as_
         controllers: Number of clients that do nothing but receive state and meters.
         voice: Name of the voice that sounds meanwhile.
         block_ms: Block size.
+        backend: Backend of the networks; None for the server's own choice.
         as_json: Whether to print JSON.
 
     Raises:
         AltervoxError: the server or its session does not start.
     """
+    if backend is not None:
+        check_backend(backend)
     with ExitStack() as stack:
         sinks = _sinks(stack)
         stalls = stack.enter_context(stall_watch()) if sys.platform == "linux" else None
-        server, process_id = stack.enter_context(_served(sinks, voice, block_ms))
+        server, process_id = stack.enter_context(_served(sinks, voice, block_ms, backend))
         began = time.monotonic()
         result = asyncio.run(_measured(server, process_id, sinks, seconds, controllers))
         underruns_s = result.pop("underruns_at_s")
@@ -89,10 +93,14 @@ def _sinks(stack: ExitStack) -> BenchSinks | None:
 
 
 @contextmanager
-def _served(sinks: BenchSinks | None, voice: str, block_ms: int) -> Iterator[tuple[LocalServer, int]]:
+def _served(
+    sinks: BenchSinks | None, voice: str, block_ms: int, backend: str | None
+) -> Iterator[tuple[LocalServer, int]]:
     """A server whose session uses these devices; its address and its process ID."""
     command = [sys.executable, "-m", "altervox.tools", "serve", "--port", "0"]
     command += ["--voice", voice, "--block-ms", str(block_ms)]
+    if backend is not None:
+        command += ["--backend", backend]
     if sinks is not None:
         command += ["--input", sinks.microphone, "--output", sinks.cable, "--allow-loop"]
     with started(command) as process:

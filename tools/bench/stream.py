@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from ...kernels.errors import ParameterError
 from ...realtime.synthetic import speech_like
 from ..machine import machine, peak_mib
 
@@ -41,23 +40,31 @@ def bench_stream(
     seconds: float,
     names: list[str],
     blocks_ms: list[int],
-    context_ms: int,
-    threads: int,
+    given: Mapping[str, Any],
     device: str,
     as_json: bool,
 ) -> int:
-    """Run the benchmark. Returns the exit code."""
+    """Run the benchmark. Returns the exit code.
+
+    Args:
+        seconds: Audio of each row.
+        names: Voices by name or path, or of `RVC_KINDS` for synthetic weights.
+        blocks_ms: Block sizes in ms; empty for the usual ones.
+        given: Other values of `StreamConfig`.
+        device: See `load_voice`.
+        as_json: Whether to print JSON.
+
+    Raises:
+        AltervoxError: a voice is missing or cannot run like this.
+    """
     from ...kernels.heap import keep_freed_memory
-    from ...models.dsp.presets import DSP_VOICES
     from ...models.library import load_voice
-    from ...realtime.config import StreamConfig
-    from .synthetic import RVC_KINDS, write_base_models, write_voice
+    from .synthetic import RVC_KINDS
 
     keep_freed_memory()  # as a session does
-    known = [*DSP_VOICES, *RVC_KINDS]
     for name in names:
-        if name not in known:
-            raise ParameterError(f"there is no bench voice {name!r}; choose from {', '.join(known)}")
+        if name not in RVC_KINDS:
+            load_voice(name, device)  # a missing one is to be known before the others are measured
     rows: list[dict[str, Any]] = []
     reference = reference_maker()
     if reference is None and any(name in RVC_KINDS for name in names):
@@ -65,18 +72,13 @@ def bench_stream(
     if not as_json:
         click.echo(f"{machine(device)}, {seconds:g} s of audio at {SAMPLE_RATE} Hz")
         click.echo(_HEADING)
-    with _library() as home:
-        if any(name in RVC_KINDS for name in names):
-            write_base_models(home / "base")
-        for name in names:
-            voice = load_voice(write_voice(home, name) if name in RVC_KINDS else name, device)
-            for block_ms in blocks_ms:
-                config = StreamConfig(
-                    sample_rate=SAMPLE_RATE, block_ms=block_ms, context_ms=context_ms, threads=threads
-                )
+    for name in names:
+        with bench_voice(name) as played:
+            voice = load_voice(played, device)
+            for config in configs(voice.lengths, blocks_ms, BLOCKS_MS, {"sample_rate": SAMPLE_RATE, **given}):
                 measured = [{"voice": name, **_ours(voice, config, seconds)}]
                 if name in RVC_KINDS and reference is not None:
-                    step = reference(voice, block_ms)
+                    step, block_ms = reference(voice, config.block_ms), config.block_ms
                     measured.append({"voice": f"{name} (RVC's step)", **_measured(step, step, block_ms, seconds)})
                 for row in measured:
                     rows.append(row)
@@ -88,6 +90,27 @@ def bench_stream(
     if as_json:
         click.echo(json.dumps({"machine": machine(device), "seconds": seconds, "rows": rows}, indent=1))
     return 0
+
+
+def configs(
+    bound: Mapping[str, int], blocks_ms: Sequence[int], usual: Sequence[int], given: Mapping[str, Any]
+) -> list[StreamConfig]:
+    """What each row runs with.
+
+    Args:
+        bound: Lengths that the voice is bound to; empty for one that takes any.
+        blocks_ms: Block sizes in ms that were asked for.
+        usual: Block sizes in ms if none was.
+        given: Other values of `StreamConfig`.
+
+    Raises:
+        ParameterError: a value is out of its range.
+    """
+    from ...realtime.config import StreamConfig
+
+    sizes = blocks_ms or ([bound["block_ms"]] if bound else usual)
+    values = [{**bound, **given, "block_ms": block_ms} for block_ms in sizes]
+    return [StreamConfig(**named) for named in values]
 
 
 @contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from .options import json_option
+from .options import backend_option, json_option
 
-_context_ms = click.option(
-    "--context-ms", type=int, default=1000, show_default=True, help="Context of an RVC voice in ms."
-)
+_context_ms = click.option("--context-ms", type=int, help="Context of an RVC voice in ms (default 1000).")
 _threads = click.option(
     "--threads", type=int, default=1, show_default=True, help="Threads that compute an RVC voice on a CPU, as in live."
 )
@@ -27,34 +27,36 @@ def bench() -> None:
     "--voice",
     "names",
     multiple=True,
-    help="Built-in voice, or rvc-v2-40k ... for synthetic weights; default: woman and robot.",
+    help="Name of a voice in `altervox voices`, the path of a .pth file or of an exported voice, or rvc-v2-40k ... for "
+    "synthetic weights; default: woman and robot.",
 )
 @click.option(
     "--block-ms",
     "blocks_ms",
     type=click.IntRange(20, 2000),
     multiple=True,
-    help="Block size in ms; default: 20, 40, 100 and 240.",
+    help="Block size in ms; default: 20, 40, 100 and 240, or that of an exported voice.",
 )
 @_context_ms
 @_threads
 @click.option("--device", default="auto", show_default=True, help="Where networks run: auto, cpu, cuda, cuda:1 or mps.")
+@backend_option
 @json_option
 def bench_stream(
     seconds: float,
     names: tuple[str, ...],
     blocks_ms: tuple[int, ...],
-    context_ms: int,
+    context_ms: int | None,
     threads: int,
     device: str,
+    backend: str | None,
     as_json: bool,
 ) -> int:
     """Time each block of a stream against its deadline; in a clone, RVC voices next to RVC's own real-time step."""
-    from ..bench.stream import BLOCKS_MS
     from ..bench.stream import bench_stream as run
 
-    voices = list(names) or ["woman", "robot"]
-    return run(seconds, voices, list(blocks_ms) or list(BLOCKS_MS), context_ms, threads, device, as_json)
+    voices, config = list(names) or ["woman", "robot"], _config(context_ms, threads, backend)
+    return run(seconds, voices, list(blocks_ms), config, device, as_json)
 
 
 @bench.command("live")
@@ -65,14 +67,15 @@ def bench_stream(
     "--voice",
     default="woman",
     show_default=True,
-    help="Name of a voice in `altervox voices`, the path of a .pth file, or rvc-v2-40k ... for random weights.",
+    help="Name of a voice in `altervox voices`, the path of a .pth file or of an exported voice, or rvc-v2-40k ... for "
+    "random weights.",
 )
 @click.option(
     "--block-ms",
     "blocks_ms",
     type=click.IntRange(20, 500),
     multiple=True,
-    help="Block size in ms; default: 20, 40 and 100.",
+    help="Block size in ms; default: 20, 40 and 100, or that of an exported voice.",
 )
 @_context_ms
 @_threads
@@ -82,23 +85,23 @@ def bench_stream(
 @click.option(
     "--load", type=click.IntRange(0, 256), default=0, help="Number of busy processes beside it, as a game would be."
 )
+@backend_option
 @json_option
 def bench_live(
     seconds: float,
     voice: str,
     blocks_ms: tuple[int, ...],
-    context_ms: int,
+    context_ms: int | None,
     threads: int,
     buffer_ms: float | None,
     load: int,
+    backend: str | None,
     as_json: bool,
 ) -> int:
     """Run sessions from a virtual microphone to a virtual cable: latency, losses, processing times (Linux)."""
-    from ..bench.live import BLOCKS_MS
     from ..bench.live import bench_live as run
 
-    lengths = {"context_ms": context_ms, "threads": threads}
-    return run(seconds, voice, list(blocks_ms) or list(BLOCKS_MS), lengths, buffer_ms, load, as_json)
+    return run(seconds, voice, list(blocks_ms), _config(context_ms, threads, backend), buffer_ms, load, as_json)
 
 
 @bench.command("serve")
@@ -114,12 +117,13 @@ def bench_live(
 )
 @click.option("--voice", default="woman", show_default=True, help="Voice that sounds meanwhile.")
 @click.option("--block-ms", type=click.IntRange(20, 500), default=20, show_default=True, help="Block size in ms.")
+@backend_option
 @json_option
-def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, as_json: bool) -> int:
+def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, backend: str | None, as_json: bool) -> int:
     """Run a server: round trips, the time until a command is heard, cost of controllers, what a killed one does."""
     from ..bench.serve import bench_serve as run
 
-    return run(seconds, controllers, voice, block_ms, as_json)
+    return run(seconds, controllers, voice, block_ms, backend, as_json)
 
 
 @bench.command("backends")
@@ -134,8 +138,14 @@ def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, as_
 )
 @_context_ms
 @json_option
-def bench_backends(voice: str, blocks_ms: tuple[int, ...], context_ms: int, as_json: bool) -> int:
+def bench_backends(voice: str, blocks_ms: tuple[int, ...], context_ms: int | None, as_json: bool) -> int:
     """Export an RVC voice and time its blocks by torch and by every execution provider of ONNX Runtime."""
     from ..bench.backends import bench_backends as run
 
-    return run(voice, list(blocks_ms) or [100], context_ms, as_json)
+    return run(voice, list(blocks_ms) or [100], context_ms or 1000, as_json)
+
+
+def _config(context_ms: int | None, threads: int, backend: str | None) -> dict[str, Any]:
+    """What the options say of a `StreamConfig`."""
+    given = {"context_ms": context_ms, "threads": threads, "backend": backend}
+    return {name: value for name, value in given.items() if value is not None}

@@ -43,6 +43,12 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+backend_option = click.option(
+    "--backend",
+    metavar="NAME",
+    help="What runs neural networks: auto, eager, cuda-graph, onnx, or onnx-PROVIDER for an execution provider of "
+    "ONNX Runtime, such as onnx-cuda or onnx-openvino.",
+)
 voice_options = together(  # the options that choose and shape a voice
     click.option(
         "--voice",
@@ -58,12 +64,7 @@ voice_options = together(  # the options that choose and shape a voice
         show_default=True,
         help="Where neural networks run: auto, cpu, cuda, cuda:1 or mps.",
     ),
-    click.option(
-        "--backend",
-        metavar="NAME",
-        help="What runs neural networks: auto, eager, cuda-graph, onnx, or onnx-PROVIDER for an execution provider of "
-        "ONNX Runtime, such as onnx-cuda or onnx-openvino.",
-    ),
+    backend_option,
 )
 
 

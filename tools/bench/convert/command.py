@@ -23,7 +23,7 @@ from ...machine import machine
 _CHILD = "import sys; from altervox.tools.bench.convert.command import measure; measure(*sys.argv[1:])"
 
 
-def bench_convert(seconds: float, names: list[str], device: str, as_json: bool) -> int:
+def bench_convert(seconds: float, names: list[str], device: str, backend: str, as_json: bool) -> int:
     """Run the benchmark over the voices named, all of them if none is. Returns the exit code."""
     from ....models.dsp.presets import DSP_VOICES
     from ..synthetic import RVC_KINDS, write_base_models, write_voice
@@ -43,7 +43,7 @@ def bench_convert(seconds: float, names: list[str], device: str, as_json: bool) 
             click.echo(f"{'voice':<14}{'real-time factor':>18}{'x real time':>13}{'peak MiB':>10}{'loaded MiB':>12}")
         for name in chosen:
             voice = write_voice(home, name) if name in RVC_KINDS else name
-            row = {"voice": name, **_measured(home, str(voice), seconds, device)}
+            row = {"voice": name, **_measured(home, str(voice), seconds, device, backend)}
             rows.append(row)
             if not as_json:
                 speed = f"{row['rtf']:>18.3f}{1 / row['rtf']:>13.1f}"
@@ -53,9 +53,9 @@ def bench_convert(seconds: float, names: list[str], device: str, as_json: bool) 
     return 0
 
 
-def _measured(home: Path, voice: str, seconds: float, device: str) -> dict[str, Any]:
+def _measured(home: Path, voice: str, seconds: float, device: str, backend: str) -> dict[str, Any]:
     environment = {**os.environ, "ALTERVOX_HOME": str(home), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", _CHILD, voice, str(seconds), device]
+    command = [sys.executable, "-c", _CHILD, voice, str(seconds), device, backend]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"the measuring process failed: {done.stderr.strip().splitlines()[-1:]}")
@@ -63,9 +63,10 @@ def _measured(home: Path, voice: str, seconds: float, device: str) -> dict[str, 
     return measured
 
 
-def measure(voice_name: str, seconds: str, device: str) -> None:
+def measure(voice_name: str, seconds: str, device: str, backend: str) -> None:
     """Convert synthetic speech once to warm up and once to measure; print the result as JSON."""
     import time
+    from dataclasses import replace
 
     import numpy as np
 
@@ -75,13 +76,13 @@ def measure(voice_name: str, seconds: str, device: str) -> None:
     from ...machine import peak_mib
 
     rate = 16000
-    audio = speech_like(float(seconds), rate)
+    audio, config = speech_like(float(seconds), rate), replace(OFFLINE, backend=backend)
     voice = load_voice(voice_name, device)
-    for _ in convert_stream(voice, [audio[:rate]], rate, config=OFFLINE):
+    for _ in convert_stream(voice, [audio[:rate]], rate, config=config):
         pass
     loaded = peak_mib()
     started = time.perf_counter()
-    for block in convert_stream(voice, np.array_split(audio, max(int(float(seconds)), 1)), rate, config=OFFLINE):
+    for block in convert_stream(voice, np.array_split(audio, max(int(float(seconds)), 1)), rate, config=config):
         assert np.isfinite(block).all()
     rtf = (time.perf_counter() - started) / float(seconds)
     print(json.dumps({"rtf": round(rtf, 4), "loaded_mib": loaded, "peak_mib": peak_mib()}))
