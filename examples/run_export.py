@@ -143,6 +143,9 @@ class Voice:
         self.pitch = Pitch(self.graphs["rmvpe"], self.block) if "rmvpe" in self.graphs else None
         self.audio, self.f0 = np.zeros(self.window * HOP, np.float32), np.zeros(self.window, np.float32)
         self.before = np.zeros(3 * self.per_frame, np.float32)  # rendered before the block
+        width = self.graphs["retrieval"].inputs["features"].shape[2] if "retrieval" in self.graphs else 1
+        self.found = np.zeros((self.known // 2, width), np.float32)  # by retrieval, for each feature
+        self.searched = np.zeros((self.known // 2, 1), np.float32)  # 1 for those that it was asked for
         self.tail = np.zeros(self.crossfade * self.per_frame, np.float32)
         self.fade_in = (np.sin(0.5 * np.pi * np.linspace(0.0, 1.0, len(self.tail))) ** 2).astype(np.float32)
         self.frames_in = 0
@@ -172,11 +175,17 @@ class Voice:
             self.f0[self.window - ahead - len(known) : self.window - ahead] = known
             self.f0[self.window - ahead :] = self.f0[self.window - ahead - 1]
         f0 = self.f0[: self.known] * np.float32(2.0 ** (semitones / 12.0))
-        # 3. Two frames of 10 ms for each feature, blended with the index; unvoiced frames less so.
+        # 3. Two frames of 10 ms for each feature, blended with the index; unvoiced frames less so. Only features that
+        #    the block or what follows it takes are searched for; for older ones what was found last stays.
+        step = self.block // 2
+        self.found, self.searched = (np.pad(x[step:], ((0, step), (0, 0))) for x in (self.found, self.searched))
         slots = np.minimum(np.arange(self.known) // 2, len(features) - 1)
         phone = features[slots]
         if "retrieval" in graphs and index_rate > 0.0:
-            blended = graphs["retrieval"].run(features=features, rate=index_rate)["blended"][0][slots]
+            newest = slice(-graphs["retrieval"].inputs["features"].shape[1], None)
+            self.found[newest] = graphs["retrieval"].run(features=features[newest])["neighbours"][0]
+            self.searched[newest] = 1.0
+            blended = (features + np.float32(index_rate) * self.searched * (self.found - features))[slots]
             if self.pitch is not None and protect < 0.5:
                 keep = np.where(f0 < 1.0, protect, 1.0).astype(np.float32)[:, None]
                 blended = blended * keep + phone * (1.0 - keep)

@@ -37,12 +37,15 @@ class FeatureIndex:
         """
         if rate == 0.0:
             return features
-        k = min(neighbours, len(self.vectors))
-        parts = [self.neighbour_mean(part, k) for part in torch.split(features, _QUERIES_AT_ONCE)]
-        return rate * torch.cat(parts) + (1.0 - rate) * features
+        return rate * self.neighbours(features, neighbours) + (1.0 - rate) * features
 
-    def neighbour_mean(self, queries: Tensor, k: int) -> Tensor:
-        """Weighted mean `[T, C]` of the `k` nearest vectors of each query `[T, C]`; see `blend`."""
+    def neighbours(self, features: Tensor, most: int = NEIGHBOURS) -> Tensor:
+        """Weighted mean `[T, C]` of the nearest vectors of each feature `[T, C]`, `most` of them; see `blend`."""
+        k = min(most, len(self.vectors))
+        parts = [self._neighbour_mean(part, k) for part in torch.split(features, _QUERIES_AT_ONCE)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _neighbour_mean(self, queries: Tensor, k: int) -> Tensor:
         closeness = torch.addmm(self._half_norms, queries, self.vectors.T, beta=-1.0)
         found = self.vectors[closeness.topk(k, dim=1).indices]  # [T, k, C]
         # Taken anew: the product form above loses the digits of small distances.

@@ -20,7 +20,7 @@ from ..limits import MAX_DESCRIPTION_CHARACTERS
 
 FILE_NAME = "manifest.json"
 FORMAT = "altervox-export"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LENGTHS = ("block_ms", "lookahead_ms", "context_ms", "crossfade_ms")
 GRAPHS = {  # by kind: those that are always there, and those that may be
     "rvc": (("content", "prior", "generator"), ("rmvpe", "retrieval")),

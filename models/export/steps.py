@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..graph import GraphSpec, Step, TensorSpec
 from ..pitch.gru import BoundedGRU
 from ..pitch.rmvpe import RMVPE, RmvpeStep, rows_of
-from ..retrieval import NEIGHBOURS, FeatureIndex
+from ..retrieval import FeatureIndex
 from ..rvc.prior import HIDDEN
 from ..rvc.steps import DecoderStep, FlowStep, SourceStep
 from ..rvc.streaming import CachedDecoder, CachedFlow
@@ -164,7 +164,7 @@ class GeneratorStep(Step):
 
 
 class RetrievalStep(Step):
-    """Feature retrieval, with the rate as an input.
+    """Feature retrieval: what features are blended with.
 
     Args:
         index: On the CPU.
@@ -174,13 +174,9 @@ class RetrievalStep(Step):
 
     def __init__(self, index: FeatureIndex, slots: int, batch: int = 1) -> None:
         features = TensorSpec((batch, slots, index.vectors.shape[1]))
-        inputs = {"features": features, "rate": TensorSpec((batch, 1))}
-        super().__init__(GraphSpec("retrieval", inputs, {"blended": features}, batch=batch))
+        super().__init__(GraphSpec("retrieval", {"features": features}, {"neighbours": features}, batch=batch))
         self.index = index
 
-    def forward(self, features: Tensor, rate: Tensor) -> Tensor:
-        """`FeatureIndex.blend` of `[B, slots, C]` at `rate` `[B, 1]`."""
-        k = min(NEIGHBOURS, len(self.index.vectors))
-        found = self.index.neighbour_mean(features.flatten(0, 1), k).view(features.shape)
-        part = rate[..., None]
-        return part * found + (1.0 - part) * features
+    def forward(self, features: Tensor) -> Tensor:
+        """`FeatureIndex.neighbours` of `[B, slots, C]`."""
+        return self.index.neighbours(features.flatten(0, 1)).view(features.shape)

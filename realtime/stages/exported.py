@@ -179,12 +179,11 @@ class ExportedIndex:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
-    def blend(self, features: Tensor, rate: float) -> Tensor:
-        """See `FeatureIndex.blend`."""
+    def neighbours(self, features: Tensor) -> Tensor:
+        """See `FeatureIndex.neighbours`."""
         self._runner.inputs["features"][0].copy_(features)
-        self._runner.inputs["rate"].fill_(rate)
         self._runner.run()
-        return self._runner.outputs["blended"][0]
+        return self._runner.outputs["neighbours"][0]
 
 
 def check_interface(spec: GraphSpec, lengths: RvcLengths, per_frame: int, has_f0: bool) -> None:
@@ -224,7 +223,8 @@ def _interface(
     if name == "content":
         return {"audio": (1, lengths.window * HOP)}, {"features": (1, slots, None)}
     if name == "retrieval":
-        return {"features": (1, slots, None), "rate": (1, 1)}, {"blended": (1, slots, None)}
+        searched: Shape = (1, lengths.searched, None)
+        return {"features": searched}, {"neighbours": searched}
     if name == "rmvpe":
         rows, window = lengths.block + lengths.pitch_right, least_window(lengths.block, lengths.pitch_right)
         numbers: dict[str, Shape] = {"rows": (1, rows), "last_row": (1, 1), "valid_rows": (1, 1)}

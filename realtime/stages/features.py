@@ -33,6 +33,32 @@ _LEVEL_LEAD_FRAMES = _LEVEL_REACH_FRAMES + 1  # the gain of the first sample lie
 
 
 @dataclass(slots=True)
+class FoundState:
+    """What retrieval found for the features of the window.
+
+    A feature is searched for as long as it is rendered. After that it is context, and what was found last stays.
+
+    Attributes:
+        neighbours_mem: Mean of the nearest vectors of each feature `[slots, C]`.
+        searched_mem: 1 for each feature that was searched for, 0 for those that never were `[slots, 1]`.
+    """
+
+    neighbours_mem: Tensor
+    searched_mem: Tensor
+
+    def move(self, slots: int) -> None:
+        """Follow the window, which moves by some features."""
+        for memory in (self.neighbours_mem, self.searched_mem):
+            memory[:-slots] = memory[slots:].clone()
+            memory[-slots:] = 0.0
+
+    def reset(self) -> None:
+        """Return to the start of a stream."""
+        self.neighbours_mem.zero_()
+        self.searched_mem.zero_()
+
+
+@dataclass(slots=True)
 class RvcState:
     """What is carried.
 
@@ -41,6 +67,7 @@ class RvcState:
         pitch: State of the pitch network; None for a voice without F0.
         f0_mem: F0 in Hz before the pitch shift of the newest frames, as long as the window [frames].
         generator: State of flow, decoder and source.
+        found: What retrieval found for the features of the window; None for a voice without an index.
         wav_mem: Samples before the block, before loudness was matched.
         crossfade: Provisional rendering of the next frames, to fade from.
         frames_in: Frames taken in since the start.
@@ -50,6 +77,7 @@ class RvcState:
     pitch: PitchStreamState | None
     f0_mem: NDArray[np.float32]
     generator: Any
+    found: FoundState | None
     wav_mem: NDArray[np.float32]
     crossfade: CrossfadeState
     frames_in: int
@@ -60,6 +88,8 @@ class RvcState:
         self.generator.reset()
         for array in (self.audio_mem, self.f0_mem, self.wav_mem):
             array[:] = 0.0
+        if self.found is not None:
+            self.found.reset()
         if self.pitch is not None:
             self.pitch.reset()
         self.frames_in = 0
@@ -76,6 +106,7 @@ class RvcLengths:
         window: Frames that the content encoder sees.
         known: Frames of the window that have a content feature.
         rendered: Frames from the block's first on that have one.
+        searched: Content features, the newest of the window, that these frames take: retrieval searches for them alone.
         pitch_right: Frames after the block that the pitch network sees.
         tail: Frames after the block that are rendered.
     """
@@ -86,6 +117,7 @@ class RvcLengths:
     window: int
     known: int
     rendered: int
+    searched: int
     pitch_right: int
     tail: int
 
@@ -96,13 +128,15 @@ class RvcLengths:
         window = config.context_ms // FRAME_MS + block + lookahead
         window += window % 2  # content slots lie on a grid of two frames
         crossfade, rendered = config.crossfade_ms // FRAME_MS, block + lookahead - CONTENT_WAIT_FRAMES
+        known = window - CONTENT_WAIT_FRAMES
         return cls(
             block=block,
             lookahead=lookahead,
             crossfade=crossfade,
             window=window,
-            known=window - CONTENT_WAIT_FRAMES,
+            known=known,
             rendered=rendered,
+            searched=known // 2 - (known - rendered) // 2,
             pitch_right=min(lookahead - MEL_WAIT_FRAMES, MAX_PITCH_RIGHT_FRAMES),
             tail=min(crossfade + _LEVEL_REACH_FRAMES, rendered - block),
         )
@@ -143,8 +177,8 @@ class Generator(Protocol):
 class Index(Protocol):
     """Feature retrieval of a voice."""
 
-    def blend(self, features: Tensor, rate: float) -> Tensor:
-        """See `FeatureIndex.blend`."""
+    def neighbours(self, features: Tensor) -> Tensor:
+        """See `FeatureIndex.neighbours`."""
         ...
 
 
@@ -185,7 +219,7 @@ class FeatureStage:
         assert voice.sample_rate is not None
         self.voice: Voice = voice
         self.block, self.lookahead = lengths.block, lengths.lookahead
-        self.crossfade, self.window = lengths.crossfade, lengths.window
+        self.crossfade, self.window, self._searched = lengths.crossfade, lengths.window, lengths.searched
         self.output_rate = voice.sample_rate
         self.per_frame = per_frame = voice.sample_rate * FRAME_MS // 1000
         self.latency_samples = self.lookahead * per_frame
@@ -199,6 +233,9 @@ class FeatureStage:
             self._audio = Upload(self.content.inputs["audio"])
             self._coarse = Upload(self.prior.inputs["pitch"]) if self.tracker else None
             self._f0 = Upload(torch.zeros(lengths.known, device=features.device))
+            found = None
+            if self.index is not None:
+                found = FoundState(torch.zeros_like(features[0]), features.new_zeros(features.shape[1], 1))
         self._new_f0 = np.zeros(self.block, dtype=np.float32)
         lead = _LEVEL_LEAD_FRAMES * per_frame
         self._rendered, self._levelled = np.zeros((2, lead + self.generator.samples), dtype=np.float32)
@@ -208,6 +245,7 @@ class FeatureStage:
             pitch=self.tracker.state if self.tracker else None,
             f0_mem=np.zeros(self.window, dtype=np.float32),
             generator=self.generator.state,
+            found=found,
             wav_mem=np.zeros(lead, dtype=np.float32),
             crossfade=CrossfadeState.allocate(self.crossfade * per_frame),
             frames_in=0,
@@ -241,6 +279,8 @@ class FeatureStage:
         with self._lanes.own():
             self._take(block)
             self._track(block)
+            if state.found is not None:
+                state.found.move(self.block // 2)
             newest = len(state.f0_mem) - self.lookahead
             passed = self._shifted_f0[: self.block]
             np.multiply(state.f0_mem[newest - self.block : newest], _pitch_factor(params), out=passed)
@@ -303,10 +343,15 @@ class FeatureStage:
         self._lanes.join()
         features = self.content.outputs["features"][0]
         phone = self.prior.inputs["phone"]
-        if index is None or params.index_rate == 0.0:
+        if state.found is not None:
+            state.found.move(self.block // 2)
+        if index is None or state.found is None or params.index_rate == 0.0:
             torch.index_select(features, 0, slots, out=phone[0])
         else:
-            blended = index.blend(features, params.index_rate)[slots]
+            found, newest = state.found, slice(-self._searched, None)
+            found.neighbours_mem[newest] = index.neighbours(features[newest])
+            found.searched_mem[newest] = 1.0
+            blended = torch.lerp(features, found.neighbours_mem, params.index_rate * found.searched_mem)[slots]
             if self._coarse is not None:
                 self._f0.array[:] = f0
                 self._f0.send()

@@ -73,7 +73,7 @@ def voice_source(voice: RvcVoice, content: Hubert, rmvpe: RMVPE, config: StreamC
         if net.has_f0:
             found["rmvpe"] = _pitch_step(rmvpe, lengths, batch, unrolled)
         if voice.index is not None:
-            found["retrieval"] = RetrievalStep(voice.index, encoder.spec.outputs["features"].shape[1], batch)
+            found["retrieval"] = RetrievalStep(voice.index, lengths.searched, batch)
         return found
 
     def reference() -> Stream:
