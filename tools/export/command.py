@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from ...kernels.errors import AltervoxError, MissingDependencyError, OutputError, ParameterError, VoiceError
 from ...kernels.extras import how_to_install
 from ...kernels.printable import printable
-from ...kernels.types import FloatArray
 from ...models.export.manifest import FILE_NAME, LENGTHS, MAX_GRAPH_BYTES, Graph, Manifest, StoredFile
 from ...models.voice import Voice
 from ...realtime.config import StreamConfig
@@ -66,11 +65,11 @@ def export(name: str, folder: Path, options: ExportOptions) -> int:
         what = "all graphs in a row" if graph == "stream" else f"{graph}.onnx"
         click.echo(f"  {what:<20} differs from the network by {error:.1e} of its RMS at most, in {BLOCKS} blocks")
     if parity.rms_db is not None:
-        click.echo(f"  compared at {parity.rms_db:.1f} dBFS")
+        click.echo(f"  compared at {parity.rms_db:.1f} dBFS, which the networks give")
     if parity.f0_cents is not None:
         click.echo(
             f"  F0 differs by {parity.f0_cents:.2f} cents at most, voicing in {parity.voicing_frames} of "
-            f"{parity.frames} frames"
+            f"{parity.frames} frames, {parity.voiced_frames} of them voiced"
         )
     found = [(graph, problem) for graph in manifest.graphs for problem in problems(folder, manifest, graph)]
     if found:
@@ -126,16 +125,13 @@ def source_of(name: str, options: ExportOptions) -> Source:
     return voice_source(voice, voice.content_encoder(), rmvpe, options.config, unrolled)
 
 
-def write_export(
-    source: Source, folder: Path, options: ExportOptions, speech: FloatArray | None = None
-) -> tuple[Manifest, Parity]:
+def write_export(source: Source, folder: Path, options: ExportOptions) -> tuple[Manifest, Parity]:
     """Write a folder, whole or not at all.
 
     Args:
         source: What to export.
         folder: Does not exist yet.
         options: How.
-        speech: 16 kHz mono to compare with, `BLOCKS` blocks or more; None for a signal like speech.
 
     Raises:
         OutputError: it cannot be written.
@@ -145,7 +141,6 @@ def write_export(
     """
     from ...models.export.onnx_file import check_exporter
     from ...realtime.runners.onnx import onnx_version
-    from ...realtime.synthetic import speech_like
 
     check_exporter()
     try:
@@ -155,8 +150,6 @@ def write_export(
             f"exporting needs ONNX Runtime, which does not load ({error}): {how_to_install('cpu')}"
         ) from error
     _check_target(folder)
-    if speech is None:
-        speech = speech_like((BLOCKS + 1) * source.config.block_ms / 1000.0, 16000)
     with _unfinished(folder) as scratch:
         manifest = Manifest(
             kind=source.kind,
@@ -181,7 +174,7 @@ def write_export(
         graphs = {name: _write_graph(name, source, scratch, options) for name in source.steps(options.batch)}
         manifest = replace(manifest, graphs=graphs)
         (scratch / FILE_NAME).write_text(manifest.to_json(), "utf-8")
-        parity = compared(source, scratch, options.batch, speech)
+        parity = compared(source, scratch, options.batch)
         fixtures = {name: _write_fixture(scratch, name, arrays) for name, arrays in parity.fixtures.items()}
         manifest = replace(manifest, fixtures=fixtures, parity=flat(parity))
         (scratch / FILE_NAME).write_text(manifest.to_json(), "utf-8")

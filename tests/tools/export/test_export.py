@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -70,8 +71,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, parity.Par
     voice.index = index()
     source = voice_source(voice, made_up_voice.content(), small_pitch_network(CPU), CONFIG, unrolled=False)
     folder = tmp_path_factory.mktemp("export") / "alice"
-    said = speech((parity.BLOCKS + 1) * CONFIG.block_ms / 1000.0).astype(np.float32)
-    return folder, write_export(source, folder, OPTIONS, said)[1]
+    return folder, write_export(source, folder, OPTIONS)[1]
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +133,7 @@ def test_graphs_and_stream_compute_what_the_networks_compute(exported: tuple[Pat
     assert found.rms_db > -40.0
     assert (found.f0_cents or 0.0) < 0.1
     assert found.voicing_frames == 0
+    assert found.voiced_frames > 0.5 * found.frames, "it was speech"
     assert read_manifest(folder).parity["stream.relative_rms"] == found.errors["stream"]
 
 
@@ -296,7 +297,7 @@ def graph_of(described: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "version": (lambda m: m.update(format_version=2), "has version 2 of the export format"),
+    "version": (lambda m: m.update(format_version=1), "has version 1 of the export format"),
     "format": (lambda m: m.update(format="other"), "does not say"),
     "kind": (lambda m: m.update(kind="tts"), "kind of the manifest is 'tts'"),
     "unknown entry": (lambda m: m.update(code="os.system"), "unknown entry 'code'"),
@@ -471,6 +472,84 @@ def test_streams_of_a_batch_know_nothing_of_one_another(tmp_path: Path) -> None:
     manifest = read_manifest(tmp_path / "out")
     assert {tensor.shape[0] for tensor in manifest.graphs["rmvpe"].inputs.values()} == {3}
     assert manifest.parity["rmvpe.relative_rms"] < 1e-4
+    assert manifest.parity["stream.relative_rms"] < 1e-3
+    assert manifest.parity["f0.voiced_frames"] > 0.5 * manifest.parity["f0.frames"]
+    with np.load(tmp_path / "out" / manifest.fixtures["stream"].file) as kept:
+        assert len(kept["audio"]) == len(kept["output"]) == 3
+        assert not np.allclose(kept["audio"][0], kept["audio"][1]), "each row says something else"
+
+
+BATCH = ExportOptions(CONFIG, batch=2)
+
+
+def batched_source() -> Source:
+    voice = made_up_voice.voice()
+    voice.index = index()
+    return voice_source(voice, made_up_voice.content(), small_pitch_network(CPU), CONFIG, unrolled=False)
+
+
+def test_all_graphs_in_a_row_are_compared_for_each_row_of_a_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault that no graph has alone: what runs them all lets the rows meet, from one block on."""
+    spoilt = False
+
+    class Spoilt(parity._SharedGraph):
+        def __init__(self, graph: Any, batch: int) -> None:
+            super().__init__(graph, batch)
+            self.runs = 0
+            self.meeting = threading.Barrier(batch, self.run)
+
+        def run(self) -> None:
+            self.graph.run()
+            self.runs += 1
+            if spoilt and "m" in self.graph.outputs and self.runs > 31:
+                self.graph.outputs["m"][1].mul_(1.1)
+
+    monkeypatch.setattr(parity, "_SharedGraph", Spoilt)
+    manifest, found = write_export(batched_source(), tmp_path / "sound", BATCH)
+    assert {tensor.shape[0] for graph in manifest.graphs.values() for tensor in graph.inputs.values()} == {2}
+    assert set(found.errors) == {*GRAPHS, "stream"}
+    assert found.errors["stream"] < 2e-4
+    assert found.rms_db is not None
+    assert found.rms_db > -40.0
+    spoilt = True
+    with pytest.raises(ParityError, match=r"all graphs in a row: wav of the graph generator .* block 31 of row 1"):
+        write_export(batched_source(), tmp_path / "spoilt", BATCH)
+    assert [path.name for path in tmp_path.iterdir()] == ["sound"]
+
+
+def test_a_row_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = parity._Row.run
+
+    def fail(row: Any) -> None:
+        if row.inputs["mel"].storage_offset() if "mel" in row.inputs else False:
+            raise RuntimeError("row 1 fails")
+        run(row)
+
+    monkeypatch.setattr(parity._Row, "run", fail)
+    with pytest.raises(RuntimeError, match="row 1 fails"):
+        write_export(pitch(unrolled=False), tmp_path / "out", BATCH)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_silent_or_zero_compares_nothing() -> None:
+    zeros, ones = np.zeros((50, 1, 8)), np.ones((50, 1, 8))
+    with pytest.raises(ParityError, match="zero or not finite"):
+        parity._largest_error(zeros, zeros, 1e-4, "the graph prior: m")
+    with pytest.raises(ParityError, match="zero or not finite"):
+        parity._largest_error(ones * np.nan, ones, 1e-4, "the graph prior: m")
+    assert parity._largest_error(ones, ones, 1e-4, "the graph prior: m") == 0.0
+
+
+def test_a_voice_that_gives_silence_is_not_exported(tmp_path: Path) -> None:
+    voice = made_up_voice.voice()
+    with torch.no_grad():
+        voice.synthesizer.dec.conv_post.weight.mul_(1e-6)
+    source = voice_source(voice, made_up_voice.content(), small_pitch_network(CPU), CONFIG, unrolled=False)
+    with pytest.raises(ParityError, match=r"renders the test speech at -\d+ dBFS, too quietly"):
+        write_export(source, tmp_path / "out", OPTIONS)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_trial_runs_in_a_process_of_its_own(folder: Path, tmp_path: Path) -> None:
