@@ -36,6 +36,7 @@ BLOCKS, COLD_BLOCKS = 40, 10
 _REMEMBERED = "providers.json"
 _MOST_REMEMBERED = 200
 _NOT_HERE = {"AzureExecutionProvider"}  # sends audio to somebody else's computer
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 _MODULE = "altervox.realtime.runners.trial"
 
 
@@ -154,7 +155,8 @@ def _key(voice: ExportedVoice, candidates: Sequence[str]) -> str:
         "processor": _processor(),
         "gpu": gpu,
         "cuda": torch.version.cuda or "",
-        "system": platform.platform(),  # the version of the system stands for that of its drivers
+        "driver": _text_of(_NVIDIA_DRIVER),
+        "system": platform.platform(),  # stands for the drivers that come with it
         "onnxruntime": onnx_version(),
         "providers": list(candidates),
         "graphs": {name: graph.graph_sha256 for name, graph in voice.manifest.graphs.items()},
@@ -164,11 +166,17 @@ def _key(voice: ExportedVoice, candidates: Sequence[str]) -> str:
 
 def _processor() -> str:
     """Name and abilities of the processor."""
+    lines = _text_of(Path("/proc/cpuinfo")).splitlines()
+    described = sorted({line for line in lines if line.startswith(("model name", "flags"))})
+    return " ".join(described) or platform.processor() or platform.machine()
+
+
+def _text_of(path: Path) -> str:
+    """What a small file says; empty if there is none."""
     try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+        return path.read_text("utf-8", "replace")
     except OSError:
-        return platform.processor() or platform.machine()
-    return " ".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+        return ""
 
 
 def _recall() -> dict[str, str]:

@@ -70,7 +70,9 @@ def test_a_provider_that_is_no_good_is_not_used(name: str, voice: Any, monkeypat
     assert tried(voice) == ["onnx", name]
 
 
-def test_the_fastest_is_found_once_for_each_voice_and_machine(voice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fastest_is_found_once_for_each_voice_and_machine(
+    voice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     installed(monkeypatch, "crashing", "fast")
     for _ in range(2):
         assert trial.best_backend(voice) == "onnx-fast"
@@ -79,8 +81,13 @@ def test_the_fastest_is_found_once_for_each_voice_and_machine(voice: Any, monkey
     monkeypatch.setattr(trial, "onnx_version", lambda: "99")
     assert trial.best_backend(voice) == "onnx-fast"
     assert len(tried(voice)) == 6
+    driver = tmp_path / "driver"
+    driver.write_text("NVRM version: 580.1")
+    monkeypatch.setattr(trial, "_NVIDIA_DRIVER", driver)
+    assert trial.best_backend(voice) == "onnx-fast"
+    assert len(tried(voice)) == 9
     (stored,) = (voice.folder / "home").iterdir()
-    assert len(json.loads(stored.read_text())) == 2
+    assert len(json.loads(stored.read_text())) == 3
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"key": "rm -rf"}', "\xff"])
