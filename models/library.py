@@ -1,7 +1,7 @@
 """The user's voices: find, add, remove, load.
 
-The library is a folder of folders, one for each voice: `voice.pth` and an optional `voice.index`, or the files of an
-exported voice; and `voice.json` with what lists show.
+The library is a folder of folders, one for each voice: `voice.pth` and an optional `voice.index`, `voice.safetensors`
+of a neural voice, or the files of an exported voice; and `voice.json` with what lists show.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from .dsp.presets import DSP_VOICES
 from .exclusive import alone
 from .export import manifest as exported
 from .limits import MAX_DESCRIPTION_CHARACTERS
+from .neural import card as neural
 from .paths import library_folder, voices_folder
 from .pictures import remove_picture
 from .voice import Voice, VoiceKind
 
 if TYPE_CHECKING:
     from .export.voice import ExportedVoice
+    from .neural.voice import NeuralVoice
     from .retrieval import FeatureIndex
     from .voice_source import VoiceFiles
 
@@ -64,6 +66,7 @@ class VoiceInfo:
 def list_voices() -> list[VoiceInfo]:
     """Embedded voices first, then the library's, by name. A damaged folder is listed as what it is."""
     embedded = [VoiceInfo(v.name, v.kind, v.sample_rate, v.description, None) for v in DSP_VOICES.values()]
+    embedded += [_shipped_info(name, file) for name, file in shipped_neural_voices().items()]
     folder = voices_folder()
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     return embedded + [_info(path) for path in found if path.is_dir() and not path.name.startswith(".")]
@@ -73,18 +76,22 @@ def load_voice(name_or_path: str | Path, device: str = "auto") -> Voice:
     """Load a voice.
 
     Args:
-        name_or_path: An embedded voice, a voice of the library, or the path of a `.pth`, of a folder with one, or of an
-            exported voice.
+        name_or_path: An embedded voice, a voice of the library, or the path of a `.pth`, of a folder with one, of the
+            `.safetensors` of a neural voice, or of an exported voice. Or two neural voices to mix, such as "a+b".
         device: "auto", "cpu", "cuda", "cuda:0" or "mps".
 
     Raises:
         UnknownVoiceError: there is no such voice; the message names the nearest.
         CheckpointError: its file is damaged, unsafe or of another kind.
+        VoiceError: two voices cannot be mixed.
         DeviceError: there is no such device.
     """
     name = str(name_or_path)
     if name in DSP_VOICES:
         return DSP_VOICES[name]
+    neural_file = _neural_file(name)
+    if neural_file is not None:
+        return _load_neural(name, neural_file)
     stored = voices_folder() / name
     if _is_plain_name(name) and (stored / "voice.pth").is_file():
         return _load_rvc(name, stored / "voice.pth", device)
@@ -94,9 +101,46 @@ def load_voice(name_or_path: str | Path, device: str = "auto") -> Voice:
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return _load_rvc(path.name, path, device)
+    both = name.split("+")
+    if len(both) == 2 and all(both) and not path.exists():
+        return _mix(*(load_voice(one, device) for one in both))
     if path.is_file() or path.suffix.lower() in (".pth", ".pt") or len(path.parts) > 1:
         return _load_rvc(path.stem, path, device)
     raise UnknownVoiceError(f"there is no voice {printable(name, 60)!r}{_nearest(name)}; `altervox voices` lists them")
+
+
+def shipped_neural_voices() -> dict[str, Path]:
+    """The files of the neural voices that ship, by name."""
+    return {path.stem: path for path in sorted(neural.SHIPPED.glob(f"*{neural.SUFFIX}")) if path.stem != neural.ENCODER}
+
+
+def _neural_file(name: str) -> Path | None:
+    """The file of a neural voice by its name, or at a path; None if there is none."""
+    shipped = shipped_neural_voices().get(name)
+    stored = voices_folder() / name / f"voice{neural.SUFFIX}"
+    if shipped is None and _is_plain_name(name) and stored.is_file():
+        return stored
+    path = Path(name).expanduser()
+    is_path = path.suffix.lower() == neural.SUFFIX and (path.exists() or "+" not in name)
+    return path if shipped is None and is_path else shipped
+
+
+def _load_neural(name: str, file: Path) -> NeuralVoice:
+    from .neural.voice import NeuralVoice
+
+    return NeuralVoice.from_file(file.stem if Path(name).suffix.lower() == neural.SUFFIX else name, file)
+
+
+def _mix(first: Voice, second: Voice) -> NeuralVoice:
+    from .neural.voice import NeuralVoice
+
+    if isinstance(first, NeuralVoice) and isinstance(second, NeuralVoice):
+        return first.mixed_with(second)
+    other = second if isinstance(first, NeuralVoice) else first
+    raise VoiceError(
+        f"{first.name}+{second.name} cannot be mixed, for {other.name} is of kind {other.kind}: give two neural "
+        "voices; `altervox voices` tells the kinds"
+    )
 
 
 def lengths_of(name_or_path: str | Path) -> Mapping[str, int]:
@@ -132,7 +176,7 @@ def add_voice(source: Path, name: str | None = None) -> VoiceInfo:
 
     Args:
         source: A `.pth`, a folder with one, or a `.zip` with one; an `.index` beside it in a folder or zip comes along.
-            Or the folder of an exported voice.
+            Or the `.safetensors` of a neural voice, or the folder of an exported voice.
         name: Name of the voice; None takes the name of the file.
 
     Raises:
@@ -145,7 +189,9 @@ def add_voice(source: Path, name: str | None = None) -> VoiceInfo:
 
     source = source.expanduser()
     if not source.exists():
-        raise VoiceError(f"{source} does not exist; give a .pth, a folder or a .zip")
+        raise VoiceError(f"{source} does not exist; give a .pth, a .safetensors, a folder or a .zip")
+    if source.is_file() and source.suffix.lower() == neural.SUFFIX:
+        return _add_neural(source, name)
     if (source / exported.FILE_NAME).is_file():
         return _add_exported(source, name)
     with voice_files(source) as files:
@@ -161,6 +207,15 @@ def add_voice(source: Path, name: str | None = None) -> VoiceInfo:
         info = VoiceInfo(title, "rvc", checkpoint.sample_rate, ", ".join(parts), target)
         copies = {"voice.pth": files.weights} | ({"voice.index": files.index} if has_index and files.index else {})
         _put_into_library(copies, info, target)
+    return info
+
+
+def _add_neural(source: Path, name: str | None) -> VoiceInfo:
+    """Copy a neural voice into the library, every weight checked."""
+    title = name or source.stem
+    target, voice = _free_place(title), _load_neural(title, source)
+    info = VoiceInfo(title, "neural", voice.sample_rate, voice.description, target)
+    _put_into_library({f"voice{neural.SUFFIX}": source}, info, target)
     return info
 
 
@@ -198,7 +253,7 @@ def _free_place(title: str) -> Path:
             f"{printable(title, 60)!r} cannot be a voice's name; give one without {' '.join(sorted(_FORBIDDEN))} by "
             "--name, of no more than 100 characters, and none that Windows reserves, such as con or nul"
         )
-    if title in DSP_VOICES:
+    if title in DSP_VOICES or title in shipped_neural_voices():
         raise VoiceError(f"{title!r} is an embedded voice; give another name by --name")
     target = voices_folder() / title
     if target.exists():
@@ -228,7 +283,7 @@ def remove_voice(name: str) -> None:
         UnknownVoiceError: there is no such voice.
         VoiceError: it is an embedded one.
     """
-    if name in DSP_VOICES:
+    if name in DSP_VOICES or name in shipped_neural_voices():
         raise VoiceError(f"{name!r} is an embedded voice and stays")
     path = voices_folder() / name
     if not _is_plain_name(name) or not path.is_dir():
@@ -242,6 +297,14 @@ def remove_voice(name: str) -> None:
     remove_picture(name)
 
 
+def _shipped_info(name: str, file: Path) -> VoiceInfo:
+    try:
+        description = neural.read_card(file).description
+    except CheckpointError:
+        description = "damaged: install altervox again"
+    return VoiceInfo(name, "neural", neural.SAMPLE_RATE, description, None)
+
+
 def _info(path: Path) -> VoiceInfo:
     name = printable(path.name, 100)
     try:
@@ -250,7 +313,8 @@ def _info(path: Path) -> VoiceInfo:
         rate, description = int(described["sample_rate"]), described["description"]
         if not 0 < rate < 1_000_000 or not isinstance(description, str):
             raise ValueError("not what altervox writes")
-        kind: VoiceKind = "exported" if described.get("kind") == "exported" else "rvc"
+        kinds: dict[object, VoiceKind] = {"exported": "exported", "neural": "neural"}
+        kind: VoiceKind = kinds.get(described.get("kind"), "rvc")
         return VoiceInfo(name, kind, rate, printable(description, MAX_DESCRIPTION_CHARACTERS), path)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return VoiceInfo(name, "rvc", None, "damaged: remove it and add it again", path)

@@ -5,6 +5,7 @@ No size that a file states is believed: memory is taken for what the file really
 | reading | peak memory beyond the network itself | refused |
 | --- | --- | --- |
 | a model (`.pth`, `.pt`, `.bin`, `.safetensors`) | 5 times the file, and 150 MB | beyond `MAX_MODEL_BYTES` |
+| a neural voice (`.safetensors`) | 6 times the file | beyond `MAX_NEURAL_VOICE_BYTES` |
 | a retrieval index (`.index`) | 3 times the file | beyond `MAX_INDEX_BYTES` |
 | a picture | its own size | beyond `MAX_PICTURE_BYTES` |
 | a `.zip` with a voice | 50 MB; on the disk what its `.pth` and `.index` unpack to | beyond the limits of these two |
@@ -14,6 +15,7 @@ file that describes a large network costs nothing.
 """
 
 MAX_MODEL_BYTES = 1 << 30  # a model file; published voices have 55 MB, base models 180 to 380 MB
+MAX_NEURAL_VOICE_BYTES = 32 << 20  # a neural voice with its encoder; they have 7 MB
 MAX_PICKLE_BYTES = 2 << 20  # what a model file holds beside its tensors; published ones have 0.1 MB
 MAX_INDEX_BYTES = 4 << 30  # a retrieval index; 200,000 vectors have 0.6 GB
 MAX_INDEX_MAGNITUDE = 1e6  # of one value in an index; content features stay below 100

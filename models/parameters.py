@@ -113,6 +113,15 @@ VOICE_PARAMETERS = table(
             0.0,
             1.0,
         ),
+        Parameter(
+            "mix",
+            "--mix",
+            "Of two neural voices, such as a+b: 0 is the first, 1 the second",
+            0.5,
+            0.0,
+            1.0,
+            step=0.1,
+        ),
         Parameter("speaker", "--speaker", "Speaker ID, for RVC voices with several speakers", 0, 0, 100_000),
     ]
 )

@@ -32,6 +32,7 @@ class VoiceParams:
         index_rate: Proportion of retrieved features, 0 (off) .. 1. No effect on a voice without an index.
         protect: Keeps unvoiced consonants closer to the source when the index is used, 0 (most) .. 0.5 (off).
         rms_mix: Loudness: 0 follows the source, 1 keeps the voice's own.
+        mix: Part of the second voice in a mix of two, 0..1.
         speaker: Speaker ID of a voice with several speakers.
         f0_method: One of `F0_METHODS`; an engine reads it when it is built.
         seed: Random seed of the synthesis noise; equal seeds give equal output.
@@ -45,6 +46,7 @@ class VoiceParams:
     index_rate: float = 0.75
     protect: float = 0.33
     rms_mix: float = 0.25
+    mix: float = 0.5
     speaker: int = 0
     f0_method: str = "auto"
     seed: int = 0

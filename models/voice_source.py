@@ -24,7 +24,10 @@ from .torch_file import open_zip
 _CHUNK = 1 << 20  # bytes
 _TRAINING_FILES = ("G_", "D_")
 _NOT_VOICES = {
-    ".safetensors": ("a .safetensors file", "altervox reads the .pth that RVC's trainers write"),
+    ".safetensors": (
+        "a .safetensors file",
+        "give that file itself if it is a neural voice, and the .pth of an RVC voice",
+    ),
     ".onnx": ("an .onnx file", "give the .pth that it was exported from, or the whole folder of `altervox export`"),
     ".zip": ("another zip", "unpack it and add what is inside"),
     ".rar": ("a RAR archive", "unpack it and add what is inside"),

@@ -51,7 +51,7 @@ class VoiceNames:
         if any(info.name == voice for info in self.infos):
             return voice
         path = PurePath(voice.replace("\\", "/"))
-        name = printable(path.stem if path.suffix.lower() in (".pth", ".pt") else path.name, 100)
+        name = printable(path.stem if path.suffix.lower() in (".pth", ".pt", ".safetensors") else path.name, 100)
         if name != voice and self._given.get(name) != voice:
             while len(self._given) >= _MOST_REMEMBERED:
                 del self._given[next(iter(self._given))]
@@ -67,9 +67,10 @@ class VoiceNames:
             field: Field of the command that holds the name.
 
         Raises:
-            VoiceUnknown: it is neither in the list nor one that the session was given.
+            VoiceUnknown: it is neither in the list, nor a mix of two neural voices of it, nor one that the session was
+                given.
         """
-        if any(info.name == name for info in self.infos):
+        if any(info.name == name for info in self.infos) or self._is_mix(name):
             return name
         if name == self.shown(current):
             return current
@@ -80,6 +81,10 @@ class VoiceNames:
         hint = f"; did you mean {nearest!r}?" if nearest else ""
         said = f"there is no voice {printable(name, 60)!r}{hint}"
         raise VoiceUnknown(RemoteError("unknown_voice", said, field))
+
+    def _is_mix(self, name: str) -> bool:
+        both, neural = name.split("+"), [info.name for info in self.infos if info.kind == "neural"]
+        return len(both) == 2 and all(one in neural for one in both)
 
     def picture(self, name: str) -> Picture | None:
         """The picture of a voice of the list; None if there is none. Reads a file: not on an event loop."""

@@ -51,6 +51,17 @@ def _dsp_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage
     return DspStage(voice.preset, config, _full_pitch_network(f0_method, torch.device("cpu")))
 
 
+def _neural_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage:
+    from ...models.neural.voice import NeuralVoice
+
+    assert isinstance(voice, NeuralVoice)
+    import torch
+
+    from .neural import NeuralStage
+
+    return NeuralStage(voice, config, _full_pitch_network(f0_method, torch.device("cpu")))
+
+
 def _rvc_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage:
     from ...models.rvc.voice import RvcVoice
     from .rvc import RvcStage
@@ -73,7 +84,12 @@ def _exported_stage(voice: Voice, config: StreamConfig, f0_method: str) -> Voice
 
 
 # Another kind of voice is one more entry. Networks are imported only by the factory that needs them.
-STAGES: dict[str, StageFactory] = {"dsp": _dsp_stage, "rvc": _rvc_stage, "exported": _exported_stage}
+STAGES: dict[str, StageFactory] = {
+    "dsp": _dsp_stage,
+    "neural": _neural_stage,
+    "rvc": _rvc_stage,
+    "exported": _exported_stage,
+}
 
 
 def _full_pitch_network(f0_method: str, device: torch.device) -> RMVPE | None:

@@ -34,7 +34,7 @@ SHOW_PROGRESS_AFTER_S = 2.0
 
 
 _OPTIONS_OF_VOICES = (
-    *("index_rate", "protect", "rms_mix", "speaker", "device", "lookahead_ms", "context_ms"),
+    *("index_rate", "protect", "rms_mix", "mix", "speaker", "device", "lookahead_ms", "context_ms"),
     *("pitch_semitones", "formant_semitones", "f0_method", "seed", "block_ms"),
 )
 

@@ -13,9 +13,10 @@ const NAMES = {
   index_rate: "Index rate",
   protect: "Protect consonants",
   rms_mix: "Loudness of the voice",
+  mix: "Mix of the two voices",
   speaker: "Speaker",
 };
-const GROUPS = { tone: ["pitch", "formant"], gains: ["input_gain_db", "gate_db", "gain_db", "monitor_gain_db"] };
+const GROUPS = { tone: ["pitch", "formant", "mix"], gains: ["input_gain_db", "gate_db", "gain_db", "monitor_gain_db"] };
 const SWITCHES = ["mute", "bypass", "monitor"];
 const MOST_ON_A_SLIDER = 1000;
 const OCTAVE = 12;
@@ -118,4 +119,6 @@ function parameter(key, range, isLarge) {
 on("state voices", () => {
   const kind = session.voices.find((voice) => voice.name === session.state.voice)?.kind;
   document.getElementById("rvc-note").hidden = kind === undefined || kind === "rvc";
+  const mix = document.getElementById("value-mix")?.closest(".param");
+  if (mix) mix.hidden = !session.state.voice?.includes("+");
 });

@@ -25,7 +25,7 @@ class Described:
     lengths: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
-@pytest.mark.parametrize("kind", ["neural", "", "no such kind"])
+@pytest.mark.parametrize("kind", ["nerual", "", "no such kind"])
 def test_a_kind_without_a_stage_is_refused_in_one_sentence(kind: str) -> None:
     with pytest.raises(VoiceError, match=r"^echo cannot be streamed"):
         Engine(cast(Voice, Described("echo", kind)))
@@ -33,8 +33,8 @@ def test_a_kind_without_a_stage_is_refused_in_one_sentence(kind: str) -> None:
 
 def test_a_new_kind_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     made = stages.make_stage(load_voice("woman"), StreamConfig(), "auto")
-    monkeypatch.setitem(stages.STAGES, "neural", lambda voice, config, method: made)
-    assert Engine(cast(Voice, Described("echo", "neural"))).stage is made
+    monkeypatch.setitem(stages.STAGES, "new", lambda voice, config, method: made)
+    assert Engine(cast(Voice, Described("echo", "new"))).stage is made
 
 
 def test_a_voice_that_changes_nothing_has_no_stage_and_loads_no_network() -> None:
