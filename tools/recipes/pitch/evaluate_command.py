@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ....kernels.errors import AudioFileError, OutputError, ParameterError
+from ....kernels.errors import AudioFileError, ParameterError
 
 if TYPE_CHECKING:
     from ....models.pitch.rmvpe import RMVPE
+    from ..documents import Table
+    from ..progress import Start
     from .corpus import Clip
     from .evaluation import Condition, Result
-    from .evaluation_tables import Table
     from .references import Tracker
 
 PARTS = ("accuracy", "recordings", "stream", "speed")
@@ -41,8 +40,6 @@ _RECORDINGS = {
     "alsa_female.wav": "usr/share/sounds/alsa/*.wav",
 }
 _TRACKS_DRAWN = 4
-
-Start = Callable[[str, int], Callable[[], None]]  # of a job with so many steps; gives what to call after each step
 
 
 @dataclass(slots=True)
@@ -106,14 +103,15 @@ def evaluate(
 
     from ....models.base_models import pitch_network, small_pitch_network_onnx_path, small_pitch_network_path
     from ...bench.accuracy import plots as accuracy_plots
-    from .evaluation_tables import Table, replaced
+    from ..documents import Table, read_document, replaced, write_document
+    from ..progress import progress
 
     parts = parts or PARTS
     if corpus is None and set(parts) != {"speed"}:
         raise ParameterError("only the part speed needs no corpus; give --corpus FOLDER")
     if docs is not None:  # that it has a place for every table is to be known before the long computation
         names = [*(name for part in parts for name in TABLES[part]), *([CREPE_TABLE] if crepe_clips else [])]
-        replaced(_read(docs), {name: Table("", [], []) for name in names})
+        replaced(read_document(docs), {name: Table("", [], []) for name in names})
     if plots is not None:
         accuracy_plots.prepare(plots)
     torch.set_num_threads(1)
@@ -129,7 +127,7 @@ def evaluate(
         plots=plots,
     )
     report = Report()
-    with _progress() as start:
+    with progress() as start:
         if {"accuracy", "recordings"} & set(parts):
             _compare(settings, parts, report, start)
         if "stream" in parts:
@@ -142,7 +140,7 @@ def evaluate(
         for name, table in report.tables.items():
             click.echo(f"{name}: {table.markdown()}")
     if docs is not None:
-        _write(docs, replaced(_read(docs), report.tables))
+        write_document(docs, replaced(read_document(docs), report.tables))
     for path in report.figures:
         click.echo(f"drew {path}", err=True)
 
@@ -236,7 +234,7 @@ def _compare(settings: Settings, parts: Sequence[str], report: Report, start: St
 
 def _tracker_table(trackers: Sequence[Tracker], missing: Mapping[str, str], thresholds: Mapping[str, float]) -> Table:
     """Thresholds and delays of the trackers that are there, and which are not."""
-    from .evaluation_tables import Table
+    from ..documents import Table
     from .references import glide_delay_ms
 
     rows = []
@@ -321,36 +319,3 @@ def _read_split(settings: Settings, split: str) -> list[Clip]:
     if not clips:
         raise AudioFileError(f"{settings.corpus / split} holds no clips; make the corpus first")
     return clips
-
-
-@contextmanager
-def _progress() -> Iterator[Start]:
-    """Shows on a terminal how far the jobs are."""
-    if not sys.stderr.isatty():
-        yield lambda name, steps: lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-
-        def start(name: str, steps: int) -> Callable[[], None]:
-            task = bar.add_task(name, total=steps)
-            return lambda: bar.advance(task)
-
-        yield start
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from ....kernels.errors import ParameterError
+from ..documents import Table
 from .corpus import Clip
 from .evaluation import CLEAN, NOISES, SNRS_DB, TELEPHONE, Condition, Counts, Result, pooled
 from .references import SAMPLE_RATE
@@ -24,42 +22,6 @@ _METRICS = {
     "overall_accuracy": "overall accuracy %",
 }
 _BY_SNR = {f"{snr:g} dB": [Condition(noise, snr).name for noise in NOISES] for snr in SNRS_DB}
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table as text.
-
-    Attributes:
-        note: A line above it.
-        columns: Their headings.
-        rows: Cells.
-    """
-
-    note: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-    def markdown(self) -> str:
-        """The table with its note, ending in a line break."""
-        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
-        return f"{self.note}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def replaced(text: str, tables: Mapping[str, Table]) -> str:
-    """The text with what stands between `<!-- table NAME -->` and `<!-- end NAME -->` replaced by the table NAME.
-
-    Raises:
-        ParameterError: a table has no such place, or several.
-    """
-    for name, table in tables.items():
-        begin, end = f"<!-- table {name} -->", f"<!-- end {name} -->"
-        parts = re.split(f"({re.escape(begin)}|{re.escape(end)})", text)
-        if parts[1::2] != [begin, end]:
-            raise ParameterError(f"the text needs the lines {begin} and {end}, once each and in this order")
-        before, _, _, _, after = parts
-        text = f"{before}{begin}\n\n{table.markdown()}\n{end}{after}"
-    return text
 
 
 def extent(clips: Sequence[Clip], what: str = "clips") -> str:

@@ -13,11 +13,11 @@ from altervox.kernels.errors import AltervoxError, AudioFileError, OutputError, 
 from altervox.kernels.types import FloatArray
 from altervox.models.pitch.rmvpe import RMVPE
 from altervox.realtime.stages.pitch import StreamingRMVPE
+from altervox.tools.recipes.documents import Table, replaced
 from altervox.tools.recipes.pitch import evaluate_command, evaluation, stream_evaluation
 from altervox.tools.recipes.pitch.corpus import Clip, write_clip
 from altervox.tools.recipes.pitch.evaluate_command import CREPE_TABLE, TABLES, evaluate
 from altervox.tools.recipes.pitch.evaluation import CLEAN, TELEPHONE, Condition, Counts
-from altervox.tools.recipes.pitch.evaluation_tables import Table, replaced
 from altervox.tools.recipes.pitch.references import World
 from altervox.tools.recipes.pitch.stream_evaluation import StreamSettings
 from click.testing import CliRunner, Result
