@@ -1,0 +1,1 @@
+"""How the neural voices that ship with altervox are made: training speech, training, evaluation, packaging."""

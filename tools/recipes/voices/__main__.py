@@ -1,0 +1,23 @@
+"""`python -m altervox.tools.recipes.voices`: make and measure the neural voices that ship."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from ...cli.main import run
+from .evaluate_command import evaluate
+
+
+@click.group(help=__doc__)
+def recipe() -> None:
+    """Set the log up."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+
+
+# Every further command of the recipe is added here, one line each.
+recipe.add_command(evaluate)
+
+if __name__ == "__main__":
+    run(recipe, "python -m altervox.tools.recipes.voices")
