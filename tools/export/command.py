@@ -118,8 +118,10 @@ def source_of(name: str, options: ExportOptions) -> Source:
             f"{voice.name} is a DSP voice, computed by kernels and not by a network, so it has no graph: export an RVC "
             f"voice, or {PITCH_NETWORK}, the pitch network that DSP voices use"
         )
-    if not isinstance(voice, RvcVoice):
+    if voice.kind == "exported":
         raise VoiceError(f"{voice.name} is exported already: export the voice that it was made from")
+    if not isinstance(voice, RvcVoice):
+        raise VoiceError(f"{voice.name} is a {voice.kind} voice, which cannot be exported: export an RVC voice")
     full = options.f0_method == "rmvpe" and voice.synthesizer.has_f0
     rmvpe = base_models.full_pitch_network(cpu) if full else base_models.small_pitch_network(cpu)
     return voice_source(voice, voice.content_encoder(), rmvpe, options.config, unrolled)
