@@ -111,7 +111,11 @@ def load_voice(name_or_path: str | Path, device: str = "auto") -> Voice:
 
 def shipped_neural_voices() -> dict[str, Path]:
     """The files of the neural voices that ship, by name."""
-    return {path.stem: path for path in sorted(neural.SHIPPED.glob(f"*{neural.SUFFIX}")) if path.stem != neural.ENCODER}
+    return {
+        path.stem: path
+        for path in sorted(neural.SHIPPED.glob(f"*{neural.SUFFIX}"))
+        if path.stem not in (neural.ENCODER, neural.BASE)
+    }
 
 
 def _neural_file(name: str) -> Path | None:
@@ -242,22 +246,27 @@ def _put_into_library(copies: Mapping[str, Path], info: VoiceInfo, target: Path)
         raise OutputError(f"{target} cannot be written: {error.strerror}") from error
 
 
-def _free_place(title: str) -> Path:
-    """The folder for a voice of that name.
+def check_free(name: str) -> None:
+    """Raises VoiceError unless a voice of that name can be added."""
+    _free_place(name, "")
+
+
+def _free_place(title: str, how: str = " by --name") -> Path:
+    """The folder for a voice of that name; `how` another one is given goes into the message.
 
     Raises:
         VoiceError: the name is taken or unusable.
     """
     if not _is_plain_name(title):
         raise VoiceError(
-            f"{printable(title, 60)!r} cannot be a voice's name; give one without {' '.join(sorted(_FORBIDDEN))} by "
-            "--name, of no more than 100 characters, and none that Windows reserves, such as con or nul"
+            f"{printable(title, 60)!r} cannot be a voice's name; give one without {' '.join(sorted(_FORBIDDEN))}{how}, "
+            "of no more than 100 characters, and none that Windows reserves, such as con or nul"
         )
     if title in DSP_VOICES or title in shipped_neural_voices():
-        raise VoiceError(f"{title!r} is an embedded voice; give another name by --name")
+        raise VoiceError(f"{title!r} is an embedded voice; give another name{how}")
     target = voices_folder() / title
     if target.exists():
-        raise VoiceError(f"there is a voice {title!r} already; remove it first or give another name by --name")
+        raise VoiceError(f"there is a voice {title!r} already; remove it first or give another name{how}")
     return target
 
 

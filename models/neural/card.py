@@ -18,6 +18,7 @@ FORMAT_VERSION = "1"
 SUFFIX = ".safetensors"
 SHIPPED = Path(__file__).parents[1] / "data" / "voices"  # the voices that ship, beside the encoder that they share
 ENCODER = "encoder"  # stem of that encoder's file
+BASE = "base"  # stem of the file that the training of a voice begins with
 SAMPLE_RATE = 24000  # of every neural voice
 MAX_HEAD_BYTES = 1 << 18  # names and shapes of tensors, and the card; a voice has 20 KB
 MAX_NAME_CHARACTERS = 100

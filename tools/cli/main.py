@@ -141,10 +141,11 @@ def convert(
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
 @click.pass_context
 def voices(context: click.Context, as_json: bool) -> int:
-    """List voices; add, show and remove your own.
+    """List voices; add, train, show and remove your own.
 
     \b
       altervox voices add alice.zip
+      altervox voices train anna recordings/
       altervox voices show alice
     """
     context.obj = as_json
@@ -167,12 +168,62 @@ def voices_list(json_before: bool, /, as_json: bool) -> int:
 
 @voices.command("show")
 @click.argument("name")
+@click.option(
+    "--sample",
+    type=click.Path(path_type=Path),
+    metavar="OUT",
+    help="Sound file to write: a sentence converted with the voice.",
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Recording to convert for --sample; default: a sentence of its speaker, which voices of your own have.",
+)
 @json_option
-def voices_show(name: str, as_json: bool) -> int:
-    """Show one voice, by name or path."""
+def voices_show(name: str, sample: Path | None, source: Path | None, as_json: bool) -> int:
+    """Show one voice, by name or path: what is known of it, and for a neural one how well it was measured to do."""
     from .voices import show_one
 
-    return show_one(name, as_json)
+    return show_one(name, as_json, sample, source)
+
+
+@voices.command("train", no_args_is_help=True)
+@click.argument("name")
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RECORDINGS...")
+@click.option("--consent", metavar="TEXT", help="Who agrees that a voice is made, and how; default: you are asked.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0.0, 1440.0, min_open=True),
+    default=12.0,
+    show_default=True,
+    help="Time limit in minutes.",
+)
+@click.option("--force", is_flag=True, help="Train in spite of noise, clipping, or what sounds like two speakers.")
+@click.option("--seed", type=click.IntRange(min=0, max=2**31 - 1), default=1, help="Random seed of the training.")
+@json_option
+def voices_train(
+    name: str,
+    recordings: tuple[Path, ...],
+    consent: str | None,
+    minutes: float,
+    force: bool,
+    seed: int,
+    as_json: bool,
+) -> int:
+    """Make a voice of your own from two to thirty minutes of recordings, on this computer.
+
+    RECORDINGS are files of any format that `altervox convert` reads, or folders, of one person who agrees. Ctrl-C ends
+    early with a usable voice; the same command goes on from there, or after a power cut.
+
+    \b
+      altervox voices train anna recordings/
+      altervox voices train anna a.m4a b.m4a --consent "Anna agreed by letter"
+    """
+    from ..voices.train import train
+
+    return train(name, recordings, consent, force, minutes, seed, as_json)
 
 
 @voices.command("add")

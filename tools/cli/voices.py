@@ -31,20 +31,41 @@ def show_list(as_json: bool) -> int:
     return 0
 
 
-def show_one(name: str, as_json: bool) -> int:
-    """Print one voice; a path is read as `convert --voice` would."""
+def show_one(name: str, as_json: bool, sample: Path | None = None, source: Path | None = None) -> int:
+    """Print one voice; a path is read as `convert --voice` would.
+
+    Args:
+        name: Name or path of the voice.
+        as_json: Print JSON.
+        sample: Sound file to write with a sentence in the voice; None for none.
+        source: Recording to convert for it; None for a sentence that lies beside the voice.
+    """
+    from ..voices.show import card_rows, render_sample
+
     info = next((v for v in list_voices() if v.name == name), None)
+    voice = load_voice(name, "cpu") if info is None or info.kind == "neural" or sample is not None else None
     if info is None:
-        voice = load_voice(name, "cpu")
+        assert voice is not None
         info = VoiceInfo(voice.name, voice.kind, voice.sample_rate, voice.description, Path(name))
     row = _row(info) | ({"path": encodable(info.path)} if info.path else {})
+    row |= card_rows(voice) if voice is not None else {}
+    if sample is not None and voice is not None:
+        render_sample(voice, info.path, source, sample)
+        row["sample"] = encodable(sample)
     if as_json:
         click.echo(json.dumps(row, indent=1))
     else:
         for key, value in row.items():
-            shown = "follows the input" if value is None else printable(value, MESSAGE_LIMIT)
-            click.echo(f"{key.replace('_', ' '):<12} {shown}")
+            click.echo(f"{key.replace('_', ' '):<15} {_shown(value)}")
     return 0
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "follows the input"
+    if isinstance(value, dict):
+        return ", ".join(f"{printable(key, 100).replace('_', ' ')} {number:g}" for key, number in value.items())
+    return printable(value, MESSAGE_LIMIT)
 
 
 def add(source: Path, name: str | None) -> int:

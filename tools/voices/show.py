@@ -1,0 +1,72 @@
+"""`altervox voices show`: the card of a neural voice, and a sample of any."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...kernels.errors import AltervoxError, ParameterError
+from ...kernels.printable import printable
+from ...models.neural.features import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from ...models.voice import Voice
+    from .analysis import Example
+
+log = logging.getLogger(__name__)
+
+SAMPLE_FILE = "sample.flac"
+_LONGEST_SAMPLE_S = 12.0
+
+
+def card_rows(voice: Voice) -> dict[str, Any]:
+    """What the card of a neural voice says besides name and description; nothing of other voices."""
+    from ...models.neural.voice import NeuralVoice
+
+    if not isinstance(voice, NeuralVoice) or len(voice.cards) != 1:
+        return {}
+    rows = {key: value for key, value in asdict(voice.cards[0]).items() if key not in ("name", "description") and value}
+    return rows | {"f0_hz": round(2.0 ** voice.cards[0].f0_log2_mean, 1)}
+
+
+def keep_sample(folder: Path, held_out: Sequence[Example]) -> None:
+    """Keep the start of what was held out beside a voice, so that a sample of it can be rendered; else only warn."""
+    from ..convert.writer import CONTAINERS, open_writer
+
+    audio = np.concatenate([example.audio for example in held_out])[: int(_LONGEST_SAMPLE_S * SAMPLE_RATE)]
+    try:
+        with open_writer(folder / SAMPLE_FILE, CONTAINERS[".flac"], "PCM_16", SAMPLE_RATE, len(audio)) as writer:
+            writer.write(audio.astype(np.float64) / 32768.0)
+    except AltervoxError as error:
+        log.warning("the voice is there, but no sentence for its sample: %s", error)
+
+
+def render_sample(voice: Voice, folder: Path | None, source: Path | None, target: Path) -> None:
+    """Convert a sentence with a voice.
+
+    Args:
+        voice: The voice.
+        folder: Where it lies in the library, where a sentence may lie beside it.
+        source: A recording to convert; None takes that sentence.
+        target: The sound file to write.
+
+    Raises:
+        ParameterError: there is no sentence beside the voice.
+        AltervoxError: a file cannot be read or written.
+    """
+    from ...realtime.files import convert_stream
+    from ..convert.batch import convert_file
+    from ..convert.plan import Job
+
+    if source is None:
+        source = folder / SAMPLE_FILE if folder is not None else None
+        if source is None or not source.is_file():
+            raise ParameterError(
+                f"{printable(voice.name, 60)} has no sentence of its own to convert: name a recording by --from FILE"
+            )
+    convert_file(Job(source, target), voice, lambda blocks, rate: convert_stream(voice, blocks, rate))
