@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...kernels.types import FloatArray
+from ...kernels.types import Float64Array, FloatArray
 from ...models.neural.features import (
     FLOOR,
     HOP,
@@ -37,7 +37,7 @@ _MOST_VIEWS, _FEWEST_VIEWS = 8, 3
 _SPEED, _WARP = 1.25, 1.28  # at most, both ways
 _NOISE_SHARE = 0.4
 _SNR_DB = 5.0, 30.0
-_BINS_HZ = np.linspace(0.0, SAMPLE_RATE / 2, N_FFT // 2 + 1)
+BINS_HZ = np.linspace(0.0, SAMPLE_RATE / 2, N_FFT // 2 + 1)
 _WINDOW = window().astype(np.float32)
 
 
@@ -134,7 +134,7 @@ def hear(
     rows = np.lib.stride_tricks.sliding_window_view(audio, WINDOW)[::HOP][:count]
     magnitude = np.abs(np.fft.rfft(rows * _WINDOW, N_FFT)).astype(np.float32)
     if rng is not None:
-        magnitude *= _equaliser(rng)
+        magnitude *= np.asarray(10.0 ** (microphone_db(rng) / 20.0), dtype=np.float32)
     warp = 1.0 if rng is None else float(np.exp(rng.uniform(-np.log(_WARP), np.log(_WARP))))
     mel = np.log(np.maximum(magnitude @ filterbank(warp).T, FLOOR))
     features, levels = np.zeros((count, N_MELS), dtype=np.float32), np.zeros(count, dtype=np.float32)
@@ -161,8 +161,8 @@ def _noise(audio: FloatArray, rng: np.random.Generator) -> FloatArray:
     return np.asarray(np.sqrt(ratio) * noise, dtype=np.float32)
 
 
-def _equaliser(rng: np.random.Generator) -> FloatArray:
-    """Frequency response of another microphone [257]."""
+def microphone_db(rng: np.random.Generator) -> Float64Array:
+    """Frequency response of another microphone in dB [257]."""
     knots_hz = np.array([0.0, 150.0, 400.0, 1000.0, 2500.0, 5000.0, 8000.0])
     gains_db = rng.uniform(-1.0, 1.0, len(knots_hz)) * np.array([8.0, 5.0, 4.0, 3.0, 4.0, 6.0, 8.0])
-    return np.asarray(10.0 ** (np.interp(_BINS_HZ, knots_hz, gains_db) / 20.0), dtype=np.float32)
+    return np.asarray(np.interp(BINS_HZ, knots_hz, gains_db), dtype=np.float64)

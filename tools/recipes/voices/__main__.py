@@ -8,6 +8,7 @@ import click
 
 from ...cli.main import run
 from .evaluate_command import evaluate
+from .training_commands import package, prepare, train
 
 
 @click.group(help=__doc__)
@@ -16,8 +17,8 @@ def recipe() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
 
-# Every further command of the recipe is added here, one line each.
-recipe.add_command(evaluate)
+for command in (prepare, train, package, evaluate):
+    recipe.add_command(command)
 
 if __name__ == "__main__":
     run(recipe, "python -m altervox.tools.recipes.voices")

@@ -26,13 +26,12 @@ from ....models.neural.features import (
     window,
 )
 from ....models.neural.network import BANDS, DELAY, ENVELOPE_BANDS, PAIR
+from ...voices.material import BINS_HZ, microphone_db, pitch_of
 from ..pitch.noises import coloured_noise, mains_hum
 from .corpus import TARGETS, Speaker
 
-WARPS = np.exp(np.linspace(-np.log(1.28), np.log(1.28), 33))
-_SPEED = 1.25
+_WARPS = 33
 _NOTHING = -9.0  # envelope of silence, in nepers above the running level
-_BINS_HZ = np.linspace(0.0, SAMPLE_RATE / 2, N_FFT // 2 + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +64,10 @@ class Disturbances:
         telephone: Proportion held to a telephone's band.
         alone: Proportion of stretches of noise without speech, of which nothing is to be said.
         others: Proportion of stretches by speakers that are no targets.
+        speed: Greatest factor by which a stretch is faster or slower.
+        warp: Greatest factor by which formants are shifted up or down.
+        gain: Least and greatest gain in nepers.
+        microphone: Scale of the microphones' frequency responses; 0 for flat ones.
     """
 
     noise: float = 0.6
@@ -73,6 +76,10 @@ class Disturbances:
     telephone: float = 0.08
     alone: float = 0.04
     others: float = 0.3
+    speed: float = 1.25
+    warp: float = 1.28
+    gain: tuple[float, float] = (-1.6, 0.7)
+    microphone: float = 1.0
 
 
 class BatchSource:
@@ -98,7 +105,8 @@ class BatchSource:
     ) -> None:
         self.speakers, self.noises, self.rooms = speakers, noises, rooms
         self.frames, self.size, self.disturbances = frames, size, disturbances
-        self._banks = [np.ascontiguousarray(filterbank(float(warp)).T) for warp in WARPS]
+        warps = disturbances.warp ** np.linspace(-1.0, 1.0, _WARPS)
+        self._banks = [np.ascontiguousarray(filterbank(float(warp)).T) for warp in warps]
         self._window = window().astype(np.float32)
         self._samples = (PAIR * (frames + DELAY) + 1) * HOP + HOP  # the last frame reads a hop beyond its centre
         lengths = np.array([len(s.example.level) for s in speakers], dtype=np.float64)
@@ -128,7 +136,7 @@ class BatchSource:
         number = int(rng.choice(len(self.speakers), p=self._chances))
         speaker = self.speakers[number]
         example = speaker.example
-        speed = float(np.exp(rng.uniform(-np.log(_SPEED), np.log(_SPEED))))
+        speed = float(self.disturbances.speed ** rng.uniform(-1.0, 1.0))
         frames = PAIR * self.frames
         reach = int(np.ceil((self._samples / HOP + 3) * speed))
         start = int(rng.integers(max(len(example.level) - reach, 1)))
@@ -151,11 +159,11 @@ class BatchSource:
     def _features(self, audio: FloatArray, level: float, rng: np.random.Generator) -> FloatArray:
         """Features of the stretch as a disturbed microphone hears it."""
         how = self.disturbances
-        gain = float(np.exp(rng.uniform(-1.6, 0.7)))
+        gain = float(np.exp(rng.uniform(*how.gain)))
         x = audio * gain
         if self.rooms and rng.random() < how.room:
             x = self._in_a_room(x, rng)
-        if rng.random() < how.noise or not audio.any():
+        if rng.random() < how.noise or (how.alone and not audio.any()):
             x = self._noisy(x, rng)
         rows = np.lib.stride_tricks.sliding_window_view(x, WINDOW)[::HOP]  # frame j + 1 begins at sample 160 j
         magnitude = np.abs(np.fft.rfft(rows * self._window, N_FFT)).astype(np.float32)
@@ -194,22 +202,11 @@ class BatchSource:
 
     def _equaliser(self, rng: np.random.Generator) -> FloatArray:
         """Random frequency response of a microphone [257]."""
-        knots_hz = np.array([0.0, 150.0, 400.0, 1000.0, 2500.0, 5000.0, 8000.0])
-        gains_db = rng.uniform(-1.0, 1.0, len(knots_hz)) * np.array([8.0, 5.0, 4.0, 3.0, 4.0, 6.0, 8.0])
-        response_db = np.interp(_BINS_HZ, knots_hz, gains_db)
+        response_db = self.disturbances.microphone * microphone_db(rng)
         if rng.random() < self.disturbances.telephone:
-            outside = (
-                np.maximum(300.0 - _BINS_HZ, 0.0) / 5.0 + np.maximum(_BINS_HZ - rng.uniform(3200, 3800), 0.0) / 15.0
-            )
+            outside = np.maximum(300.0 - BINS_HZ, 0.0) / 5.0 + np.maximum(BINS_HZ - rng.uniform(3200, 3800), 0.0) / 15.0
             response_db -= np.minimum(outside, 50.0)
         return np.asarray(10.0 ** (response_db / 20.0), dtype=np.float32)
-
-
-def pitch_of(f0_hz: FloatArray) -> FloatArray:
-    """What the decoder hears of F0 [frames]: log2 over 200 Hz, 0 where unvoiced, and whether voiced [frames, 2]."""
-    is_voiced = f0_hz > 0.0
-    log_f0 = np.where(is_voiced, np.log2(np.maximum(f0_hz, 1.0) / 200.0), 0.0)
-    return np.stack((log_f0, is_voiced), axis=1).astype(np.float32)
 
 
 def _stretch(source: NDArray[np.generic], samples: int, rng: np.random.Generator) -> FloatArray:

@@ -1,22 +1,17 @@
-"""The corpus of the neural voices: recordings of many speakers, analysed once and kept as arrays.
-
-The data folder holds `manifest.tsv` (tab-separated: file, set, speaker, sex, seconds, rate, text, split) and the files
-that it names; docs/voices.md says where the originals are.
-"""
+"""The corpus of the neural voices: recordings of many speakers, analysed once and kept as arrays."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
 
 from ....kernels.types import FloatArray
 from ...voices.analysis import Example, analyse_recording, joined
+from .manifest import Recording, read_audio, read_manifest
 
 TARGETS = ("kathleen", "kerstin", "nathalie", "flemishguy", "librispeech_26", "librispeech_27")
 READERS = ("librispeech_19", "librispeech_many")
@@ -24,19 +19,6 @@ NOISES = "noise_esc10"
 ROOMS = "rooms"
 RATE = 16000
 _FIELDS = ("audio", "f0_hz", "level", "bands")
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """A line of the manifest."""
-
-    path: Path
-    set: str
-    speaker: str
-    seconds: float
-    rate: int
-    text: str
-    split: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +36,6 @@ class Speaker:
     is_wide: bool
 
 
-def read_manifest(data: Path) -> list[Clip]:
-    """All clips of a data folder."""
-    with (data / "manifest.tsv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return [
-        Clip(
-            data / row["file"],
-            row["set"],
-            row["speaker"],
-            float(row["seconds"]),
-            int(row["rate"]),
-            row["text"],
-            row["split"],
-        )
-        for row in rows
-    ]
-
-
 def prepare(data: Path, folder: Path, split: str, part: int = 0, parts: int = 1) -> Iterator[str]:
     """Analyse every speaker that is not there yet; yields the name of each.
 
@@ -82,7 +46,7 @@ def prepare(data: Path, folder: Path, split: str, part: int = 0, parts: int = 1)
         part: Which of several processes this one is.
         parts: How many of them divide the speakers.
     """
-    by_speaker: dict[str, list[Clip]] = {}
+    by_speaker: dict[str, list[Recording]] = {}
     for clip in read_manifest(data):
         if clip.set in TARGETS + READERS and clip.split == split:
             name = clip.set if clip.set in TARGETS else f"{clip.set}_{clip.speaker}"
@@ -91,12 +55,13 @@ def prepare(data: Path, folder: Path, split: str, part: int = 0, parts: int = 1)
         target = folder / split / name
         if target.exists():
             continue
-        example = joined([analyse_recording(*soundfile.read(clip.path, dtype="float32")) for clip in clips])
+        read = [soundfile.read(clip.path, dtype="float32") for clip in clips]
+        example = joined([analyse_recording(audio, rate) for audio, rate in read])
         unfinished = target.with_name(f"{name}.part")
         unfinished.mkdir(parents=True, exist_ok=True)
         for field in _FIELDS:
             np.save(unfinished / f"{field}.npy", getattr(example, field))
-        (unfinished / "rate.txt").write_text(str(clips[0].rate), "utf-8")
+        (unfinished / "rate.txt").write_text(str(read[0][1]), "utf-8")
         unfinished.rename(target)
         yield name
 
@@ -117,9 +82,4 @@ def read_speakers(folder: Path, split: str) -> list[Speaker]:
 
 def read_sounds(data: Path, name: str, split: str) -> list[FloatArray]:
     """All recordings of a set that holds no speech, at 16 kHz."""
-    sounds = []
-    for clip in read_manifest(data):
-        if clip.set == name and clip.split == split:
-            audio, rate = soundfile.read(clip.path, dtype="float32")
-            sounds.append(np.asarray(soxr.resample(audio, rate, RATE), dtype=np.float32))
-    return sounds
+    return [read_audio(clip.path, RATE) for clip in read_manifest(data) if (clip.set, clip.split) == (name, split)]

@@ -177,6 +177,7 @@ class Training:
         fall = 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * step / config.steps))
         for group in self.optimiser.param_groups:
             group["lr"] = config.learning_rate * rise * fall
+        torch.manual_seed(config.seed * 1_000_003 + step)  # the noise of a step is the same after a stop
         said = self.voices(batch.features, batch.pitch, batch.speaker, config.code_noise)
         loss = bands_loss(said, batch.bands, _counted(batch))
         self.optimiser.zero_grad(set_to_none=True)

@@ -86,3 +86,28 @@ def train(
         task = progress.add_task("training", total=steps, completed=training.step)
         for done in training.run():
             progress.update(task, completed=done)
+
+
+@click.command()
+@_corpus
+@_run
+@click.option(
+    "--into",
+    "model_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(__file__).resolve().parents[3] / "models" / "data" / "voices",
+    help="Where the files go; by default where altervox looks for them.",
+)
+@click.option("--steps", type=click.IntRange(0), default=400, show_default=True, help="Steps of tuning of each voice.")
+@click.option("--variance", type=click.FloatRange(0.0, 3.0), default=1.5, show_default=True, help="Natural variance.")
+@click.option("--voice", "names", multiple=True, help="A voice to write; without any, all.")
+def package(
+    corpus: Path, run_folder: Path, model_folder: Path, steps: int, variance: float, names: tuple[str, ...]
+) -> None:
+    """Tune the decoder to each voice and write the files that ship."""
+    from ...voices.tuning import TuningConfig
+    from .packaging import package as write_files
+
+    torch.set_num_threads(1)
+    for name in write_files(run_folder / "state.pt", corpus, model_folder, TuningConfig(steps=steps), variance, names):
+        logging.info("%s", name)
