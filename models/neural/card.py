@@ -43,7 +43,7 @@ class VoiceCard:
         data: What it was trained on.
         licence: Licence of the voice.
         attribution: Whom its licence asks to name.
-        consent: Of the person heard: text, date, and who gave it.
+        consent: The agreement of the person who is heard: text, date, and who gave it.
         metrics: Measured figures.
         limits: What it is not good for.
         trained: Date, version of altervox, steps, and how long it took.
@@ -84,7 +84,7 @@ class VoiceCard:
             raise ValueError(f"metrics is no object of at most {_MAX_METRICS} numbers")
         for name, value in self.metrics.items():
             if len(name) > MAX_NAME_CHARACTERS or not _is_number(value):
-                raise ValueError(f"the metric {printable(name, 40)!r} is no number")
+                raise ValueError(f"the metric {printable(name, 40)!r} is not a number")
 
     def to_json(self) -> str:
         """The text in the file."""

@@ -91,8 +91,8 @@ class NeuralStep(Step):
         """Bands of the frames that are rendered with a block, and what the next block starts from.
 
         Args:
-            features: Of the block's frames of 10 ms `[B, frames, 80]`.
-            pitch: Of the frames that are rendered, as the decoder takes it `[B, frames, 2]`.
+            features: Features of the block's frames of 10 ms `[B, frames, 80]`.
+            pitch: F0 of the frames that are rendered, as the decoder takes it `[B, frames, 2]`.
             others: For a mix `mix`, the part of the second voice in each frame of 5 ms `[B, 2 frames]`; then
                 `encoder_mem_in`, `decoder_mem_in` and for a mix `decoder_mem_2_in`.
 

@@ -39,7 +39,7 @@ def package(
         corpus: Folder of the corpus.
         into: Folder of the files.
         config: How each voice's decoder is tuned.
-        strength: Of the natural variance: see `natural_variance`.
+        strength: How much of the natural variance is given back: see `natural_variance`.
         names: Voices to write; empty for all.
     """
     kept: dict[str, Any] = torch.load(state, weights_only=True)
