@@ -103,7 +103,7 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "a text as a metric": (
         lambda good: rewritten(good, metadata={"card": card(metrics={"wer": "low"})}),
-        "the metric 'wer' is no number",
+        "the metric 'wer' is not a number",
     ),
     "metrics that are a list": (lambda good: rewritten(good, metadata={"card": card(metrics=[1])}), "metrics is no"),
     "no voice": (lambda good: rewritten(good, drop="voice"), "voice is missing or not of the shape [2560]"),
