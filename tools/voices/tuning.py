@@ -85,7 +85,7 @@ class Tuning:
         self._restore()
 
     def run(self, deadline_s: float) -> Iterator[int]:
-        """Train until the end or a time by `time.monotonic`; yields the number of steps done after each."""
+        """Train to the end, or to a time by `time.monotonic` that may be infinite; yields how many steps are done."""
         kept_s = began_s = time.monotonic()
         timed_from = self.step + 2  # the first steps take longer
         timed_s = began_s
@@ -98,8 +98,8 @@ class Tuning:
             if self.step == timed_from:
                 timed_s = now_s
             elif self.step == timed_from + _TIMED_STEPS:
-                fit = int((deadline_s - now_s) / max((now_s - timed_s) / _TIMED_STEPS, 1e-6))
-                self.steps = min(self.steps, self.step + max(fit, 0))
+                fit = (deadline_s - now_s) / max((now_s - timed_s) / _TIMED_STEPS, 1e-6)
+                self.steps = self.step + int(min(max(fit, 0.0), self.steps - self.step))
             if now_s - kept_s > self.config.keep_every_s:
                 self.keep()
                 kept_s = time.monotonic()

@@ -8,7 +8,7 @@ import own_recordings
 import pytest
 import torch
 from altervox.models.library import load_voice
-from altervox.models.neural.network import ENVELOPE_BANDS
+from altervox.models.neural.network import CODE, ENVELOPE_BANDS, PAIR, PITCH
 from altervox.models.neural.step import Speaking
 from altervox.tools.voices.analysis import Example, analyse_recording
 from altervox.tools.voices.material import hear
@@ -18,6 +18,7 @@ from altervox.tools.voices.scoring import (
     pitch_statistics,
     with_natural_variance,
 )
+from altervox.tools.voices.tuning import say
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +48,17 @@ def test_pitch_of_a_low_voice(example: Example) -> None:
 
 
 def test_an_envelope_off_by_a_known_amount(example: Example) -> None:
-    """Of a decoder that says the mean, and of one that says it 6 dB louder."""
+    """Nothing for a decoder that says what was said, 6 dB for one that says it twice as loud."""
     voice = made_up_neural.file().speaking
     decoder = voice.decoder
     with torch.no_grad():
         decoder.leave.weight.zero_()
         decoder.leave.bias.zero_()
     codes = hear(example, made_up_neural.encoder())
-    flat = np.full_like(example.bands, 0.0)
-    flat[:, :ENVELOPE_BANDS] = -3.5  # what a decoder says whose last layer is zero
+    flat = np.zeros_like(example.bands)
+    flat[:, :ENVELOPE_BANDS] = float(
+        say(decoder, torch.zeros(1, 1, CODE), torch.zeros(1, PAIR, PITCH), voice.voice)[0, 0, 0]
+    )
     heard = [(codes, Example(example.audio, example.f0_hz, example.level, flat))]
     plain = Speaking(
         decoder, voice.voice, torch.full((ENVELOPE_BANDS,), -3.5), torch.zeros(ENVELOPE_BANDS, ENVELOPE_BANDS)
