@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .conditions import Condition
     from .evaluation import Clip, Scores, Target
     from .evaluation_tables import Result
+    from .manifest import Recording
     from .meters import Meters
 
 
@@ -90,9 +91,10 @@ def evaluate(
     from .meters import Meters
 
     wanted = chosen_conditions(conditions)
-    targets = evaluation.parsed_targets(pairs, voices)
+    named = evaluation.parsed_targets(pairs, voices)
     loaded = {name: load_voice(name, "cpu") for name in dict.fromkeys(voices)}
     recordings = read_manifest(speech)
+    targets = {**targets_of_cards(loaded, recordings), **named}
     # What cannot be written or is not installed is to be known before the long computation.
     for path in outputs:
         if path.suffix not in (".md", ".json"):
@@ -136,6 +138,18 @@ def evaluate(
 
         for drawn in draw_all(results, loaded, recordings, material.clips[0], block_ms, plots):
             click.echo(f"drew {drawn}", err=True)
+
+
+def targets_of_cards(voices: Mapping[str, Voice], recordings: Sequence[Recording]) -> dict[str, str]:
+    """Whom the neural voices were trained to sound like, by their cards, where the manifest has recordings of them."""
+    from ....models.neural.voice import NeuralVoice
+
+    known = {name for recording in recordings for name in (recording.set, recording.speaker)}
+    return {
+        name: voice.cards[0].speaker
+        for name, voice in voices.items()
+        if isinstance(voice, NeuralVoice) and len(voice.cards) == 1 and voice.cards[0].speaker in known - {""}
+    }
 
 
 def measure(

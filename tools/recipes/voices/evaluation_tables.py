@@ -46,7 +46,7 @@ class Result:
 
 
 def all_tables(results: Sequence[Result], clips: Sequence[Clip], clean: Scores, machine: str) -> dict[str, Table]:
-    """The tables by name, of which the last two are there only where there is something to show.
+    """The tables by name: of the voices, of whom they imitate, and of how alike they are.
 
     Args:
         results: All voices in all conditions.

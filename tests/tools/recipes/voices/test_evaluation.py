@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import made_up_neural
 import numpy as np
 import pytest
 import soundfile
 from altervox.kernels.errors import AudioFileError, MissingDependencyError, OutputError, ParameterError
 from altervox.kernels.types import FloatArray
 from altervox.models.dsp.presets import DSP_VOICES
-from altervox.tools.recipes.documents import replaced
+from altervox.models.neural.voice import NeuralVoice
+from altervox.models.voice import Voice
+from altervox.tools.recipes.documents import Table, replaced
 from altervox.tools.recipes.voices import evaluation, evaluation_tables, meters
 from altervox.tools.recipes.voices.conditions import CONDITIONS, RATE
 from altervox.tools.recipes.voices.conversion import Converter, world_copy
-from altervox.tools.recipes.voices.evaluate_command import Material, measure
+from altervox.tools.recipes.voices.evaluate_command import Material, measure, targets_of_cards
 from altervox.tools.recipes.voices.evaluation import (
     Clip,
     ClipScores,
@@ -38,6 +42,7 @@ from altervox.tools.recipes.voices.words import WordErrors
 from cli_runner import MALE, altervox
 
 MODULE = "altervox.tools.recipes.voices"
+DOCS = Path(__file__).resolve().parents[4] / "docs" / "voices.md"
 HEADER = "file\tset\tspeaker\tsex\tseconds\trate\ttext\tsplit\n"
 
 
@@ -285,6 +290,19 @@ def test_targets_are_pairs() -> None:
             parsed_targets([bad], ["alto"])
     with pytest.raises(ParameterError, match="'bass', which is not measured"):
         parsed_targets(["bass=kathleen"], ["alto"])
+
+
+def test_cards_say_whom_a_voice_imitates(data: Path) -> None:
+    recordings = read_manifest(data)
+    own = made_up_neural.voice()
+    voices: dict[str, Voice] = {"robot": DSP_VOICES["robot"], "unnamed": own}
+    for name, speaker in (("alto", "kathleen"), ("reader", "p1"), ("stranger", "somebody")):
+        voices[name] = NeuralVoice(name, (replace(own.cards[0], speaker=speaker),), own.networks)
+    assert targets_of_cards(voices, recordings) == {"alto": "kathleen", "reader": "p1"}
+
+
+def test_the_docs_have_a_place_for_every_table() -> None:
+    replaced(DOCS.read_text(encoding="utf-8"), {name: Table("", [], []) for name in evaluation_tables.NAMES})
 
 
 def test_a_target_must_be_known(data: Path, heard: Heard) -> None:
