@@ -24,38 +24,13 @@ from ...models.voice import Voice, VoiceParams, check_speaker
 from ..config import FRAME_MS, StreamConfig
 from ..runners import Runner
 from .pitch import MEL_WAIT_FRAMES, PitchStreamState, StreamingRMVPE
+from .retrieval import FoundState, Index
 from .staging import Upload
 
 CONTENT_WAIT_FRAMES = 2  # the newest two frames have no content feature: its field of 400 samples is not complete
 MAX_PITCH_RIGHT_FRAMES = 2
 _LEVEL_REACH_FRAMES = 2  # loudness is taken over 40 ms around each frame
 _LEVEL_LEAD_FRAMES = _LEVEL_REACH_FRAMES + 1  # the gain of the first sample lies between two frames
-
-
-@dataclass(slots=True)
-class FoundState:
-    """What retrieval found for the features of the window.
-
-    A feature is searched for as long as it is rendered. After that it is context, and what was found last stays.
-
-    Attributes:
-        neighbours_mem: Mean of the nearest vectors of each feature `[slots, C]`.
-        searched_mem: 1 for each feature that was searched for, 0 for those that never were `[slots, 1]`.
-    """
-
-    neighbours_mem: Tensor
-    searched_mem: Tensor
-
-    def move(self, slots: int) -> None:
-        """Follow the window, which moves by some features."""
-        for memory in (self.neighbours_mem, self.searched_mem):
-            memory[:-slots] = memory[slots:].clone()
-            memory[-slots:] = 0.0
-
-    def reset(self) -> None:
-        """Return to the start of a stream."""
-        self.neighbours_mem.zero_()
-        self.searched_mem.zero_()
 
 
 @dataclass(slots=True)
@@ -171,14 +146,6 @@ class Generator(Protocol):
 
     def advance(self, f0: NDArray[np.float32]) -> None:
         """Pass over a block without rendering it, given F0 in Hz of the source over the block [frames]."""
-        ...
-
-
-class Index(Protocol):
-    """Feature retrieval of a voice."""
-
-    def neighbours(self, features: Tensor) -> Tensor:
-        """See `FeatureIndex.neighbours`."""
         ...
 
 
@@ -348,10 +315,7 @@ class FeatureStage:
         if index is None or state.found is None or params.index_rate == 0.0:
             torch.index_select(features, 0, slots, out=phone[0])
         else:
-            found, newest = state.found, slice(-self._searched, None)
-            found.neighbours_mem[newest] = index.neighbours(features[newest])
-            found.searched_mem[newest] = 1.0
-            blended = torch.lerp(features, found.neighbours_mem, params.index_rate * found.searched_mem)[slots]
+            blended = state.found.blended(index, features, params.index_rate, self._searched)[slots]
             if self._coarse is not None:
                 self._f0.array[:] = f0
                 self._f0.send()

@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +35,6 @@ from altervox.models.export.rules import check_graph
 from altervox.models.export.tensorrt import problems, trtexec_lines
 from altervox.models.export.voice import ExportedVoice
 from altervox.models.library import add_voice, lengths_of, list_voices, load_voice
-from altervox.models.retrieval import FeatureIndex
 from altervox.models.voice import VoiceParams
 from altervox.realtime.config import StreamConfig
 from altervox.realtime.engine import Engine
@@ -50,29 +48,19 @@ from altervox.realtime.stages.exported import ExportedStage
 from altervox.realtime.stages.rvc import RvcStage
 from altervox.tools.export import parity
 from altervox.tools.export.command import ExportOptions, write_export
-from altervox.tools.export.parity import ParityError
-from altervox.tools.export.sources import Source, pitch_source, voice_source
 from cli_runner import altervox, envelope, full_disk, speech
+from made_up_export import CONFIG, index, indexed_voice, pitch
 
 ROOT = Path(__file__).resolve().parents[3]
 CPU = torch.device("cpu")
-CONFIG = StreamConfig(block_ms=40, context_ms=200)
 OPTIONS = ExportOptions(CONFIG)
 GRAPHS = ("content", "prior", "generator", "rmvpe", "retrieval")
 
 
-def index() -> FeatureIndex:
-    features = made_up_voice.content().features(torch.from_numpy(speech(3.0)).float()[None], "v2")[0]
-    return FeatureIndex(features[:100].clone())
-
-
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, parity.Parity]:
-    voice = made_up_voice.voice()
-    voice.index = index()
-    source = voice_source(voice, made_up_voice.content(), small_pitch_network(CPU), CONFIG, unrolled=False)
     folder = tmp_path_factory.mktemp("export") / "alice"
-    return folder, write_export(source, folder, OPTIONS)[1]
+    return folder, write_export(indexed_voice(), folder, OPTIONS)[1]
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +78,6 @@ def copy(folder: Path, tmp_path: Path) -> Path:
             os.link(path, target / path.name)
     shutil.copy(folder / "manifest.json", target)
     return target
-
-
-def pitch(unrolled: bool, config: StreamConfig = CONFIG) -> Source:
-    return pitch_source("rmvpe-small", small_pitch_network(CPU), config, unrolled)
 
 
 def change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -435,28 +419,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_mismatch_fails_the_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A graph whose GRU computes in another order: the fault that an exporter once had."""
-    from altervox.realtime.runners import onnx as runner
-
-    def spoil(source: Path, target: Path) -> None:
-        model = onnx.load(source)
-        for tensor in model.graph.initializer:
-            if tuple(tensor.dims)[-1:] == (360,):
-                values = onnx.numpy_helper.to_array(tensor) * np.float32(1.001)
-                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-        onnx.save(model, source)
-        fold(source, target)
-
-    fold = runner.fold_constants
-    monkeypatch.setattr(runner, "fold_constants", spoil)
-    with pytest.raises(ParityError, match=r"the graph rmvpe: salience differs .* in block 0") as error:
-        write_export(pitch(unrolled=False), tmp_path / "out", OPTIONS)
-    assert "\n" not in str(error.value)
-    assert list(tmp_path.iterdir()) == []
-
-
-# TensorRT, batches
+# TensorRT
 
 
 def test_the_unrolled_pitch_network_keeps_to_tensorrts_rules(folder: Path, tmp_path: Path) -> None:
@@ -471,92 +434,6 @@ def test_the_unrolled_pitch_network_keeps_to_tensorrts_rules(folder: Path, tmp_p
     assert "--gru unrolled" in problems(folder, ours, "rmvpe")[0]
     with pytest.raises(VoiceError, match="pitch network alone"):
         load_voice(tmp_path / "out")
-
-
-def test_streams_of_a_batch_know_nothing_of_one_another(tmp_path: Path) -> None:
-    done = altervox("export", "rmvpe-small", "-o", tmp_path / "out", "--block-ms", "40", "--batch", "3")
-    assert done.code == 0, done.err
-    manifest = read_manifest(tmp_path / "out")
-    assert {tensor.shape[0] for tensor in manifest.graphs["rmvpe"].inputs.values()} == {3}
-    assert manifest.parity["rmvpe.relative_rms"] < 1e-4
-    assert manifest.parity["stream.relative_rms"] < 1e-3
-    assert manifest.parity["f0.voiced_frames"] > 0.5 * manifest.parity["f0.frames"]
-    with np.load(tmp_path / "out" / manifest.fixtures["stream"].file) as kept:
-        assert len(kept["audio"]) == len(kept["output"]) == 3
-        assert not np.allclose(kept["audio"][0], kept["audio"][1]), "each row says something else"
-
-
-BATCH = ExportOptions(CONFIG, batch=2)
-
-
-def batched_source() -> Source:
-    voice = made_up_voice.voice()
-    voice.index = index()
-    return voice_source(voice, made_up_voice.content(), small_pitch_network(CPU), CONFIG, unrolled=False)
-
-
-def test_all_graphs_in_a_row_are_compared_for_each_row_of_a_batch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A fault that no graph has alone: what runs them all lets the rows meet, from one block on."""
-    spoilt = False
-
-    class Spoilt(parity._SharedGraph):
-        def __init__(self, graph: Any, batch: int) -> None:
-            super().__init__(graph, batch)
-            self.runs = 0
-            self.meeting = threading.Barrier(batch, self.run)
-
-        def run(self) -> None:
-            self.graph.run()
-            self.runs += 1
-            if spoilt and "m" in self.graph.outputs and self.runs > 31:
-                self.graph.outputs["m"][1].mul_(1.1)
-
-    monkeypatch.setattr(parity, "_SharedGraph", Spoilt)
-    manifest, found = write_export(batched_source(), tmp_path / "sound", BATCH)
-    assert {tensor.shape[0] for graph in manifest.graphs.values() for tensor in graph.inputs.values()} == {2}
-    assert set(found.errors) == {*GRAPHS, "stream"}
-    assert found.errors["stream"] < 2e-4
-    assert found.rms_db is not None
-    assert found.rms_db > -40.0
-    spoilt = True
-    with pytest.raises(ParityError, match=r"all graphs in a row: wav of the graph generator .* block 31 of row 1"):
-        write_export(batched_source(), tmp_path / "spoilt", BATCH)
-    assert [path.name for path in tmp_path.iterdir()] == ["sound"]
-
-
-def test_a_row_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = parity._Row.run
-
-    def fail(row: Any) -> None:
-        if row.inputs["mel"].storage_offset() if "mel" in row.inputs else False:
-            raise RuntimeError("row 1 fails")
-        run(row)
-
-    monkeypatch.setattr(parity._Row, "run", fail)
-    with pytest.raises(RuntimeError, match="row 1 fails"):
-        write_export(pitch(unrolled=False), tmp_path / "out", BATCH)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_is_silent_or_zero_compares_nothing() -> None:
-    zeros, ones = np.zeros((50, 1, 8)), np.ones((50, 1, 8))
-    with pytest.raises(ParityError, match="zero or not finite"):
-        parity._largest_error(zeros, zeros, 1e-4, "the graph prior: m")
-    with pytest.raises(ParityError, match="zero or not finite"):
-        parity._largest_error(ones * np.nan, ones, 1e-4, "the graph prior: m")
-    assert parity._largest_error(ones, ones, 1e-4, "the graph prior: m") == 0.0
-
-
-def test_a_voice_that_gives_silence_is_not_exported(tmp_path: Path) -> None:
-    voice = made_up_voice.voice()
-    with torch.no_grad():
-        voice.synthesizer.dec.conv_post.weight.mul_(1e-6)
-    source = voice_source(voice, made_up_voice.content(), small_pitch_network(CPU), CONFIG, unrolled=False)
-    with pytest.raises(ParityError, match=r"renders the test speech at -\d+ dBFS, too quietly"):
-        write_export(source, tmp_path / "out", OPTIONS)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_trial_runs_in_a_process_of_its_own(folder: Path, tmp_path: Path) -> None:
