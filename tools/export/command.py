@@ -65,7 +65,7 @@ def export(name: str, folder: Path, options: ExportOptions) -> int:
         what = "all graphs in a row" if graph == "stream" else f"{graph}.onnx"
         click.echo(f"  {what:<20} differs from the network by {error:.1e} of its RMS at most, in {BLOCKS} blocks")
     if parity.rms_db is not None:
-        click.echo(f"  compared at {parity.rms_db:.1f} dBFS, which the networks give")
+        click.echo(f"  compared over speech that the networks render at {parity.rms_db:.1f} dBFS")
     if parity.f0_cents is not None:
         click.echo(
             f"  F0 differs by {parity.f0_cents:.2f} cents at most, voicing in {parity.voicing_frames} of "
@@ -252,7 +252,7 @@ def _write_graph(name: str, source: Source, folder: Path, options: ExportOptions
                 "altervox.carries": json.dumps(dict(step.spec.carries)),
             },
         )
-    except (AltervoxError, MemoryError):
+    except (AltervoxError, MemoryError, OSError):
         raise
     except Exception as error:  # of torch's exporter and ONNX Runtime, which have no classes for a full disk
         reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__)
