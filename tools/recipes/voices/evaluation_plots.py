@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WORDS_PLOT = "voices_words.png"
 SIMILARITY_PLOT = "voices_similarity.png"
 SPECTROGRAM_PLOT = "voices_spectrograms.png"
-_SHOWN_S = 4.0
+_SHOWN_S = 3.0
 _SOURCES = "sources"
 
 
@@ -105,12 +105,12 @@ def plot_similarity(results: Sequence[Result], folder: Path) -> Path:
 
 def plot_spectrograms(panels: Mapping[str, FloatArray], folder: Path) -> Path:
     """Draw the first seconds of some audio [N] at 24 kHz, one spectrogram each under its title."""
-    figure = _figure("", (11.0, 3.0 * len(panels)))
+    figure = _figure("A source, the target and what the voice made of the source", (9.0, 2.6 * len(panels)))
     rows: Sequence[Axes] = list(figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0])
     for axes, (title, audio) in zip(rows, panels.items(), strict=True):
         shown = at_usual_level(audio)[: round(_SHOWN_S * RATE)]
         faint = 1e-5 * np.random.default_rng(0).standard_normal(len(shown))  # digital silence has no level in dB
-        axes.specgram(shown + faint, NFFT=768, Fs=RATE, noverlap=768 - 120, cmap="magma", vmin=-120, vmax=-40)
+        axes.specgram(shown + faint, NFFT=768, Fs=RATE, noverlap=768 - 120, cmap="Greys", vmin=-110, vmax=-40)
         axes.set_ylabel("Hz")
         axes.set_title(title, fontsize="medium")
     rows[-1].set_xlabel("seconds")
