@@ -51,8 +51,8 @@ def map_f0_into(
 
     Args:
         f0_hz: The speaker's F0, 0 where unvoiced [frames].
-        mean: Mean of the voice's F0 in octaves above 1 Hz, a shift of pitch included [frames].
-        spread: Standard deviation of the same, in octaves [frames].
+        mean: Mean of the voice's F0, in octaves above 1 Hz [frames].
+        spread: Standard deviation of the voice's F0, in octaves [frames].
         state: Advanced in place.
         out: Filled with F0 in Hz [frames].
     """

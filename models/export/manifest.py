@@ -24,6 +24,7 @@ FORMAT_VERSION = 2
 LENGTHS = ("block_ms", "lookahead_ms", "context_ms", "crossfade_ms")
 GRAPHS = {  # by kind: those that are always there, and those that may be
     "rvc": (("content", "prior", "generator"), ("rmvpe", "retrieval")),
+    "neural": (("voice", "rmvpe"), ()),
     "rmvpe": (("rmvpe",), ()),
 }
 GRU_FORMS = ("onnx", "unrolled")
@@ -107,6 +108,7 @@ class Manifest:
         graphs: By name.
         fixtures: Inputs and outputs of real blocks for each graph, and audio before and after all of them.
         versions: Of altervox and what made the graphs.
+        f0_log2: Mean and standard deviation of log2 of F0 in Hz, of a neural voice or of both of a mix; else empty.
         parity: Largest differences between the graphs and the networks that they were made from.
     """
 
@@ -122,6 +124,7 @@ class Manifest:
     graphs: Mapping[str, Graph]
     fixtures: Mapping[str, StoredFile]
     versions: Mapping[str, str]
+    f0_log2: tuple[tuple[float, float], ...]
     parity: Mapping[str, float]
 
     @property
@@ -194,6 +197,7 @@ def _plain(manifest: Manifest) -> dict[str, Any]:
         "graphs": graphs,
         "fixtures": {name: _stored(stored) for name, stored in manifest.fixtures.items()},
         "versions": dict(manifest.versions),
+        **({"f0_log2": [list(one) for one in manifest.f0_log2]} if manifest.kind == "neural" else {}),
         "parity": dict(manifest.parity),
     }
 
@@ -277,11 +281,21 @@ def _manifest(described: dict[str, Any]) -> Manifest:
             for name, value in entries.objects("fixtures", 16).items()
         },
         versions={printable(name, 40): printable(value, 40) for name, value in entries.objects("versions", 16).items()},
+        f0_log2=_f0_log2(entries.take("f0_log2")) if kind == "neural" else (),
         parity=_numbers(entries.objects("parity", 64)),
     )
     lengths.done()
     entries.done()
     return manifest
+
+
+def _f0_log2(value: object) -> tuple[tuple[float, float], ...]:
+    voices: list[Any] = value if isinstance(value, list) and len(value) in (1, 2) else [0]
+    for one in voices:
+        is_pair = isinstance(one, list) and len(one) == 2 and all(type(x) in (int, float) for x in one)
+        if not is_pair or not (5.0 <= one[0] <= 10.0 and 0.0 < one[1] <= 2.0):
+            raise _WrongError(f"f0_log2 is {printable(value, 60)}")
+    return tuple((float(mean), float(deviation)) for mean, deviation in voices)
 
 
 def _graph(value: object, name: str, batch: int) -> Graph:

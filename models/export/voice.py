@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from ...kernels.errors import VoiceError
+from ..neural.card import USES
 from ..voice import VoiceKind, VoiceParams
 from .manifest import Manifest, read_manifest
 
@@ -26,7 +27,7 @@ class ExportedVoice:
     def __init__(self, name: str, folder: Path) -> None:
         self._name, self.folder = name, folder
         self.manifest: Manifest = read_manifest(folder)
-        if self.manifest.kind != "rvc":
+        if self.manifest.kind == "rmvpe":
             raise VoiceError(f"{folder} is the export of a pitch network alone: give the folder of an exported voice")
 
     def check_streams(self) -> None:
@@ -64,7 +65,9 @@ class ExportedVoice:
 
     @property
     def uses(self) -> frozenset[str]:
-        """See `Voice`. The lengths are the folder's own, and formants stay where they are."""
+        """See `Voice`. The lengths are the folder's own, and formants of an RVC voice stay where they are."""
+        if self.manifest.kind == "neural":
+            return (USES - {"f0_method"}) | ({"mix"} if len(self.manifest.f0_log2) > 1 else set())
         unused = {"formant_semitones", "f0_method"}
         unused |= set() if "retrieval" in self.manifest.graphs else {"index_rate", "protect"}
         unused |= set() if self.manifest.has_f0 else {"pitch_semitones", "protect"}

@@ -20,6 +20,7 @@ SHIPPED = Path(__file__).parents[1] / "data" / "voices"  # the voices that ship,
 ENCODER = "encoder"  # stem of that encoder's file
 BASE = "base"  # stem of the file that the training of a voice begins with
 SAMPLE_RATE = 24000  # of every neural voice
+USES = frozenset({"pitch_semitones", "formant_semitones", "f0_method", "seed", "block_ms"})  # see `Voice`; a mix: "mix"
 MAX_HEAD_BYTES = 1 << 18  # names and shapes of tensors, and the card; a voice has 20 KB
 MAX_NAME_CHARACTERS = 100
 _MAX_TEXT_CHARACTERS = 4000  # of one entry of the card

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...kernels.errors import VoiceError
 from ..voice import VoiceKind
-from .card import SAMPLE_RATE, VoiceCard
+from .card import SAMPLE_RATE, USES, VoiceCard
 from .step import NeuralNetworks
 from .voice_file import encoder_of, read_voice_file
 
@@ -91,7 +91,11 @@ class NeuralVoice:
         return {}
 
     @property
+    def f0_log2(self) -> tuple[tuple[float, float], ...]:
+        """Mean and standard deviation of log2 of F0 in Hz, of each of its voices."""
+        return tuple((card.f0_log2_mean, card.f0_log2_std) for card in self.cards)
+
+    @property
     def uses(self) -> frozenset[str]:
         """See `Voice`."""
-        names = {"pitch_semitones", "formant_semitones", "f0_method", "seed", "block_ms"}
-        return frozenset(names | ({"mix"} if len(self.cards) > 1 else set()))
+        return frozenset(USES | ({"mix"} if len(self.cards) > 1 else set()))

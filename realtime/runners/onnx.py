@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ...kernels.errors import CheckpointError, ParameterError
 from ...kernels.printable import printable
@@ -39,13 +40,21 @@ class OnnxRunner:
         graph: The `.onnx` file, or what it holds.
         provider: Execution provider: its name in ONNX Runtime without "ExecutionProvider", in lower case.
         threads: Threads that compute on a CPU.
+        weights: Weights by name, for a graph that holds none of its own; they are shared, not copied.
 
     Raises:
         ParameterError: this machine, torch or ONNX Runtime does not have the provider.
         CheckpointError: the file does not load or has another interface.
     """
 
-    def __init__(self, spec: GraphSpec, graph: Path | bytes, provider: str = "cpu", threads: int = 1) -> None:
+    def __init__(
+        self,
+        spec: GraphSpec,
+        graph: Path | bytes,
+        provider: str = "cpu",
+        threads: int = 1,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
         provider = _OTHER_NAMES.get(provider, provider)
         name = _provider_called(provider)
         import onnxruntime
@@ -64,8 +73,9 @@ class OnnxRunner:
         self._carried = [(self.inputs[name], self.outputs[result]) for name, result in spec.carries.items()]
         what = graph if isinstance(graph, Path) else f"the graph {spec.name}"
         source = str(graph) if isinstance(graph, Path) else graph
+        self._weights = {} if weights is None else {n: _value_of(tensor) for n, tensor in weights.items()}
         try:
-            self.session = onnxruntime.InferenceSession(source, _options(threads), providers=providers)
+            self.session = onnxruntime.InferenceSession(source, self._options(threads), providers=providers)
             free: dict[str, int] = {}
             for declared, found in (
                 (spec.inputs, self.session.get_inputs()),
@@ -76,7 +86,7 @@ class OnnxRunner:
                     sizes = zip(tensor.shape, declared[tensor.name].shape, strict=True)
                     free |= {dimension: size for dimension, size in sizes if isinstance(dimension, str)}
             if free:  # what depends on the sizes alone is then computed once, while the graph is optimised
-                options = _options(threads)
+                options = self._options(threads)
                 for dimension, size in free.items():
                     options.add_free_dimension_override_by_name(dimension, size)
                 self.session = onnxruntime.InferenceSession(source, options, providers=providers)
@@ -97,6 +107,12 @@ class OnnxRunner:
                 kind = torch.empty(0, dtype=buffer.dtype).numpy().dtype.type
                 bind(tensor_name, device.type, index, kind, tuple(buffer.shape), buffer.data_ptr())
         self._device = device
+
+    def _options(self, threads: int) -> Any:
+        options = _options(threads)
+        if self._weights:
+            options.add_external_initializers(list(self._weights), list(self._weights.values()))
+        return options
 
     def run(self) -> None:
         """See `Runner.run`."""
@@ -123,6 +139,15 @@ def onnx_providers() -> list[str]:
     return list(onnxruntime.get_available_providers())
 
 
+def has_onnx_runtime() -> bool:
+    """Whether there is one that loads."""
+    try:
+        onnx_providers()
+    except ImportError:
+        return False
+    return True
+
+
 def onnx_version() -> str:
     """Version of the ONNX Runtime that is installed."""
     import onnxruntime
@@ -138,6 +163,12 @@ def fold_constants(source: Path, target: Path) -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(target)
     onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+
+
+def _value_of(tensor: Tensor) -> Any:
+    import onnxruntime
+
+    return onnxruntime.OrtValue.ortvalue_from_numpy(tensor.numpy())
 
 
 def _options(threads: int = 1) -> Any:

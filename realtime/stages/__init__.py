@@ -59,7 +59,7 @@ def _neural_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceSt
 
     from .neural import NeuralStage
 
-    return NeuralStage(voice, config, _full_pitch_network(f0_method, torch.device("cpu")))
+    return NeuralStage.of(voice, config, _full_pitch_network(f0_method, torch.device("cpu")))
 
 
 def _rvc_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage:
@@ -74,12 +74,15 @@ def _rvc_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage
 def _exported_stage(voice: Voice, config: StreamConfig, f0_method: str) -> VoiceStage:
     from ...models.export.voice import ExportedVoice
     from .exported import ExportedStage
+    from .exported_neural import exported_neural_stage
 
     assert isinstance(voice, ExportedVoice)
     if config.backend == "auto":
         from ..runners.trial import best_backend
 
         config = replace(config, backend=best_backend(voice))
+    if voice.manifest.kind == "neural":
+        return exported_neural_stage(voice, config)
     return ExportedStage(voice, config)
 
 

@@ -49,24 +49,12 @@ class ExportedStage(FeatureStage):
     """
 
     def __init__(self, voice: ExportedVoice, config: StreamConfig, run_graph: RunGraph | None = None) -> None:
-        for name in LENGTHS:
-            made_for, asked = voice.lengths[name], getattr(config, name)
-            if asked != made_for:
-                raise ParameterError(
-                    f"{voice.name} was exported for {name} {made_for}, and {name} is {asked}: leave it at {made_for}, "
-                    "or export the voice again"
-                )
-        if config.backend in ("eager", "cuda-graph"):
-            raise ParameterError(f"backend {config.backend} cannot run {voice.name}, which is exported: choose onnx")
         lengths, manifest = RvcLengths.of(config), voice.manifest
-        backend = "onnx" if config.backend == "auto" else config.backend
 
-        def run_file(name: str) -> Runner:
-            spec, held = read_graph(voice.folder, manifest, name)
+        def check(spec: GraphSpec) -> None:
             check_interface(spec, lengths, voice.sample_rate * FRAME_MS // 1000, manifest.has_f0)
-            return make_runner(spec, held, backend, threads=config.threads)
 
-        run = run_graph or run_file
+        run = run_graph or file_runs(voice, config, check)
         generator = ExportedGenerator(run("generator"), lengths.block, voice.sample_rate * FRAME_MS // 1000)
         content = run("content")
         networks = RvcNetworks(
@@ -92,6 +80,31 @@ class ExportedStage(FeatureStage):
         if params is not self._asked:
             self._asked, self._plain = params, replace(params, formant_semitones=0.0)
         return self._plain
+
+
+def file_runs(voice: ExportedVoice, config: StreamConfig, check: Callable[[GraphSpec], None]) -> RunGraph:
+    """What runs the graphs of a voice's folder in ONNX Runtime; `check` raises what `check_interface` does.
+
+    Raises:
+        ParameterError: the lengths are not those that the graphs were made for, or the backend cannot run here.
+    """
+    for name in LENGTHS:
+        made_for, asked = voice.lengths[name], getattr(config, name)
+        if asked != made_for:
+            raise ParameterError(
+                f"{voice.name} was exported for {name} {made_for}, and {name} is {asked}: leave it at {made_for}, "
+                "or export the voice again"
+            )
+    if config.backend in ("eager", "cuda-graph"):
+        raise ParameterError(f"backend {config.backend} cannot run {voice.name}, which is exported: choose onnx")
+    backend = "onnx" if config.backend == "auto" else config.backend
+
+    def run_file(name: str) -> Runner:
+        spec, held = read_graph(voice.folder, voice.manifest, name)
+        check(spec)
+        return make_runner(spec, held, backend, threads=config.threads)
+
+    return run_file
 
 
 @dataclass(slots=True)
@@ -198,7 +211,11 @@ def check_interface(spec: GraphSpec, lengths: RvcLengths, per_frame: int, has_f0
     Raises:
         CheckpointError: a tensor is missing, not asked for, or of another shape.
     """
-    inputs, outputs = _interface(spec.name, lengths, per_frame, has_f0)
+    check_shapes(spec, *_interface(spec.name, lengths, per_frame, has_f0))
+
+
+def check_shapes(spec: GraphSpec, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> None:
+    """As `check_interface`, for a graph that must have these inputs and outputs and carry all that end in `_in`."""
     for wanted, found in ((inputs, spec.inputs), (outputs, spec.outputs)):
         shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
         if wanted.keys() != shapes.keys() or not all(map(_fits, wanted.values(), (shapes[name] for name in wanted))):
@@ -206,7 +223,8 @@ def check_interface(spec: GraphSpec, lengths: RvcLengths, per_frame: int, has_f0
                 f"the graph {spec.name} was made for another geometry than its folder states: it has {shapes} instead "
                 f"of {wanted}; export the voice again"
             )
-    whole = {name for name in inputs if name in ("speaker", "pitch", "rows", "last_row", "valid_rows")}
+    whole = {name for name in inputs if name in ("speaker", "rows", "last_row", "valid_rows")}
+    whole |= {"pitch"} if spec.name == "prior" else set()  # coarse there
     types = {name: "int64" if name in whole else "int32" if name.startswith("phase") else "float32" for name in inputs}
     if types != {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in spec.inputs.items()}:
         raise CheckpointError(f"the graph {spec.name} takes other types than {types}; export the voice again")
@@ -226,10 +244,7 @@ def _interface(
         searched: Shape = (1, lengths.searched, None)
         return {"features": searched}, {"neighbours": searched}
     if name == "rmvpe":
-        rows, window = lengths.block + lengths.pitch_right, least_window(lengths.block, lengths.pitch_right)
-        numbers: dict[str, Shape] = {"rows": (1, rows), "last_row": (1, 1), "valid_rows": (1, 1)}
-        state: Shape = (1, None)
-        return {"mel": (1, N_MELS, window), **numbers, "h_in": state}, {"salience": (1, rows, N_BINS), "h_out": state}
+        return pitch_interface(lengths.block, lengths.pitch_right)
     latent: Shape = (1, HIDDEN, lengths.rendered)
     if name == "prior":
         pitch: dict[str, Shape] = {"pitch": (1, lengths.known)} if has_f0 else {}
@@ -242,6 +257,14 @@ def _interface(
     for memory in ("flow_mem", "decoder_mem"):
         inputs[memory + "_in"] = outputs[memory + "_out"] = (1, None)
     return inputs, outputs
+
+
+def pitch_interface(block: int, right: int) -> tuple[Mapping[str, Shape], Mapping[str, Shape]]:
+    """Shapes of the pitch network's inputs and outputs, for so many frames of a block and to the right of it."""
+    rows, state = block + right, (1, None)
+    numbers: dict[str, Shape] = {"rows": (1, rows), "last_row": (1, 1), "valid_rows": (1, 1)}
+    mel: Shape = (1, N_MELS, least_window(block, right))
+    return {"mel": mel, **numbers, "h_in": state}, {"salience": (1, rows, N_BINS), "h_out": state}
 
 
 def _fits(wanted: Shape, found: tuple[int, ...]) -> bool:

@@ -23,7 +23,7 @@ from ...models.base_models import small_pitch_network, small_pitch_network_onnx_
 from ...models.pitch.mel import HOP, N_FFT, N_MELS, LogMel, MelWorkspace
 from ...models.pitch.rmvpe import FRAME_MULTIPLE, RMVPE, RmvpeStep
 from ..runners import Runner, make_runner
-from ..runners.onnx import onnx_providers
+from ..runners.onnx import has_onnx_runtime
 from .staging import Download, Upload
 
 MEL_WAIT_FRAMES = 3  # a frame needs 512 samples beyond its centre, 3.2 hops; blocks end on the hop
@@ -281,14 +281,6 @@ def streaming_pitch(
     if model is None:
         model, graph = small_pitch_network(device), small_pitch_network_onnx_path()
     if backend == "auto":
-        is_best_in_onnx = graph is not None and device.type == "cpu" and _has_onnx_runtime()
+        is_best_in_onnx = graph is not None and device.type == "cpu" and has_onnx_runtime()
         backend = "onnx" if is_best_in_onnx else "auto"
     return StreamingRMVPE(model, block_frames, right_frames, None, backend, graph, early_samples)
-
-
-def _has_onnx_runtime() -> bool:
-    try:
-        onnx_providers()
-    except ImportError:
-        return False
-    return True

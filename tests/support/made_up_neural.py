@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from altervox.models.neural.card import VoiceCard
-from altervox.models.neural.network import ENVELOPE_BANDS, VOICE, Decoder, Encoder
+from altervox.models.neural.network import BANDS, ENVELOPE_BANDS, PAIR, VOICE, Decoder, Encoder
 from altervox.models.neural.step import NeuralNetworks, Speaking
 from altervox.models.neural.voice import NeuralVoice
 from altervox.models.neural.voice_file import VoiceFile, encoder_digest, write_voice
@@ -27,8 +27,10 @@ def file(seed: int = 1, encoder_seed: int = 0, name: str = "") -> VoiceFile:
     """What the file of a voice holds, its encoder included."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
+        decoder = Decoder().half().float()
+        decoder.leave.bias.data.view(PAIR, BANDS)[:, :ENVELOPE_BANDS] += 0.5  # about as loud as what comes in
         speaking = Speaking(
-            Decoder().half().float(),
+            decoder.half().float(),
             (0.3 * torch.randn(VOICE)).half(),
             torch.full((ENVELOPE_BANDS,), -3.5),
             (0.3 * torch.eye(ENVELOPE_BANDS)).half(),

@@ -23,7 +23,7 @@ from ...models.export.manifest import FILE_NAME, LENGTHS, MAX_GRAPH_BYTES, Graph
 from ...models.voice import Voice
 from ...realtime.config import StreamConfig
 from .parity import BLOCKS, Parity, compared, flat
-from .sources import Source, pitch_source, voice_source
+from .sources import Source, neural_source, pitch_source, voice_source
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def export(name: str, folder: Path, options: ExportOptions) -> int:
         click.echo("for TensorRT alone:")
         for line in trtexec_lines(folder, manifest):
             click.echo(f"  {line}")
-    if source.kind == "rvc" and options.batch == 1:
+    if source.kind != "rmvpe" and options.batch == 1:
         from ..cli.voices import command_line
 
         words = ["convert", "in.wav", "-o", "out.wav", "--voice", str(folder)]
@@ -99,6 +99,7 @@ def source_of(name: str, options: ExportOptions) -> Source:
 
     from ...models import base_models
     from ...models.library import load_voice
+    from ...models.neural.voice import NeuralVoice
     from ...models.rvc.voice import RvcVoice
     from ...realtime.stages.features import RvcLengths
 
@@ -115,15 +116,15 @@ def source_of(name: str, options: ExportOptions) -> Source:
     voice: Voice = load_voice(name, "cpu")
     if voice.kind == "dsp":
         raise VoiceError(
-            f"{voice.name} is a DSP voice, computed by kernels and not by a network, so it has no graph: export an RVC "
-            f"voice, or {PITCH_NETWORK}, the pitch network that DSP voices use"
+            f"{voice.name} is a DSP voice, computed by kernels and not by a network, so it has no graph: export a "
+            f"neural or RVC voice, or {PITCH_NETWORK}, the pitch network that DSP voices use"
         )
-    if voice.kind == "exported":
+    if not isinstance(voice, NeuralVoice | RvcVoice):
         raise VoiceError(f"{voice.name} is exported already: export the voice that it was made from")
-    if not isinstance(voice, RvcVoice):
-        raise VoiceError(f"{voice.name} is a {voice.kind} voice, which cannot be exported: export an RVC voice")
-    full = options.f0_method == "rmvpe" and voice.synthesizer.has_f0
+    full = options.f0_method == "rmvpe" and (isinstance(voice, NeuralVoice) or voice.synthesizer.has_f0)
     rmvpe = base_models.full_pitch_network(cpu) if full else base_models.small_pitch_network(cpu)
+    if isinstance(voice, NeuralVoice):
+        return neural_source(voice, rmvpe, options.config, unrolled)
     return voice_source(voice, voice.content_encoder(), rmvpe, options.config, unrolled)
 
 
@@ -165,6 +166,7 @@ def write_export(source: Source, folder: Path, options: ExportOptions) -> tuple[
             gru=options.gru,
             graphs={},
             fixtures={},
+            f0_log2=source.f0_log2,
             versions={
                 "altervox": version("altervox"),
                 "torch": version("torch"),

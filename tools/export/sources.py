@@ -14,6 +14,8 @@ from ...models.export.manifest import read_manifest
 from ...models.export.steps import GeneratorStep, PitchStep, RetrievalStep
 from ...models.export.voice import ExportedVoice
 from ...models.graph import Step
+from ...models.neural.step import NeuralStep
+from ...models.neural.voice import NeuralVoice
 from ...models.pitch.mel import HOP, SAMPLE_RATE
 from ...models.pitch.rmvpe import RMVPE
 from ...models.rvc.content import Hubert
@@ -23,9 +25,12 @@ from ...models.voice import VoiceParams
 from ...realtime.config import StreamConfig
 from ...realtime.runners import Runner, make_runner
 from ...realtime.stages.exported import ExportedStage
+from ...realtime.stages.exported_neural import exported_neural_stage
 from ...realtime.stages.features import RvcLengths
+from ...realtime.stages.neural import PITCH_RIGHT_FRAMES, NeuralStage
 from ...realtime.stages.pitch import StreamingRMVPE, least_window
 from ...realtime.stages.rvc import RvcStage
+from ...realtime.stages.stage import VoiceStage
 
 Stream = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # the next block of 16 kHz audio to what comes of it
 RunGraph = Callable[[str], Runner]
@@ -45,6 +50,7 @@ class Source:
         steps: The step of each graph, for so many streams.
         reference: The stream as torch renders it, call by call in float32.
         exported: The stream as the graphs of a folder render it, or what runs each of them.
+        f0_log2: As in a manifest.
     """
 
     kind: str
@@ -56,6 +62,7 @@ class Source:
     steps: Callable[[int], dict[str, Step]]
     reference: Callable[[], Stream]
     exported: Callable[[Path, RunGraph | None], Stream]
+    f0_log2: tuple[tuple[float, float], ...] = ()
 
 
 def voice_source(voice: RvcVoice, content: Hubert, rmvpe: RMVPE, config: StreamConfig, unrolled: bool) -> Source:
@@ -71,7 +78,7 @@ def voice_source(voice: RvcVoice, content: Hubert, rmvpe: RMVPE, config: StreamC
             "generator": GeneratorStep(net, lengths.block, lengths.rendered, samples, batch),
         }
         if net.has_f0:
-            found["rmvpe"] = _pitch_step(rmvpe, lengths, batch, unrolled)
+            found["rmvpe"] = _pitch_step(rmvpe, lengths.block, lengths.pitch_right, batch, unrolled)
         if voice.index is not None:
             found["retrieval"] = RetrievalStep(voice.index, lengths.searched, batch)
         return found
@@ -96,6 +103,33 @@ def voice_source(voice: RvcVoice, content: Hubert, rmvpe: RMVPE, config: StreamC
     )
 
 
+def neural_source(voice: NeuralVoice, rmvpe: RMVPE, config: StreamConfig, unrolled: bool) -> Source:
+    """A neural voice or a mix of two, with a pitch network; `unrolled` as for `PitchStep`."""
+    frames = config.block_frames
+
+    def reference() -> Stream:
+        return _rendered(NeuralStage.of(voice, replace(config, backend="eager"), rmvpe))
+
+    def exported(folder: Path, run_graph: RunGraph | None) -> Stream:
+        return _rendered(exported_neural_stage(ExportedVoice(voice.name, folder), config, run_graph))
+
+    return Source(
+        kind="neural",
+        name=voice.name,
+        description=voice.description,
+        sample_rate=voice.sample_rate,
+        speakers=voice.speakers,
+        config=config,
+        steps=lambda batch: {
+            "voice": NeuralStep(voice.networks, frames, batch),
+            "rmvpe": _pitch_step(rmvpe, frames, PITCH_RIGHT_FRAMES, batch, unrolled),
+        },
+        reference=reference,
+        exported=exported,
+        f0_log2=voice.f0_log2,
+    )
+
+
 def pitch_source(name: str, rmvpe: RMVPE, config: StreamConfig, unrolled: bool) -> Source:
     """A pitch network alone; its stream gives salience."""
     lengths = RvcLengths.of(config)
@@ -114,7 +148,7 @@ def pitch_source(name: str, rmvpe: RMVPE, config: StreamConfig, unrolled: bool) 
         sample_rate=SAMPLE_RATE,
         speakers=1,
         config=config,
-        steps=lambda batch: {"rmvpe": _pitch_step(rmvpe, lengths, batch, unrolled)},
+        steps=lambda batch: {"rmvpe": _pitch_step(rmvpe, lengths.block, lengths.pitch_right, batch, unrolled)},
         reference=reference,
         exported=exported,
     )
@@ -126,12 +160,11 @@ def run_file(folder: Path, name: str) -> Runner:
     return make_runner(spec, held, "onnx")
 
 
-def _pitch_step(rmvpe: RMVPE, lengths: RvcLengths, batch: int, unrolled: bool) -> PitchStep:
-    window = least_window(lengths.block, lengths.pitch_right)
-    return PitchStep(rmvpe, lengths.block + lengths.pitch_right, window, batch, unrolled)
+def _pitch_step(rmvpe: RMVPE, block: int, right: int, batch: int, unrolled: bool) -> PitchStep:
+    return PitchStep(rmvpe, block + right, least_window(block, right), batch, unrolled)
 
 
-def _rendered(stage: RvcStage | ExportedStage) -> Stream:
+def _rendered(stage: VoiceStage) -> Stream:
     """What a stage renders of each block, with the usual parameters."""
     params = VoiceParams()
 

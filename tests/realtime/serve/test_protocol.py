@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -180,6 +181,17 @@ def test_a_voice_given_by_path_is_known_by_its_name_only() -> None:
     remote.ask("voice", name="woman")
     assert remote.ask("voice", name="mine")["result"] == {"voice": "mine"}
     assert desk.session.state().voice == "/home/somebody/voices/mine.pth"
+
+
+def test_two_neural_voices_of_the_list_may_be_mixed() -> None:
+    desk = Desk()
+    desk.session.lists += [replace(info, kind="neural", name=f"n{info.name}") for info in desk.session.lists[1:3]]
+    remote = desk.client()
+    assert remote.ask("voice", name="nwoman+nman")["result"] == {"voice": "nwoman+nman"}
+    assert desk.session.state().voice == "nwoman+nman"
+    assert remote.ask("set", mix=0.25)["result"] == {"mix": 0.25}
+    for name in ("nwoman+man", "woman+man", "nwoman+", "+", "nwoman+nman+nman", "../nwoman+nman"):
+        assert remote.ask("voice", name=name)["error"]["code"] == "unknown_voice"
 
 
 def test_a_batch_is_carried_out_in_order_and_ends_at_an_error() -> None:

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import checkpoints
+import made_up_neural
 import pytest
 import torch
 from altervox.models.dsp.presets import DSP_VOICES
@@ -69,6 +70,24 @@ def test_a_voice_of_your_own(form: str, name: str | None, voice_file: Path, tmp_
     assert [r["name"] for r in altervox("voices", "--json").json] == list(DSP_VOICES)
     assert list((library / "voices").iterdir()) == []
     assert source.exists(), "only the copy goes"
+
+
+def test_a_neural_voice_of_your_own(tmp_path: Path, library: Path) -> None:
+    source = made_up_neural.write(tmp_path / "nina.safetensors", 2)
+    done = altervox("voices", "add", source)
+    assert (done.code, done.err) == (0, "")
+    assert "added nina: random weights from 2, 24000 Hz" in done.out
+    row = altervox("voices", "--json").json[-1]
+    expected = {"name": "nina", "kind": "neural", "sample_rate": 24000, "description": "random weights from 2"}
+    assert row == expected
+    assert re.search(r"nina +neural +24 kHz  random weights from 2", altervox("voices").out)
+    shown = altervox("voices", "show", "nina", "--json").json
+    assert shown == shown | row | {"path": str(library / "voices" / "nina")}
+    assert altervox("voices", "show", f"nina+{source}", "--json").json["kind"] == "neural"
+    (tmp_path / "face.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert altervox("voices", "picture", "nina", tmp_path / "face.png").out == "nina has a picture now\n"
+    assert altervox("voices", "remove", "nina").code == 0
+    assert not any(path.is_file() for path in library.rglob("*") if path.name != ".lock")
 
 
 def test_show_tells_what_a_voice_is(voice_file: Path) -> None:

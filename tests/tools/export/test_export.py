@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import made_up_neural
 import made_up_voice
 import numpy as np
 import onnx
@@ -389,12 +388,6 @@ def test_what_cannot_be_exported_says_why(arguments: list[str], reason: str, tmp
     assert len(done.complaints) == 1
     assert reason in done.complaints[0]
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_voice_of_another_kind_is_not_taken_for_an_export(tmp_path: Path) -> None:
-    done = altervox("export", made_up_neural.write(tmp_path / "anna.safetensors"), "-o", tmp_path / "out")
-    assert done.code != 0
-    assert done.complaints == ["altervox: anna is a neural voice, which cannot be exported: export an RVC voice"]
 
 
 def test_without_onnx_it_says_what_to_install(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
