@@ -57,7 +57,7 @@ def test_an_envelope_off_by_a_known_amount(example: Example) -> None:
     codes = hear(example, made_up_neural.encoder())
     flat = np.zeros_like(example.bands)
     flat[:, :ENVELOPE_BANDS] = float(
-        say(decoder, torch.zeros(1, 1, CODE), torch.zeros(1, PAIR, PITCH), voice.voice)[0, 0, 0]
+        say(decoder, torch.zeros(1, 1, CODE), torch.zeros(1, PAIR, PITCH), voice.voice)[0, 0, 0].detach()
     )
     heard = [(codes, Example(example.audio, example.f0_hz, example.level, flat))]
     plain = Speaking(
