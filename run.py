@@ -25,6 +25,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent
 RECORDING = ROOT / "tests" / "data" / "librivox_male.wav"
+NEURAL_VOICE = "clara"
 # What the tests use beyond Python packages, as Debian and Ubuntu call it.
 SYSTEM_PACKAGES = [
     *("libasound2-plugins", "libportaudio2", "pulseaudio", "pulseaudio-utils"),
@@ -245,16 +246,19 @@ def call(*command: str | Path) -> None:
 
 
 def demo(environment: Environment) -> None:
-    """Convert a recording and say where the result is."""
+    """Convert a recording, with the default voice and into another person, and say where the results are."""
     environment.ensure()
-    result = ROOT / "demo" / "another_voice.wav"
-    result.parent.mkdir(exist_ok=True)
+    changed, person = ROOT / "demo" / "another_voice.wav", ROOT / "demo" / "another_person.wav"
+    changed.parent.mkdir(exist_ok=True)
     altervox = environment.program("altervox")
-    call(altervox, "convert", RECORDING, "-o", result)
+    call(altervox, "convert", RECORDING, "-o", changed)
+    call(altervox, "convert", RECORDING, "-o", person, "--voice", NEURAL_VOICE)
     command = altervox.relative_to(ROOT)
     say(
-        f"\nBefore: {RECORDING.relative_to(ROOT)}\nAfter:  {result.relative_to(ROOT)}\n\n"
-        "Listen to both, then try it on a recording of yours:\n"
+        f"\nBefore:         {RECORDING.relative_to(ROOT)}\n"
+        f"Another voice:  {changed.relative_to(ROOT)}\n"
+        f"Another person: {person.relative_to(ROOT)}\n\n"
+        "Listen to them, then try it on a recording of yours:\n"
         f"  {command} voices\n"
         f"  {command} convert yours.wav --voice robot -o robot.wav"
     )
