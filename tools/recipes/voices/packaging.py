@@ -23,7 +23,7 @@ from ...voices.material import hear, make_material
 from ...voices.scoring import envelope_distance_db, pitch_statistics, with_natural_variance
 from ...voices.tuning import Tuning, TuningConfig
 from .corpus import Speaker, read_speakers
-from .targets import CC0, TARGETS_THAT_SHIP, Target
+from .targets import CC_BY, LIBRISPEECH, TARGETS_THAT_SHIP, Target
 from .training import Voices
 
 _UTTERANCE_FRAMES = 600  # of 10 ms: the recordings are cut into pieces of 6 s
@@ -127,7 +127,8 @@ def _base_card(encoder: Encoder, trained: str) -> VoiceCard:
         f0_log2_mean=7.35,
         f0_log2_std=0.25,
         encoder_sha256=encoder_digest(encoder),
-        data="the recordings of all voices that ship, and of LibriSpeech's readers (CC BY 4.0)",
-        licence=CC0,
+        data="the recordings of all voices that ship, and of further readers of LibriSpeech",
+        licence=CC_BY,
+        attribution=LIBRISPEECH,
         trained=trained,
     )

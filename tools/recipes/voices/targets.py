@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-CC0 = "The weights, like the recordings: CC0 1.0"
-_CC_BY = "The weights, like the recordings: CC BY 4.0"
-_LIBRISPEECH = (
+_CC0 = "The weights, like the recordings: CC0 1.0"
+CC_BY = "The weights, like the recordings: CC BY 4.0"
+LIBRISPEECH = (
     "LibriSpeech, copyright 2014 by Vassil Panayotov, CC BY 4.0 (https://www.openslr.org/12); the recordings are by a "
     "volunteer of LibriVox and in the public domain"
 )
@@ -55,7 +55,7 @@ TARGETS_THAT_SHIP = (
         "a woman, calm and clear",
         "higher",
         _rhasspy("kathleen", "US English"),
-        CC0,
+        _CC0,
         "With thanks to Kathleen and Rhasspy",
         _DONATED,
         _ADULTS,
@@ -66,7 +66,7 @@ TARGETS_THAT_SHIP = (
         "a woman, bright",
         "higher",
         _rhasspy("kerstin", "German"),
-        CC0,
+        _CC0,
         "With thanks to Kerstin and Rhasspy",
         _DONATED,
         f"{_ADULTS} Learnt from German: some English sounds have an accent.",
@@ -77,7 +77,7 @@ TARGETS_THAT_SHIP = (
         "a man, light",
         "lower",
         _rhasspy("flemishguy", "Flemish Dutch"),
-        CC0,
+        _CC0,
         "With thanks to the speaker and Rhasspy",
         _DONATED,
         f"{_ADULTS} Learnt from Dutch: some English sounds have an accent.",
@@ -88,8 +88,8 @@ TARGETS_THAT_SHIP = (
         "a man, deep and even",
         "lower",
         "LibriSpeech train-clean-100, reader 27, US English",
-        _CC_BY,
-        _LIBRISPEECH,
+        CC_BY,
+        LIBRISPEECH,
         _READ,
         f"{_ADULTS} The recordings end at 8 kHz: what lies above is learnt from other speakers.",
     ),
@@ -99,8 +99,8 @@ TARGETS_THAT_SHIP = (
         "a man, warm",
         "lower",
         "LibriSpeech train-clean-100, reader 26, US English",
-        _CC_BY,
-        _LIBRISPEECH,
+        CC_BY,
+        LIBRISPEECH,
         _READ,
         f"{_ADULTS} The recordings end at 8 kHz: what lies above is learnt from other speakers.",
     ),
