@@ -55,7 +55,11 @@ def package(
     held_out = {speaker.name: speaker for speaker in read_speakers(corpus, "valid")}
     wanted = [target for target in TARGETS_THAT_SHIP if not names or target.name in names]
     with torch.inference_mode():
-        vectors = {t.name: voices.voice(torch.tensor([kept["names"].index(t.speaker)]))[0].clone() for t in wanted}
+        vectors = {
+            target.name: voices.voice(torch.tensor([kept["names"].index(target.speaker)]))[0].clone()
+            for target in TARGETS_THAT_SHIP
+            if target.speaker in kept["names"]
+        }
     base = _speaking(voices.decoder, torch.stack(list(vectors.values())).mean(dim=0))
     write_voice(into / f"{BASE}{SUFFIX}", VoiceFile(_base_card(encoder, trained), base, None))
     yield BASE

@@ -53,7 +53,7 @@ class TrainingConfig:
         seed: Seed of the initial weights and of the batches.
     """
 
-    steps: int = 5000
+    steps: int = 3600
     learning_rate: float = 1.5e-3
     warm_up: int = 150
     average: float = 0.998

@@ -50,7 +50,7 @@ def prepare(data: Path, corpus: Path, part: tuple[int, int]) -> None:
 @_data
 @_corpus
 @_run
-@click.option("--steps", type=click.IntRange(1), default=5000, show_default=True, help="Steps of the whole run.")
+@click.option("--steps", type=click.IntRange(1), default=3600, show_default=True, help="Steps of the whole run.")
 @click.option("--learning-rate", type=click.FloatRange(1e-5, 1e-1), default=1.5e-3, show_default=True, help="Peak.")
 @click.option("--size", type=click.IntRange(1), default=12, show_default=True, help="Stretches of a batch.")
 @click.option("--frames", type=click.IntRange(16), default=128, show_default=True, help="Frames of 20 ms of each.")
@@ -98,8 +98,14 @@ def train(
     default=Path(__file__).resolve().parents[3] / "models" / "data" / "voices",
     help="Where the files go; by default where altervox looks for them.",
 )
-@click.option("--steps", type=click.IntRange(0), default=400, show_default=True, help="Steps of tuning of each voice.")
-@click.option("--variance", type=click.FloatRange(0.0, 3.0), default=1.5, show_default=True, help="Natural variance.")
+@click.option("--steps", type=click.IntRange(0), default=250, show_default=True, help="Steps of tuning of each voice.")
+@click.option(
+    "--variance",
+    type=click.FloatRange(0.0, 3.0),
+    default=1.0,
+    show_default=True,
+    help="How much of the envelope's natural variance is given back.",
+)
 @click.option("--voice", "names", multiple=True, help="A voice to write; without any, all.")
 def package(
     corpus: Path, run_folder: Path, model_folder: Path, steps: int, variance: float, names: tuple[str, ...]
