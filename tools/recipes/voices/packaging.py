@@ -96,7 +96,7 @@ def _card(
         f0_log2_mean=mean,
         f0_log2_std=std,
         encoder_sha256=encoder_digest(encoder),
-        metrics={"held_out_envelope_distance_db": round(envelope_distance_db(speaking, heard, speaker.is_wide), 2)},
+        metrics={"envelope_db": round(envelope_distance_db(speaking, heard, speaker.is_wide), 2)},
         trained=trained,
     )
 
