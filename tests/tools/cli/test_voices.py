@@ -13,8 +13,10 @@ import made_up_neural
 import pytest
 import torch
 from altervox.models.dsp.presets import DSP_VOICES
+from altervox.models.library import shipped_neural_voices
 from cli_runner import altervox, full_disk
 
+EMBEDDED = [*DSP_VOICES, *shipped_neural_voices()]
 ODD_NAME = "it's  \N{SNOWMAN} Алиса"
 
 
@@ -36,11 +38,13 @@ def test_the_embedded_voices_are_listed() -> None:
     for words in (["voices"], ["voices", "list"]):
         done = altervox(*words)
         assert (done.code, done.err) == (0, "")
-        assert [line.split()[0] for line in done.out.splitlines()] == list(DSP_VOICES)
+        assert [line.split()[0] for line in done.out.splitlines()] == EMBEDDED
         rows = altervox(*words, "--json").json
-        assert [row["name"] for row in rows] == list(DSP_VOICES)
+        assert [row["name"] for row in rows] == EMBEDDED
         assert all(set(row) == {"name", "kind", "sample_rate", "description"} for row in rows)
-        assert all(row["kind"] == "dsp" and row["sample_rate"] is None for row in rows)
+        rates = {row["name"]: (row["kind"], row["sample_rate"]) for row in rows}
+        assert all(rates[name] == ("dsp", None) for name in DSP_VOICES)
+        assert all(rates[name] == ("neural", 24000) for name in shipped_neural_voices())
 
 
 @pytest.mark.parametrize(("form", "name"), [("file", None), ("folder", ODD_NAME), ("zip", None), ("zip", ODD_NAME)])
@@ -67,7 +71,7 @@ def test_a_voice_of_your_own(form: str, name: str | None, voice_file: Path, tmp_
 
     removed = altervox("voices", "remove", title)
     assert (removed.code, removed.out) == (0, f"removed {title}\n")
-    assert [r["name"] for r in altervox("voices", "--json").json] == list(DSP_VOICES)
+    assert [r["name"] for r in altervox("voices", "--json").json] == EMBEDDED
     assert list((library / "voices").iterdir()) == []
     assert source.exists(), "only the copy goes"
 
