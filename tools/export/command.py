@@ -54,6 +54,7 @@ class ExportOptions:
 def export(name: str, folder: Path, options: ExportOptions) -> int:
     """Run the command; returns the exit code."""
     from ...models.export.tensorrt import problems, trtexec_lines
+    from .tensorrt_parser import parser_verdict
 
     _check_target(folder)
     source = source_of(name, options)
@@ -80,6 +81,9 @@ def export(name: str, folder: Path, options: ExportOptions) -> int:
         click.echo("for TensorRT alone:")
         for line in trtexec_lines(folder, manifest):
             click.echo(f"  {line}")
+    verdict = parser_verdict([folder / graph.stored.file for graph in manifest.graphs.values()])
+    if verdict is not None:
+        click.echo(verdict)
     if source.kind != "rmvpe" and options.batch == 1:
         from ..cli.voices import command_line
 
