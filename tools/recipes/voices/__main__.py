@@ -8,7 +8,7 @@ import click
 
 from ...cli.main import run
 from .evaluate_command import evaluate
-from .training_commands import package, prepare, train
+from .training_commands import cards, package, prepare, train
 
 
 @click.group(help=__doc__)
@@ -17,7 +17,7 @@ def recipe() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
 
-for command in (prepare, train, package, evaluate):
+for command in (prepare, train, package, evaluate, cards):
     recipe.add_command(command)
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor
 from ....models.neural.card import BASE, ENCODER, SUFFIX, VoiceCard
 from ....models.neural.network import ENVELOPE_BANDS, Decoder, Encoder
 from ....models.neural.step import Speaking
-from ....models.neural.voice_file import VoiceFile, encoder_digest, write_encoder, write_voice
+from ....models.neural.voice_file import VoiceFile, encoder_digest, read_voice_file, write_encoder, write_voice
 from ...voices.analysis import Example
 from ...voices.material import hear, make_material
 from ...voices.scoring import envelope_distance_db, pitch_statistics, with_natural_variance
@@ -26,6 +27,7 @@ from .corpus import Speaker, read_speakers
 from .targets import CC_BY, LIBRISPEECH, TARGETS_THAT_SHIP, Target
 from .training import Voices
 
+_FIGURES = ("wer_percent", "sources_wer_percent", "similarity", "way_percent", "dnsmos", "f0_correlation")
 _UTTERANCE_FRAMES = 600  # of 10 ms: the recordings are cut into pieces of 6 s
 
 
@@ -99,6 +101,28 @@ def _card(
         metrics={"envelope_db": round(envelope_distance_db(speaking, heard, speaker.is_wide), 2)},
         trained=trained,
     )
+
+
+def note_figures(measured: Path, folder: Path) -> Iterator[str]:
+    """Put what an evaluation found into the cards of the voices that ship; yields the name of each.
+
+    Args:
+        measured: What `evaluate --into` wrote as JSON.
+        folder: Folder of the files.
+    """
+    results = json.loads(measured.read_text("utf-8"))["results"]
+    for name in dict.fromkeys(row["voice"] for row in results):
+        path = folder / f"{name}{SUFFIX}"
+        file = read_voice_file(path)
+        metrics = {"envelope_db": file.card.metrics["envelope_db"]}
+        for row in results:
+            if row["voice"] == name:
+                where = row["condition"].replace("-", "_")
+                metrics |= {
+                    f"{figure}_{where}": round(row[figure], 3) for figure in _FIGURES if row[figure] is not None
+                }
+        write_voice(path, replace(file, card=replace(file.card, metrics=metrics)))
+        yield name
 
 
 def cut(example: Example) -> list[Example]:

@@ -22,6 +22,13 @@ _corpus = click.option(
     show_default=True,
     help="Where the analysed recordings lie; about 1 GB.",
 )
+_into = click.option(
+    "--into",
+    "model_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(__file__).resolve().parents[3] / "models" / "data" / "voices",
+    help="Where the files go; by default where altervox looks for them.",
+)
 _run = click.option(
     "--run",
     "run_folder",
@@ -91,13 +98,7 @@ def train(
 @click.command()
 @_corpus
 @_run
-@click.option(
-    "--into",
-    "model_folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(__file__).resolve().parents[3] / "models" / "data" / "voices",
-    help="Where the files go; by default where altervox looks for them.",
-)
+@_into
 @click.option("--steps", type=click.IntRange(0), default=250, show_default=True, help="Steps of tuning of each voice.")
 @click.option(
     "--variance",
@@ -116,4 +117,15 @@ def package(
 
     torch.set_num_threads(1)
     for name in write_files(run_folder / "state.pt", corpus, model_folder, TuningConfig(steps=steps), variance, names):
+        logging.info("%s", name)
+
+
+@click.command()
+@click.argument("measured", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@_into
+def cards(measured: Path, model_folder: Path) -> None:
+    """Put the figures of an evaluation, a .json that `evaluate --into` wrote, into the cards of the voices."""
+    from .packaging import note_figures
+
+    for name in note_figures(measured, model_folder):
         logging.info("%s", name)

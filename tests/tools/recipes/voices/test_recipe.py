@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from altervox.models.neural.voice_file import read_voice_file
 from altervox.tools.recipes.pitch.speech import seeded
 from altervox.tools.recipes.voices.batches import BatchSource, Disturbances
 from altervox.tools.recipes.voices.corpus import prepare, read_speakers
-from altervox.tools.recipes.voices.packaging import package
+from altervox.tools.recipes.voices.packaging import note_figures, package
 from altervox.tools.recipes.voices.training import Training, TrainingConfig
 from altervox.tools.voices.analysis import features_of
 from altervox.tools.voices.material import pitch_of
@@ -115,3 +116,10 @@ def test_a_run_becomes_voices_that_can_be_loaded(corpus: Path, tmp_path: Path) -
     assert (clara.card.register, edgar.card.register) == ("higher", "lower")
     assert clara.card.f0_log2_mean > edgar.card.f0_log2_mean
     assert not torch.equal(clara.speaking.voice, edgar.speaking.voice)
+    rows = [{"voice": "clara", "condition": "noise-10db", "wer_percent": 50.1234, "similarity": None}]
+    rows = [dict.fromkeys(("sources_wer_percent", "way_percent", "dnsmos", "f0_correlation")) | row for row in rows]
+    (tmp_path / "measured.json").write_text(json.dumps({"results": rows}), "utf-8")
+    assert list(note_figures(tmp_path / "measured.json", tmp_path / "voices")) == ["clara"]
+    again = read_voice_file(tmp_path / "voices" / "clara.safetensors")
+    assert again.card.metrics == {**clara.card.metrics, "wer_percent_noise_10db": 50.123}
+    assert torch.equal(again.speaking.voice, clara.speaking.voice)
