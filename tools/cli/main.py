@@ -179,7 +179,7 @@ def voices_list(json_before: bool, /, as_json: bool) -> int:
     "source",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Recording to convert for --sample; default: a sentence of its speaker, which voices of your own have.",
+    help="Recording to convert for --sample; default: a sentence of a voice of your own, else one that ships.",
 )
 @json_option
 def voices_show(name: str, sample: Path | None, source: Path | None, as_json: bool) -> int:

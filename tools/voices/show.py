@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...kernels.errors import AltervoxError, ParameterError
-from ...kernels.printable import printable
+from ...kernels.errors import AltervoxError
 from ...models.neural.features import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -52,21 +51,18 @@ def render_sample(voice: Voice, folder: Path | None, source: Path | None, target
     Args:
         voice: The voice.
         folder: Where it lies in the library, where a sentence may lie beside it.
-        source: A recording to convert; None takes that sentence.
+        source: A recording to convert; None takes that sentence, or for a voice without one the recording that ships.
         target: The sound file to write.
 
     Raises:
-        ParameterError: there is no sentence beside the voice.
         AltervoxError: a file cannot be read or written.
     """
     from ...realtime.files import convert_stream
     from ..convert.batch import convert_file
     from ..convert.plan import Job
+    from ..export.speech import RECORDING
 
     if source is None:
-        source = folder / SAMPLE_FILE if folder is not None else None
-        if source is None or not source.is_file():
-            raise ParameterError(
-                f"{printable(voice.name, 60)} has no sentence of its own to convert: name a recording by --from FILE"
-            )
+        own = folder / SAMPLE_FILE if folder is not None else None
+        source = own if own is not None and own.is_file() else RECORDING
     convert_file(Job(source, target), voice, lambda blocks, rate: convert_stream(voice, blocks, rate))

@@ -18,6 +18,7 @@ import own_recordings
 import pytest
 import soundfile
 from altervox.models.neural.card import read_card
+from altervox.tools.export.speech import RECORDING
 from altervox.tools.voices import base, material, train
 from altervox.tools.voices.install import only_one
 from altervox.tools.voices.tuning import TuningConfig
@@ -267,10 +268,10 @@ def test_without_what_training_begins_with(recordings: Path, monkeypatch: pytest
     assert "no voice can be trained" in done.complaints[0]
 
 
-def test_a_sample_needs_something_to_say() -> None:
-    done = altervox("voices", "show", "woman", "--sample", "out.wav")
-    assert done.complaints == ["altervox: woman has no sentence of its own to convert: name a recording by --from FILE"]
-    assert altervox("voices", "show", "woman", "--sample", "out.wav", "--from", MALE).code == 0
+def test_a_sample_says_what_ships_or_what_is_given() -> None:
+    for source, expected in ([], RECORDING), (["--from", MALE], MALE):
+        assert altervox("voices", "show", "woman", "--sample", "out.wav", *source).code == 0
+        assert soundfile.info("out.wav").duration == pytest.approx(soundfile.info(expected).duration, abs=0.001)
 
 
 def test_only_one_trains_a_voice(recordings: Path, library: Path) -> None:
