@@ -208,6 +208,8 @@ def pulse_server(folder: Path, modules: Sequence[str] = ()) -> Iterator[PulseSer
     }
     daemon = ["pulseaudio", "-n", "-F", str(script), "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1"]
     daemon += ["--disallow-module-loading=no", "--log-target=stderr", "--log-level=info"]
+    # Where memory is shared, PulseAudio 16 may abort when a client is killed: see `memblock_free` in its log.
+    daemon += ["--disable-shm=yes"]
     log = folder / "server.log"
     with ExitStack() as stack:
         process = stack.enter_context(running(daemon, environment, log))
