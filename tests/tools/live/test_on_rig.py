@@ -271,7 +271,7 @@ def test_it_comes_back_when_the_sound_server_does(tmp_path: Path) -> None:
         )
         wait_for_streams(rig, process)
     time.sleep(3.0)  # several attempts to open what is not there
-    assert process.poll() is None  # it waits
+    assert process.poll() is None, process.communicate()  # it waits
     with pulse_server(folder, RIG) as rig:
         wait_for_streams(rig, process)
         with rig.record("vcable_source") as cable:
