@@ -131,17 +131,31 @@ def hear(
     audio = audio * np.float32(gain)
     if rng is not None and rng.random() < _NOISE_SHARE:
         audio = audio + _noise(audio, rng)
-    rows = np.lib.stride_tricks.sliding_window_view(audio, WINDOW)[::HOP][:count]
-    magnitude = np.abs(np.fft.rfft(rows * _WINDOW, N_FFT)).astype(np.float32)
-    if rng is not None:
-        magnitude *= np.asarray(10.0 ** (microphone_db(rng) / 20.0), dtype=np.float32)
+    response_db = np.zeros(len(BINS_HZ)) if rng is None else microphone_db(rng)
     warp = 1.0 if rng is None else float(np.exp(rng.uniform(-np.log(_WARP), np.log(_WARP))))
-    mel = np.log(np.maximum(magnitude @ filterbank(warp).T, FLOOR))
-    features, levels = np.zeros((count, N_MELS), dtype=np.float32), np.zeros(count, dtype=np.float32)
-    normalise_into(np.ascontiguousarray(mel.T), float(example.level[0]) + float(np.log(gain)), features, levels)
+    level = float(example.level[0]) + float(np.log(gain))
+    features = features_through(audio, level, filterbank(warp), response_db)
     codes: Tensor = encoder(torch.from_numpy(features)[None], torch.zeros(1, memory(ENCODER_DILATIONS)))[0][0, DELAY:]
     assert codes.shape == (frames, CODE)
     return codes.numpy().astype(np.float16)
+
+
+def features_through(audio: FloatArray, level: float, bank: FloatArray, response_db: Float64Array) -> FloatArray:
+    """Features as a microphone with a frequency response would have them [N // 160 - 1, 80].
+
+    Args:
+        audio: At 16 kHz [N]; the first frame is centred on sample 160.
+        level: Running level before it, in nepers.
+        bank: See `filterbank`.
+        response_db: The frequency response in dB [257].
+    """
+    rows = np.lib.stride_tricks.sliding_window_view(audio, WINDOW)[::HOP]
+    magnitude = np.abs(np.fft.rfft(rows * _WINDOW, N_FFT)).astype(np.float32)
+    magnitude *= np.asarray(10.0 ** (response_db / 20.0), dtype=np.float32)
+    mel = np.log(np.maximum(magnitude @ bank.T, FLOOR))
+    features, levels = np.zeros((len(rows), N_MELS), dtype=np.float32), np.zeros(len(rows), dtype=np.float32)
+    normalise_into(np.ascontiguousarray(mel.T), level, features, levels)
+    return features
 
 
 def pitch_of(f0_hz: FloatArray) -> FloatArray:

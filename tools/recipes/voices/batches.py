@@ -12,21 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ....kernels.types import FloatArray
+from ....kernels.types import Float64Array, FloatArray
 from ....models.neural.features import (
-    FLOOR,
     HOP,
     LOWEST_LEVEL,
-    N_FFT,
-    N_MELS,
     SAMPLE_RATE,
-    WINDOW,
     filterbank,
-    normalise_into,
-    window,
 )
 from ....models.neural.network import BANDS, DELAY, ENVELOPE_BANDS, PAIR
-from ...voices.material import BINS_HZ, microphone_db, pitch_of
+from ...voices.material import BINS_HZ, features_through, microphone_db, pitch_of
 from ..pitch.noises import coloured_noise, mains_hum
 from .corpus import TARGETS, Speaker
 
@@ -106,8 +100,7 @@ class BatchSource:
         self.speakers, self.noises, self.rooms = speakers, noises, rooms
         self.frames, self.size, self.disturbances = frames, size, disturbances
         warps = disturbances.warp ** np.linspace(-1.0, 1.0, _WARPS)
-        self._banks = [np.ascontiguousarray(filterbank(float(warp)).T) for warp in warps]
-        self._window = window().astype(np.float32)
+        self._banks = [filterbank(float(warp)) for warp in warps]
         self._samples = (PAIR * (frames + DELAY) + 1) * HOP + HOP  # the last frame reads a hop beyond its centre
         lengths = np.array([len(s.example.level) for s in speakers], dtype=np.float64)
         is_target = np.array([s.name in TARGETS for s in speakers])
@@ -165,15 +158,9 @@ class BatchSource:
             x = self._in_a_room(x, rng)
         if rng.random() < how.noise or (how.alone and not audio.any()):
             x = self._noisy(x, rng)
-        rows = np.lib.stride_tricks.sliding_window_view(x, WINDOW)[::HOP]  # frame j + 1 begins at sample 160 j
-        magnitude = np.abs(np.fft.rfft(rows * self._window, N_FFT)).astype(np.float32)
-        magnitude *= self._equaliser(rng)
-        mel = magnitude @ self._banks[int(rng.integers(len(self._banks)))]
-        mel = np.log(np.maximum(mel, FLOOR))
-        count = PAIR * (self.frames + DELAY)
-        out, levels = np.zeros((count, N_MELS), dtype=np.float32), np.zeros(count, dtype=np.float32)
-        normalise_into(np.ascontiguousarray(mel[:count].T), level + float(np.log(gain)), out, levels)
-        return out
+        response_db, bank = self._response_db(rng), self._banks[int(rng.integers(len(self._banks)))]
+        features = features_through(x, level + float(np.log(gain)), bank, response_db)
+        return features[: PAIR * (self.frames + DELAY)]
 
     def _in_a_room(self, x: FloatArray, rng: np.random.Generator) -> FloatArray:
         response = self.rooms[int(rng.integers(len(self.rooms)))]
@@ -200,13 +187,13 @@ class BatchSource:
         scale = np.sqrt(power / (float(np.square(noise).mean()) + 1e-10) * 10.0 ** (-snr / 10.0))
         return np.asarray(x + scale * noise, dtype=np.float32)
 
-    def _equaliser(self, rng: np.random.Generator) -> FloatArray:
+    def _response_db(self, rng: np.random.Generator) -> Float64Array:
         """Random frequency response of a microphone [257]."""
         response_db = self.disturbances.microphone * microphone_db(rng)
         if rng.random() < self.disturbances.telephone:
             outside = np.maximum(300.0 - BINS_HZ, 0.0) / 5.0 + np.maximum(BINS_HZ - rng.uniform(3200, 3800), 0.0) / 15.0
             response_db -= np.minimum(outside, 50.0)
-        return np.asarray(10.0 ** (response_db / 20.0), dtype=np.float32)
+        return response_db
 
 
 def _stretch(source: NDArray[np.generic], samples: int, rng: np.random.Generator) -> FloatArray:
