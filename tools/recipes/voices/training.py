@@ -128,20 +128,22 @@ class Training:
         config = self.config
         if self.step == 0:
             self._note(config=asdict(config), disturbances=asdict(self.source.disturbances), speakers=len(self.names))
-        started_s, loss_sum = time.process_time(), 0.0
+        started_s, losses = time.process_time(), list[float]()
         with ThreadPoolExecutor(1) as ahead:
             drawn = ahead.submit(self._draw, self.step)
             while self.step < config.steps:
                 batch = drawn.result()
                 drawn = ahead.submit(self._draw, self.step + 1)
-                loss_sum += self._learn(batch)
+                losses.append(self._learn(batch))
                 self.step += 1
                 yield self.step
                 if self.step % every == 0 or self.step == config.steps:
                     self.seconds += time.process_time() - started_s
                     started_s = time.process_time()
-                    self._note(step=self.step, loss=loss_sum / every, valid=self.judge(), cpu_s=round(self.seconds))
-                    loss_sum = 0.0
+                    self._note(
+                        step=self.step, loss=sum(losses) / len(losses), valid=self.judge(), cpu_s=round(self.seconds)
+                    )
+                    losses.clear()
                     self.save()
 
     def judge(self) -> float:
