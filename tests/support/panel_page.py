@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from altervox.realtime.serve.server import RemoteServer
+from altervox.realtime.serve.settings import ServerSettings
 from altervox.realtime.session.commands import Set
 from altervox.realtime.session.status import Latency
 from browser import Browser
+from remote_session import MemorySession
 
 # Chromium reports these on the console while a test has its server down; anything else there is a fault.
 LOST = ("ERR_CONNECTION_REFUSED", "WebSocket connection to", "ERR_CONNECTION_RESET")
@@ -126,3 +131,15 @@ class PanelPage:
         own = (self.browser.run("return location.origin"), "blob:")
         foreign = [name for name in names if not name.startswith(own)]
         return [line for line in self.browser.log() if not any(part in line for part in LOST)] + foreign
+
+
+@contextmanager
+def opened(
+    browser: Browser, session: MemorySession, query: str = "", **settings: Any
+) -> Iterator[tuple[PanelPage, RemoteServer]]:
+    """A panel that is open; at the end there must have been no error, refused request or request to elsewhere."""
+    with RemoteServer(session, ServerSettings(port=0, **settings)) as server:
+        page = PanelPage(browser, server.panel_link().replace("#", f"{query}#"))
+        page.until_open()
+        yield page, server
+        assert page.faults() == []

@@ -1,10 +1,10 @@
 // Who may use this session: the page without access, prompts of programs that ask, clients, and button addresses.
 
+import { actions } from "./actions.js";
 import { byId, confirmed, copy, el, say, sentence } from "./dom.js";
 import { allow, CLIENT, command, link, on, session } from "./session.js";
 
 const NAME_LENGTH = 60;
-const VIEWER_S = 30;
 
 // --- The page without access ---------------------------------------------------------------------------------------
 
@@ -78,32 +78,13 @@ async function copyLink(button, query) {
   const link = await command("panel_link");
   if (link) copy(`${location.origin}/${query}#${link.token}`, button);
 }
-for (const [id, query] of [["copy-panel", ""], ["copy-dock", "?view=dock"]]) {
+for (const [id, query] of [["copy-panel", ""], ["copy-dock", "?view=dock"], ["copy-meter", "?view=meter"]]) {
   allow(byId(id), "admin").onclick = ({ currentTarget }) => copyLink(currentTarget, query);
 }
 
 // --- Button addresses ----------------------------------------------------------------------------------------------
 
 const made = new Map(); // paths of the buttons that this page has made: nobody else can show them
-const hold = { seconds: VIEWER_S };
-const ACTIONS = {
-  "Mute on or off": ["mute", "toggle", { name: "mute" }],
-  "Bypass on or off": ["bypass", "toggle", { name: "bypass" }],
-  "Hear myself on or off": ["hear-myself", "toggle", { name: "monitor" }],
-  "Pitch up": ["pitch-up", "step", { name: "pitch", by: 1 }],
-  "Pitch down": ["pitch-down", "step", { name: "pitch", by: -1 }],
-  "Next voice": ["next-voice", "voice", { step: 1 }],
-  "Random voice": ["random-voice", "voice", { random: true }],
-};
-const slug = (name) => name.normalize("NFKD").replace(/[^\w]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 40) || "voice";
-
-function actions() {
-  const voices = session.voices.map(({ name }) => [
-    [`Voice ${name}`, [slug(name), "voice", { name }]],
-    [`Voice ${name} for ${VIEWER_S} s`, [`${slug(name)}-${VIEWER_S}s`, "hold", { ...hold, voice: name }]],
-  ]);
-  return new Map([...Object.entries(ACTIONS), ...voices.flat()]);
-}
 
 async function listButtons() {
   const isOn = link.role === "admin" && (link.hello.features ?? []).includes("buttons");

@@ -5,6 +5,8 @@ import "./details.js";
 import { start } from "./devices.js";
 import { byId, el, kept, note, say, sentence } from "./dom.js";
 import "./meters.js";
+import "./midi.js";
+import "./overlay.js";
 import "./parameters.js";
 import { allow, command, link, on, session } from "./session.js";
 import { CLIP_DB, trouble } from "./trouble.js";

@@ -3,7 +3,7 @@
 import { el, icon } from "./dom.js";
 import { allow, command, isBusy, link, on, session, setSoon } from "./session.js";
 
-const NAMES = {
+export const NAMES = {
   pitch: "Pitch",
   formant: "Formants",
   input_gain_db: "Microphone gain",
@@ -22,27 +22,26 @@ const MOST_ON_A_SLIDER = 1000;
 const OCTAVE = 12;
 let made = false;
 
+/** {key: {minimum, maximum, default, type, unit, step, description}}, as the server's schema gives them; empty until it came. */
+export const ranges = {};
+
 /** Fetch the ranges once, and build every control from them. */
 on("link", async () => {
   if (!link.hasAccess || made) return;
   made = true;
   try {
     const answer = await fetch("/v1/schema.json");
-    const ranges = rangesOf(await answer.json());
+    Object.assign(ranges, (await answer.json()).$defs.parameters.properties);
     const rest = Object.keys(ranges).filter((key) => ![...GROUPS.tone, ...GROUPS.gains, ...SWITCHES].includes(key));
     for (const [group, keys] of Object.entries({ ...GROUPS, rvc: rest })) {
       const box = document.getElementById(group);
       box.replaceChildren(...keys.filter((key) => ranges[key]).map((key) => parameter(key, ranges[key], group === "tone")));
     }
+    suit();
   } catch {
     made = false; // the next connection tries again
   }
 });
-
-/** {key: {minimum, maximum, default, type, unit, step, description}} */
-export function rangesOf(schema) {
-  return schema.$defs.parameters.properties;
-}
 
 const rounded = (value) => Math.round(value * 100) / 100;
 const signed = (value) => (value < 0 ? `−${-value}` : `+${value}`);
@@ -116,9 +115,11 @@ function parameter(key, range, isLarge) {
   return el("div", { class: "param" }, head, steps, slider);
 }
 
-on("state voices", () => {
+/** Hide what does not act on the present voice. */
+function suit() {
   const kind = session.voices.find((voice) => voice.name === session.state.voice)?.kind;
   document.getElementById("rvc-note").hidden = kind === undefined || kind === "rvc";
   const mix = document.getElementById("value-mix")?.closest(".param");
   if (mix) mix.hidden = !session.state.voice?.includes("+");
-});
+}
+on("state voices", suit);

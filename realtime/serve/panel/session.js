@@ -12,7 +12,8 @@ const OBS = / OBS\/(\d+)/.test(navigator.userAgent);
 const BROWSERS = { Edg: "Edge", OPR: "Opera", Firefox: "Firefox", Chrome: "Chrome", Safari: "Safari" };
 const SYSTEMS = { Windows: "Windows", Android: "Android", iPhone: "iPhone", iPad: "iPad", Mac: "Mac", Linux: "Linux" };
 const known = (table) => table[Object.keys(table).find((name) => navigator.userAgent.includes(name))] ?? "";
-export const CLIENT = OBS ? "OBS dock" : `panel, ${known(BROWSERS) || "browser"} on ${known(SYSTEMS) || "a device"}`;
+const OBS_VIEW = document.documentElement.dataset.view === "meter" ? "OBS overlay" : "OBS dock";
+export const CLIENT = OBS ? OBS_VIEW : `panel, ${known(BROWSERS) || "browser"} on ${known(SYSTEMS) || "a device"}`;
 
 export const session = {
   state: {},

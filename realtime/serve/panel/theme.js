@@ -14,6 +14,7 @@
   light.addEventListener("change", paint);
   addEventListener("storage", paint);
   addEventListener("altervox-theme-chosen", paint);
-  if (new URLSearchParams(location.search).get("view") === "dock") root.dataset.view = "dock";
+  const view = new URLSearchParams(location.search).get("view");
+  if (view === "dock" || view === "meter") root.dataset.view = view;
   paint();
 })();

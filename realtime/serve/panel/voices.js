@@ -109,8 +109,13 @@ function dress(tile, name) {
   tile.button.title = description ? `${name}: ${description}` : name;
   if (tile.hasPicture === picture) return;
   tile.hasPicture = picture;
-  draw(tile.art, name);
-  if (picture) show(tile.art, name);
+  portray(tile.art, name, picture);
+}
+
+/** Show a voice in a box: its drawn tile, and its picture once that has come. */
+export function portray(art, name, hasPicture) {
+  draw(art, name);
+  if (hasPicture) show(art, name);
 }
 
 /** A voiceprint that belongs to the name: colour, bars and initial. */
@@ -127,6 +132,7 @@ function draw(art, name) {
 }
 
 async function show(art, name) {
+  const drawn = art.firstChild;
   const headers = { Authorization: `Bearer ${kept.get("token", "")}` };
   try {
     const answer = await fetch(`/v1/picture/${encodeURIComponent(name)}`, { headers });
@@ -134,7 +140,7 @@ async function show(art, name) {
     const image = el("img", { alt: "", src: URL.createObjectURL(await answer.blob()) });
     await image.decode();
     URL.revokeObjectURL(image.src);
-    art.replaceChildren(image);
+    if (art.firstChild === drawn) art.replaceChildren(image); // unless another voice is shown by now
   } catch {} // the drawn tile stays
 }
 

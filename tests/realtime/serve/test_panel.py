@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from altervox.kernels.errors import AltervoxError
 from altervox.models.pictures import set_picture
 from altervox.realtime.serve.server import RemoteServer
 from altervox.realtime.serve.settings import ServerSettings
-from panel_page import PanelPage
+from panel_page import PanelPage, opened
 from PIL import Image
 from remote_session import MemorySession, voice
 from websockets.sync.client import ClientConnection, connect
@@ -31,31 +30,10 @@ RELEASED, BACKSPACE, ENTER, CONTROL, ESCAPE, SPACE, HOME, RIGHT = "\ue000\ue003\
 WIDTHS = {"desktop": 1180, "phone": 390, "dock": 300}
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Browser]:
-    if absent := browser.missing():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {absent}: sudo apt install {browser.PACKAGES}")
-    with browser.chromium(dict(os.environ), tmp_path_factory.mktemp("browser")) as running:
-        running.resize(1180, 1000)
-        yield running
-
-
 @pytest.fixture(autouse=True)
 def own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("ALTERVOX_HOME", str(tmp_path))
-
-
-@contextmanager
-def opened(
-    chromium: browser.Browser, session: MemorySession, query: str = "", **settings: Any
-) -> Iterator[tuple[PanelPage, RemoteServer]]:
-    """A panel that is open; at the end there must have been no error, refused request or request to elsewhere."""
-    with RemoteServer(session, ServerSettings(port=0, **settings)) as server:
-        page = PanelPage(chromium, server.panel_link().replace("#", f"{query}#"))
-        page.until_open()
-        yield page, server
-        assert page.faults() == []
 
 
 @contextmanager
@@ -358,6 +336,7 @@ def test_everything_can_be_read_and_reached(chromium: browser.Browser, view: str
         ):
             deck.do("hold", seconds=60, pitch=3)
             page.until("$('#holds li')")
+            page.until("$('#value-mix').closest('.param').hidden")  # one voice alone
             chromium.run("document.querySelector('#details').open = true")
             page.until("$('#parts i') && $('#clients li')")
             for scheme in ("light", "dark"):
