@@ -12,6 +12,7 @@ Sequences are `[time, channels]`. What stands at the points is `[11, rows, chann
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 from numba import njit
@@ -30,9 +31,14 @@ def outputs_per_tile(taps: int) -> int:
 
 def weights_at_points(weight: Float64Array) -> FloatArray:
     """What the channels are multiplied by at each point `[11, in, out]`, of a kernel `[taps, in, out]`."""
-    rows = [[point**tap / _scale(i) for tap in range(len(weight))] for i, point in enumerate(_SIGNED)]
-    matrix = np.array(rows, dtype=np.float64)
-    return np.ascontiguousarray(np.tensordot(matrix, weight, axes=1), dtype=np.float32)
+    return np.ascontiguousarray(np.tensordot(_evaluation(len(weight)), weight, axes=1), dtype=np.float32)
+
+
+@cache
+def _evaluation(taps: int) -> Float64Array:
+    """The value of each tap's power at each point `[11, taps]`, over the point's scale."""
+    rows = [[point**tap / _scale(i) for tap in range(taps)] for i, point in enumerate(_SIGNED)]
+    return np.array(rows, dtype=np.float64)
 
 
 def _scale(index: int) -> Fraction:
