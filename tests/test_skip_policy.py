@@ -68,37 +68,30 @@ UNMARKED = {
 }
 
 
-@pytest.fixture(scope="module")
-def unmarked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess.CompletedProcess[str]]:
-    """All of them under CI, in one process and beside another, and not under CI."""
-    folder = tmp_path_factory.mktemp("unmarked")
+def unmarked(folder: Path, ci: bool, *options: str) -> subprocess.CompletedProcess[str]:
+    """All of them, and a test that passes."""
     for number, tests in enumerate(UNMARKED.values()):
         (folder / f"test_unmarked_{number}.py").write_text(tests, encoding="utf-8")
-    options = ("-rA", "--continue-on-collection-errors")
     plain = "def test_plain():\n    pass\n"
-    return {
-        "CI": run(folder, plain, True, *options),
-        "CI in parallel": run(folder, plain, True, *options, "-n", "1"),
-        "elsewhere": run(folder, plain, False, *options),
-    }
+    return run(folder, plain, ci, "-rA", "--continue-on-collection-errors", *options)
 
 
-@pytest.mark.parametrize("place", ["CI", "CI in parallel"])
-@pytest.mark.parametrize("number", range(len(UNMARKED)), ids=UNMARKED.keys())
-def test_other_skips_fail_under_ci(
-    number: int, place: str, unmarked: dict[str, subprocess.CompletedProcess[str]]
-) -> None:
-    name = f"test_unmarked_{number}.py"
-    lines = unmarked[place].stdout.splitlines()
-    assert unmarked[place].returncode not in (0, 5)
-    assert any(line.startswith(("FAILED", "ERROR")) and name in line for line in lines), unmarked[place].stdout
-    (said, *_) = [line for line in lines if line.startswith(name) and "without a marker out of gpu" in line]
-    assert "no network" in said or "no_network" in said
+@pytest.mark.parametrize("place", [(), ("-n", "1")], ids=["in one process", "in parallel"])
+def test_other_skips_fail_under_ci(place: tuple[str, ...], tmp_path: Path) -> None:
+    done = unmarked(tmp_path, True, *place)
+    assert done.returncode not in (0, 5)
+    lines = done.stdout.splitlines()
+    for number, kind in enumerate(UNMARKED):
+        name = f"test_unmarked_{number}.py"
+        assert any(line.startswith(("FAILED", "ERROR")) and name in line for line in lines), (kind, done.stdout)
+        (said, *_) = [line for line in lines if line.startswith(name) and "without a marker out of gpu" in line]
+        assert "no network" in said or "no_network" in said, kind
 
 
-def test_other_skips_are_counted_elsewhere(unmarked: dict[str, subprocess.CompletedProcess[str]]) -> None:
-    assert unmarked["elsewhere"].returncode == 0
-    assert f"other {len(UNMARKED)}" in unmarked["elsewhere"].stdout
+def test_other_skips_are_counted_elsewhere(tmp_path: Path) -> None:
+    done = unmarked(tmp_path, False)
+    assert done.returncode == 0
+    assert f"other {len(UNMARKED)}" in done.stdout
 
 
 RIG_TESTS = """

@@ -59,7 +59,7 @@ def convert(
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
 
 
-@pytest.mark.parametrize("samples", [0, 1, 2, 399, 400, 401, 719, 721, 16000, 16001])
+@pytest.mark.parametrize("samples", [0, 1, 2, 399, 400, 401, 719, 721, 3000, 3001])
 @pytest.mark.parametrize("rate", [16000, 44100, 3000])
 def test_output_lasts_as_long_as_the_input(voice: RvcVoice, samples: int, rate: int) -> None:
     audio = 0.1 * np.sin(np.arange(samples, dtype=np.float32) * 0.2)
@@ -95,7 +95,7 @@ def test_a_file_is_what_the_plain_networks_make_of_the_whole(voice: RvcVoice, sp
     random weights, which attend to everything. A phase or a noise of its own in any block would make the difference as
     large as the signal.
     """
-    audio = np.tile(speech, 3)[: 14 * RATE]
+    audio = np.tile(speech, 2)[: 10 * RATE]
     stage = RvcStage(voice, voice.content_encoder(), None, replace(OFFLINE, block_ms=2000))
     size, per_frame, f0, parts = 2 * RATE, voice.synthesizer.shape.samples_per_frame, [], []
     for start in range(0, len(audio), size):
@@ -110,15 +110,15 @@ def test_a_file_is_what_the_plain_networks_make_of_the_whole(voice: RvcVoice, sp
     frames = len(found)
     whole = rvc_voice(voice.synthesizer, voice.content_encoder(), audio[: frames * 160], found, "v2")
     middle = slice(2 * voice.sample_rate, (frames - 300) * per_frame)
-    assert middle.stop - middle.start > 6 * voice.sample_rate
+    assert middle.stop - middle.start > 3 * voice.sample_rate
     assert found.any()
     error = got[middle] - whole[middle]
     assert np.sqrt(np.mean(error**2)) < 0.15 * np.sqrt(np.mean(whole[middle] ** 2))
 
 
 def test_the_source_sounds_at_the_shifted_pitch_without_drift(voice: RvcVoice) -> None:
-    """A tone of 200 Hz through 9 s of blocks: the carried phase must keep to 400 Hz an octave up."""
-    t = np.arange(9 * RATE) / RATE
+    """A tone of 200 Hz through 5 s of blocks: the carried phase must keep to 400 Hz an octave up."""
+    t = np.arange(5 * RATE) / RATE
     k = np.arange(1, 12)[:, None]
     audio = 0.1 * (np.sin(2 * np.pi * 200 * k * t) / k).sum(axis=0).astype(np.float32)
     params = replace(PARAMS, pitch_semitones=12.0, rms_mix=1.0)

@@ -19,8 +19,10 @@ def index() -> FeatureIndex:
     return FeatureIndex(features[:100].clone())
 
 
-def indexed_voice() -> Source:
+def indexed_voice(loudness: float = 1.0) -> Source:
     voice = made_up_voice.voice()
+    with torch.no_grad():
+        voice.synthesizer.dec.conv_post.weight.mul_(loudness)
     voice.index = index()
     return voice_source(voice, made_up_voice.content(), small_pitch_network(CPU), CONFIG, unrolled=False)
 

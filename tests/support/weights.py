@@ -10,6 +10,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -84,8 +85,13 @@ def fill_network(net: Any) -> dict[str, Any]:
     """A state dict for a torch module: numbers of a sane scale, so that what goes in matters to what comes out."""
     import torch
 
-    filled = fill({k: tuple(v.shape) for k, v in net.state_dict().items()}, seed=3)
-    return {k: torch.from_numpy(np.array(v)) for k, v in filled.items()}
+    shapes = tuple((name, tuple(tensor.shape)) for name, tensor in net.state_dict().items())
+    return {name: torch.from_numpy(values.copy()) for name, values in _filled(shapes).items()}
+
+
+@cache
+def _filled(shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> dict[str, Array]:
+    return fill(dict(shapes), seed=3)
 
 
 def _old_spelling(name: str) -> str:

@@ -94,7 +94,7 @@ def test_it_sounds_as_if_the_whole_window_were_searched_for(
     (stage, _), (whole, index) = (stage_of(content, vectors, config) for _ in range(2))
     assert whole.state.found is not None
     whole._searched = len(whole.state.found.neighbours_mem)
-    part = speech[: 2 * 16000]
+    part = speech[: 24000 if config.block_ms == 20 else 32000]
     found, expected, without = (
         priors(stage, part),
         priors(whole, part),

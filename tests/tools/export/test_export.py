@@ -59,7 +59,9 @@ GRAPHS = ("content", "prior", "generator", "rmvpe", "retrieval")
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, parity.Parity]:
     folder = tmp_path_factory.mktemp("export") / "alice"
-    return folder, write_export(indexed_voice(), folder, OPTIONS)[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parity, "BLOCKS", 24)  # as many as fixtures need
+        return folder, write_export(indexed_voice(), folder, OPTIONS)[1]
 
 
 @pytest.fixture(scope="module")

@@ -6,19 +6,16 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import made_up_voice
 import numpy as np
 import onnx
 import pytest
-import torch
-from altervox.models.base_models import small_pitch_network
 from altervox.models.export.manifest import read_manifest
 from altervox.tools.export import parity
 from altervox.tools.export.command import ExportOptions, write_export
 from altervox.tools.export.parity import ParityError
-from altervox.tools.export.sources import voice_source
+from altervox.tools.export.speech import recorded_speech
 from cli_runner import altervox
-from made_up_export import CONFIG, CPU, indexed_voice, pitch
+from made_up_export import CONFIG, indexed_voice, pitch
 
 OPTIONS, BATCH = ExportOptions(CONFIG), ExportOptions(CONFIG, batch=2)
 GRAPHS = {"content", "prior", "generator", "rmvpe", "retrieval"}
@@ -59,11 +56,28 @@ def test_streams_of_a_batch_know_nothing_of_one_another(tmp_path: Path) -> None:
         assert not np.allclose(kept["audio"][0], kept["audio"][1]), "each row says something else"
 
 
-def test_all_graphs_in_a_row_are_compared_for_each_row_of_a_batch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A fault that no graph has alone: what runs them all lets the rows meet, from one block on."""
-    spoilt = False
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A voice for two streams at once."""
+    folder = tmp_path_factory.mktemp("batch") / "sound"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parity, "BLOCKS", FEWER_BLOCKS)
+        write_export(indexed_voice(), folder, BATCH)
+    return folder
+
+
+def test_all_graphs_are_compared_for_each_row_of_a_batch(folder: Path) -> None:
+    manifest = read_manifest(folder)
+    assert {tensor.shape[0] for graph in manifest.graphs.values() for tensor in graph.inputs.values()} == {2}
+    assert {name for name in manifest.parity if name.endswith(".relative_rms")} == {
+        f"{name}.relative_rms" for name in (*GRAPHS, "stream")
+    }
+    assert manifest.parity["stream.relative_rms"] < 2e-4
+    assert manifest.parity["stream.rms_dbfs"] > -40.0
+
+
+def test_a_fault_that_no_graph_has_alone_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs them all lets the rows meet, from one block on."""
 
     class Spoilt(parity._SharedGraph):
         def __init__(self, graph: Any, batch: int) -> None:
@@ -74,21 +88,21 @@ def test_all_graphs_in_a_row_are_compared_for_each_row_of_a_batch(
         def run(self) -> None:
             self.graph.run()
             self.runs += 1
-            if spoilt and "m" in self.graph.outputs and self.runs > 15:
+            if "m" in self.graph.outputs and self.runs > 15:
                 self.graph.outputs["m"][1].mul_(1.1)
 
     monkeypatch.setattr(parity, "_SharedGraph", Spoilt)
-    monkeypatch.setattr(parity, "BLOCKS", FEWER_BLOCKS)
-    manifest, found = write_export(indexed_voice(), tmp_path / "sound", BATCH)
-    assert {tensor.shape[0] for graph in manifest.graphs.values() for tensor in graph.inputs.values()} == {2}
-    assert set(found.errors) == GRAPHS | {"stream"}
-    assert found.errors["stream"] < 2e-4
-    assert found.rms_db is not None
-    assert found.rms_db > -40.0
-    spoilt = True
     with pytest.raises(ParityError, match=r"all graphs in a row: wav of the graph generator .* block 15 of row 1"):
-        write_export(indexed_voice(), tmp_path / "spoilt", BATCH)
-    assert [path.name for path in tmp_path.iterdir()] == ["sound"]
+        parity._compare_stream(indexed_voice(), folder, rows(), parity.Parity())
+
+
+def test_a_voice_that_gives_silence_is_refused(folder: Path) -> None:
+    with pytest.raises(ParityError, match=r"renders the test speech at -\d+ dBFS, too quietly"):
+        parity._compare_stream(indexed_voice(loudness=1e-6), folder, rows(), parity.Parity())
+
+
+def rows() -> list[parity.Blocks]:
+    return [recorded_speech(FEWER_BLOCKS * CONFIG.block_ms / 1000.0, row).reshape(FEWER_BLOCKS, -1) for row in range(2)]
 
 
 def test_a_row_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,14 +126,3 @@ def test_what_is_silent_or_zero_compares_nothing() -> None:
     with pytest.raises(ParityError, match="zero or not finite"):
         parity._largest_error(ones * np.nan, ones, 1e-4, "the graph prior: m")
     assert parity._largest_error(ones, ones, 1e-4, "the graph prior: m") == 0.0
-
-
-def test_a_voice_that_gives_silence_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parity, "BLOCKS", FEWER_BLOCKS)
-    voice = made_up_voice.voice()
-    with torch.no_grad():
-        voice.synthesizer.dec.conv_post.weight.mul_(1e-6)
-    source = voice_source(voice, made_up_voice.content(), small_pitch_network(CPU), CONFIG, unrolled=False)
-    with pytest.raises(ParityError, match=r"renders the test speech at -\d+ dBFS, too quietly"):
-        write_export(source, tmp_path / "out", OPTIONS)
-    assert list(tmp_path.iterdir()) == []
