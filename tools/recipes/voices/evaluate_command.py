@@ -51,6 +51,7 @@ class Material:
 @click.option("--target", "pairs", multiple=True, metavar="VOICE=SPEAKER", help="Speaker whom a voice imitates.")
 @click.option("--clips", default=15, show_default=True, type=click.IntRange(1), help="How many sources are converted.")
 @click.option("--conditions", default="clean", show_default=True, help="Names separated by commas, or all.")
+@click.option("--more", multiple=True, metavar="VOICE=CONDITIONS", help="Conditions of one voice, besides.")
 @click.option("--block-ms", default=20, show_default=True, type=click.IntRange(20, 20000), help="Length of a block.")
 @click.option("--seed", default=0, show_default=True, type=int, help="Draws the sources.")
 @click.option("--into", "outputs", multiple=True, type=click.Path(path_type=Path), help="A .md with marks, or a .json.")
@@ -68,6 +69,7 @@ def evaluate(
     pairs: tuple[str, ...],
     clips: int,
     conditions: str,
+    more: tuple[str, ...],
     block_ms: int,
     seed: int,
     outputs: tuple[Path, ...],
@@ -90,8 +92,11 @@ def evaluate(
     from .manifest import read_manifest
     from .meters import Meters
 
-    wanted = chosen_conditions(conditions)
-    named = evaluation.parsed_targets(pairs, voices)
+    besides = evaluation.by_voice("--more", "VOICE=CONDITIONS, with names separated by commas", more, voices)
+    common = chosen_conditions(conditions)
+    wanted = {name: list(dict.fromkeys(common + chosen_conditions(besides.get(name, conditions)))) for name in voices}
+    every = [condition for chosen in wanted.values() for condition in chosen]
+    named = evaluation.by_voice("--target", "VOICE=SPEAKER, with a speaker of the manifest", pairs, voices)
     loaded = {name: load_voice(name, "cpu") for name in dict.fromkeys(voices)}
     recordings = read_manifest(speech)
     targets = {**targets_of_cards(loaded, recordings), **named}
@@ -109,9 +114,9 @@ def evaluate(
     material = Material(
         evaluation.source_clips(recordings, evaluation.NEW_SPEAKERS, clips, seed),
         evaluation.source_clips(recordings, evaluation.HELD_OUT, clips, seed)
-        if any(condition.is_held_out for condition in wanted)
+        if any(condition.is_held_out for condition in every)
         else [],
-        evaluation.read_noises(recordings) if any(condition.is_noisy for condition in wanted) else [],
+        evaluation.read_noises(recordings) if any(condition.is_noisy for condition in every) else [],
     )
     with progress() as start:
         advance = start("targets", len(set(targets.values())))
@@ -155,7 +160,7 @@ def targets_of_cards(voices: Mapping[str, Voice], recordings: Sequence[Recording
 def measure(
     voices: Mapping[str, Voice],
     targets: Mapping[str, Target],
-    conditions: Sequence[Condition],
+    conditions: Mapping[str, Sequence[Condition]],
     block_ms: int,
     material: Material,
     meters: Meters,
@@ -166,7 +171,7 @@ def measure(
     Args:
         voices: By the name that the user gave.
         targets: Whom they imitate, by the same names; a voice may have none.
-        conditions: What happens to the clips.
+        conditions: What happens to the clips, by the same names.
         block_ms: Block length where the condition names none and the voice is not bound to one.
         material: Clips and noises.
         meters: What measures.
@@ -182,7 +187,7 @@ def measure(
         target = targets.get(name)
         bound = voice.lengths.get("block_ms")
         converters: dict[int, Converter] = {}
-        for condition in conditions:
+        for condition in conditions[name]:
             length = condition.block_ms if condition.block_ms is not None else bound or block_ms
             if bound not in (None, length):
                 click.echo(f"{name} is bound to blocks of {bound} ms: {condition.name} is left out", err=True)

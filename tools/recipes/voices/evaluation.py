@@ -309,21 +309,21 @@ def read_noises(recordings: Iterable[Recording]) -> list[FloatArray]:
     return found
 
 
-def parsed_targets(pairs: Iterable[str], voices: Sequence[str]) -> dict[str, str]:
-    """Speakers by voice from "VOICE=SPEAKER".
+def by_voice(option: str, wanted: str, pairs: Iterable[str], voices: Sequence[str]) -> dict[str, str]:
+    """What an option says of voices, by voice, from pairs such as "VOICE=SPEAKER", which `wanted` describes.
 
     Raises:
         ParameterError: a pair is none, or its voice is not among the voices.
     """
-    targets = {}
+    found = {}
     for pair in pairs:
-        voice, sign, speaker = pair.rpartition("=")
-        if not sign or not voice or not speaker:
-            raise ParameterError(f"--target is {pair!r}; it must be VOICE=SPEAKER, with a speaker of the manifest")
+        voice, sign, value = pair.rpartition("=")
+        if not sign or not voice or not value:
+            raise ParameterError(f"{option} is {pair!r}; it must be {wanted}")
         if voice not in voices:
-            raise ParameterError(f"--target is for {voice!r}, which is not measured; name it among the voices")
-        targets[voice] = speaker
-    return targets
+            raise ParameterError(f"{option} is for {voice!r}, which is not measured; name it among the voices")
+        found[voice] = value
+    return found
 
 
 def voice_label(name: str) -> str:

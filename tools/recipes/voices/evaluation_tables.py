@@ -11,7 +11,7 @@ from .conditions import Condition
 from .evaluation import Clip, Scores, Target, between_speakers, between_voices, share_of_the_way
 from .words import WordErrors
 
-NAMES = ("neural_voices", "neural_targets", "neural_pairs")
+NAMES = ("neural_words", "neural_voices", "neural_targets", "neural_pairs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Result:
 
 
 def all_tables(results: Sequence[Result], clips: Sequence[Clip], clean: Scores, machine: str) -> dict[str, Table]:
-    """The tables by name: of the voices, of whom they imitate, and of how alike they are.
+    """The tables by name: of lost words, of all figures, of whom the voices imitate, and of how alike they are.
 
     Args:
         results: All voices in all conditions.
@@ -55,10 +55,22 @@ def all_tables(results: Sequence[Result], clips: Sequence[Clip], clean: Scores, 
         machine: What the voices ran on.
     """
     return {
+        "neural_words": _words(results),
         "neural_voices": _voices(results, clips, clean, machine),
         "neural_targets": _targets(results),
         "neural_pairs": _pairs(results),
     }
+
+
+def _words(results: Sequence[Result]) -> Table:
+    """One row for each voice, one column for each condition."""
+    conditions = list(dict.fromkeys(result.condition.name for result in results))
+    words: dict[str, dict[str, str]] = {"(source)": {}}
+    for result in results:
+        words["(source)"][result.condition.name] = _one(result.sources.words.percent)
+        words.setdefault(result.voice, {})[result.condition.name] = _one(result.scores.words.percent)
+    rows = [[voice, *(row.get(condition, "") for condition in conditions)] for voice, row in words.items()]
+    return Table("Word error rate in percent, of the sources themselves and of each voice.", ["", *conditions], rows)
 
 
 def _voices(results: Sequence[Result], clips: Sequence[Clip], clean: Scores, machine: str) -> Table:

@@ -27,11 +27,11 @@ from altervox.tools.recipes.voices.evaluation import (
     ClipScores,
     Scores,
     Target,
+    by_voice,
     evaluate_outputs,
     f0_correlation,
     lag_ms,
     measure_target,
-    parsed_targets,
     share_of_the_way,
     source_clips,
 )
@@ -199,6 +199,8 @@ def test_tables_say_what_was_measured() -> None:
     assert [row["block ms"] for row in rows] == ["20", "20", "whole clip"]
     assert "10 words: 10 against their texts" in voices.note
     assert "a machine" in voices.note
+    assert tables["neural_words"].columns == ["", "clean", "noise-10db"]
+    assert tables["neural_words"].rows[1:] == [["alto", "20.0", "50.0"], ["robot", "30.0", ""]]
     assert tables["neural_targets"].rows == [["kathleen", "0.500", "0.900", "3.20", "5.0", "8"]]
     assert tables["neural_pairs"].rows == [["alto", "", "0.00"], ["robot", "0.00", ""]]
 
@@ -242,7 +244,9 @@ def test_voices_are_measured_in_every_condition(data: Path, heard: Heard) -> Non
         announced.append(name)
         return lambda: None
 
-    found = measure({"woman": DSP_VOICES["woman"]}, {"woman": target}, conditions, 20, material, heard, start)
+    found = measure(
+        {"woman": DSP_VOICES["woman"]}, {"woman": target}, {"woman": conditions}, 20, material, heard, start
+    )
     assert [(r.condition.name, r.block_ms) for r in found] == [("clean", 20), ("noise-10db", 20), ("one-block", 0)]
     assert announced == ["woman, clean", "woman, noise-10db", "woman, one-block"]
     clean, noisy, whole = found
@@ -283,13 +287,15 @@ def test_nothing_is_measured_twice(tmp_path: Path) -> None:
     assert Meters(tmp_path)._kept("other", speech(), measure_once) == 3
 
 
-def test_targets_are_pairs() -> None:
-    assert parsed_targets(["alto=kathleen", "a=b.pth=27"], ["alto", "a=b.pth"]) == {"alto": "kathleen", "a=b.pth": "27"}
+def test_options_that_say_something_of_voices_are_pairs() -> None:
+    wanted = "--target", "VOICE=SPEAKER"
+    pairs = ["alto=kathleen", "a=b.pth=27"]
+    assert by_voice(*wanted, pairs, ["alto", "a=b.pth"]) == {"alto": "kathleen", "a=b.pth": "27"}
     for bad in ("kathleen", "=kathleen", "alto="):
         with pytest.raises(ParameterError, match="VOICE=SPEAKER"):
-            parsed_targets([bad], ["alto"])
+            by_voice(*wanted, [bad], ["alto"])
     with pytest.raises(ParameterError, match="'bass', which is not measured"):
-        parsed_targets(["bass=kathleen"], ["alto"])
+        by_voice(*wanted, ["bass=kathleen"], ["alto"])
 
 
 def test_cards_say_whom_a_voice_imitates(data: Path) -> None:
@@ -359,7 +365,7 @@ def test_the_command_refuses_before_it_computes(data: Path, tmp_path: Path, monk
         (["woman", "--conditions", "storm"], 2, "no condition 'storm'"),
         (["woman", "--target", "woman"], 2, "VOICE=SPEAKER"),
         (["woman", "--into", tmp_path / "page.txt"], 2, "a .md with marks"),
-        (["woman", "--into", tmp_path / "page.md"], 2, "<!-- table neural_voices -->"),
+        (["woman", "--into", tmp_path / "page.md"], 2, "<!-- table neural_words -->"),
         (["woman", "--into", tmp_path / "absent.md"], 1, "absent.md cannot be read"),
     ):
         done = altervox("evaluate", *arguments, "--speech", data, module=MODULE)
