@@ -23,8 +23,12 @@ from ....models.neural.network import BANDS, DELAY, ENVELOPE_BANDS, PAIR
 from ...voices.material import BINS_HZ, features_through, microphone_db, pitch_of
 from ..pitch.noises import coloured_noise, mains_hum
 from .corpus import TARGETS, Speaker
+from .phones import KINDS
 
 _WARPS = 33
+# Frames of 20 ms by which phones are asked for early: the recogniser is one late, and the code hears more than one
+# beyond its own.
+_LATE = 2
 _NOTHING = -9.0  # envelope of silence, in nepers above the running level
 
 
@@ -37,6 +41,8 @@ class Batch:
         pitch: Log F0 and voicing [B, 2 T, 2].
         bands: What the decoder is to say [B, 4 T, 87].
         speaker: Who says it [B].
+        plain: What the encoder would hear undisturbed [B, 2 (T + DELAY), 80].
+        phones: Which phones are said [B, T, KINDS]; zeros where that is not known.
         is_wide: Whether bands above 8 kHz count [B].
     """
 
@@ -44,6 +50,8 @@ class Batch:
     pitch: Tensor
     bands: Tensor
     speaker: Tensor
+    plain: Tensor
+    phones: Tensor
     is_wide: Tensor
 
 
@@ -58,6 +66,7 @@ class Disturbances:
         telephone: Proportion held to a telephone's band.
         alone: Proportion of stretches of noise without speech, of which nothing is to be said.
         others: Proportion of stretches by speakers that are no targets.
+        evenness: How alike often these are drawn: from 0, by how long they speak, to 1.
         speed: Greatest factor by which a stretch is faster or slower.
         warp: Greatest factor by which formants are shifted up or down.
         gain: Least and greatest gain in nepers.
@@ -70,6 +79,7 @@ class Disturbances:
     telephone: float = 0.08
     alone: float = 0.04
     others: float = 0.3
+    evenness: float = 0.0
     speed: float = 1.25
     warp: float = 1.28
     gain: tuple[float, float] = (-1.6, 0.7)
@@ -100,6 +110,7 @@ class BatchSource:
         self.speakers, self.noises, self.rooms = speakers, noises, rooms
         self.frames, self.size, self.disturbances = frames, size, disturbances
         warps = disturbances.warp ** np.linspace(-1.0, 1.0, _WARPS)
+        self._plain = filterbank()
         self._banks = [filterbank(float(warp)) for warp in warps]
         self._samples = (PAIR * (frames + DELAY) + 1) * HOP + HOP  # the last frame reads a hop beyond its centre
         lengths = np.array([len(s.example.level) for s in speakers], dtype=np.float64)
@@ -107,25 +118,33 @@ class BatchSource:
         chances = np.where(is_target, np.sqrt(lengths), 0.0)
         if is_target.any() and not is_target.all():
             chances *= (1.0 - disturbances.others) / chances.sum()
-            rest = np.where(is_target, 0.0, lengths)
+            rest = np.where(is_target, 0.0, lengths ** (1.0 - disturbances.evenness))
             chances += disturbances.others * rest / rest.sum()
         elif not is_target.any():
             chances = lengths
         self._chances = chances / chances.sum()
 
+    def disturbed(self, disturbances: Disturbances) -> BatchSource:
+        """The same, disturbed otherwise."""
+        return BatchSource(self.speakers, self.noises, self.rooms, self.frames, self.size, disturbances)
+
     def draw(self, rng: np.random.Generator) -> Batch:
         """The next batch."""
         rows = [self._row(rng) for _ in range(self.size)]
-        features, pitch, bands, speaker, is_wide = zip(*rows, strict=True)
+        features, pitch, bands, speaker, plain, phones, is_wide = zip(*rows, strict=True)
         return Batch(
             torch.from_numpy(np.stack(features)),
             torch.from_numpy(np.stack(pitch)),
             torch.from_numpy(np.stack(bands)),
             torch.tensor(speaker),
+            torch.from_numpy(np.stack(plain)),
+            torch.from_numpy(np.stack(phones)),
             torch.tensor(is_wide),
         )
 
-    def _row(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, FloatArray, int, bool]:
+    def _row(
+        self, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray, FloatArray, int, FloatArray, FloatArray, bool]:
         number = int(rng.choice(len(self.speakers), p=self._chances))
         speaker = self.speakers[number]
         example = speaker.example
@@ -141,13 +160,18 @@ class BatchSource:
         f0 = np.asarray(example.f0_hz[at_10ms], dtype=np.float32)
         bands = np.asarray(example.bands[at_5ms], dtype=np.float32).reshape(-1, BANDS)
         level = float(example.level[start])
+        phones = np.zeros((self.frames, KINDS), dtype=np.float32)
+        if speaker.phones is not None:
+            phones[:] = speaker.phones[np.minimum(at_10ms[::PAIR] // PAIR + _LATE, len(speaker.phones) - 1)]
         if rng.random() < self.disturbances.alone:
             audio = np.zeros_like(audio)
             f0[:] = 0.0
             bands[:, :ENVELOPE_BANDS], bands[:, ENVELOPE_BANDS:] = _NOTHING, 1.0
+            phones[:] = 0.0
             level = LOWEST_LEVEL
         features = self._features(audio, level, rng)
-        return features, pitch_of(f0), bands, number, speaker.is_wide
+        plain = features_through(audio, level, self._plain, np.zeros(len(BINS_HZ)))[: len(features)]
+        return features, pitch_of(f0), bands, number, plain, phones, speaker.is_wide
 
     def _features(self, audio: FloatArray, level: float, rng: np.random.Generator) -> FloatArray:
         """Features of the stretch as a disturbed microphone hears it."""

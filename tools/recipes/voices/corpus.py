@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from ....kernels.types import FloatArray
 from ...voices.analysis import Example, analyse_recording, joined
+from ...voices.recordings import as_float
 from .manifest import Recording, read_audio, read_manifest
+from .phones import phones_in
 
 TARGETS = ("kathleen", "kerstin", "nathalie", "flemishguy", "librispeech_26", "librispeech_27")
 READERS = ("librispeech_19", "librispeech_many")
+ENGLISH = ("kathleen", "librispeech_26", "librispeech_27", *READERS)
 NOISES = "noise_esc10"
 ROOMS = "rooms"
 RATE = 16000
@@ -29,11 +34,13 @@ class Speaker:
         name: As in the manifest.
         example: The recordings; its arrays lie on disk.
         is_wide: Whether the recordings hold what lies above 8 kHz.
+        phones: Probabilities of phones in each frame of 20 ms, of those who speak English: see `phones_in`.
     """
 
     name: str
     example: Example
     is_wide: bool
+    phones: NDArray[np.float16] | None
 
 
 def prepare(data: Path, folder: Path, split: str, part: int = 0, parts: int = 1) -> Iterator[str]:
@@ -61,6 +68,9 @@ def prepare(data: Path, folder: Path, split: str, part: int = 0, parts: int = 1)
         unfinished.mkdir(parents=True, exist_ok=True)
         for field in _FIELDS:
             np.save(unfinished / f"{field}.npy", getattr(example, field))
+        if clips[0].set in ENGLISH:
+            phones = phones_in(as_float(example.audio))
+            np.save(unfinished / "phones.npy", phones.astype(np.float16))
         (unfinished / "rate.txt").write_text(str(read[0][1]), "utf-8")
         unfinished.rename(target)
         yield name
@@ -73,11 +83,16 @@ def read_speakers(folder: Path, split: str) -> list[Speaker]:
     return [
         Speaker(
             path.name,
-            Example(*(np.load(path / f"{field}.npy", mmap_mode="r", allow_pickle=False) for field in _FIELDS)),
+            Example(*(_array(path, field) for field in _FIELDS)),
             int((path / "rate.txt").read_text("utf-8")) >= 24000,
+            _array(path, "phones") if (path / "phones.npy").exists() else None,
         )
         for path in paths
     ]
+
+
+def _array(path: Path, field: str) -> NDArray[Any]:
+    return np.load(path / f"{field}.npy", mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
 
 def read_sounds(data: Path, name: str, split: str) -> list[FloatArray]:

