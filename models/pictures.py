@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+
+import numpy as np
 
 from ..kernels.errors import OutputError, VoiceError
 from .limits import MAX_PICTURE_BYTES
@@ -92,6 +96,33 @@ def picture_of(name: str) -> Picture | None:
         if len(data) <= MAX_PICTURE_BYTES and _kind_of(data) == kind:
             return Picture(data, _MEDIA_TYPES[kind])
     return None
+
+
+def square_png(picture: Picture, side: int) -> bytes | None:
+    """The picture as a square PNG, scaled to fit with transparent edges; None if it cannot be decoded.
+
+    Args:
+        picture: A picture as it is stored.
+        side: Width and height in pixels.
+    """
+    import av
+
+    try:
+        with av.open(io.BytesIO(picture.data), "r") as stored:
+            frame = next(stored.decode(video=0))
+        scale = side / max(frame.width, frame.height)
+        width, height = (max(round(length * scale), 1) for length in (frame.width, frame.height))
+        pixels = np.zeros((side, side, 4), dtype=np.uint8)
+        top, left = (side - height) // 2, (side - width) // 2
+        scaled = frame.reformat(width, height, "rgba").to_ndarray()
+        pixels[top : top + height, left : left + width] = scaled
+        encoder = av.CodecContext.create("png", "w")
+        encoder.width, encoder.height, encoder.pix_fmt = side, side, "rgba"
+        encoder.time_base = Fraction(1, 1)
+        packets = encoder.encode(av.VideoFrame.from_ndarray(pixels, "rgba"))
+        return b"".join(bytes(packet) for packet in [*packets, *encoder.encode(None)])
+    except (av.FFmpegError, StopIteration, ValueError):
+        return None
 
 
 def _folder() -> Path:

@@ -51,7 +51,7 @@ class Client:
         id: Names it in lists; "owner" for whoever holds a token with all rights.
         name: Name that it gave itself.
         role: What it may do.
-        kind: "owner", "panel" (a browser) or "paired" (a program).
+        kind: "owner", "panel" (a browser), "paired" (a program) or "face" (a part of the server).
         created_s: When it got its token, in seconds since 1970.
         digest: SHA-256 of the token.
     """
@@ -59,7 +59,7 @@ class Client:
     id: str
     name: str
     role: Role
-    kind: Literal["owner", "panel", "paired"]
+    kind: Literal["owner", "panel", "paired", "face"]
     created_s: int = 0
     digest: str = ""
 

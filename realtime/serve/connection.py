@@ -121,6 +121,11 @@ class Connection:
     _replies: deque[str] = field(default_factory=deque)
     _queued: int = 0
 
+    @property
+    def core(self) -> Connection:
+        """Itself; of a face's client it is the connection that stands for it."""
+        return self
+
     def receive(self, message: str | bytes, now_s: float) -> None:
         """Take in a message. Never raises: what is wrong with it is answered, or closes the connection."""
         if self.close is not None:

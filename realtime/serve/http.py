@@ -112,7 +112,7 @@ class HttpRoutes:
         if request.path in self._pages and headers.get("sec-fetch-mode") == "navigate":
             headers = {**headers, "sec-fetch-site": "none"}  # a link to the panel: what is secret needs a token
         said = self._check.refusal(headers)
-        return _error(RemoteError("forbidden", said)) if said else None
+        return refused(said) if said else None
 
     def handle(self, request: Request, now_s: float, answer: Answer) -> None:
         """Answer a request that was not refused, now or after an effect has finished.
@@ -205,6 +205,11 @@ class _MethodError(RemoteError):
     def __init__(self, methods: tuple[str, ...]) -> None:
         super().__init__("bad_request", f"this address takes {' or '.join(methods)}")
         self.methods = methods
+
+
+def refused(said: str) -> Response:
+    """What is answered to a request that must not control the session."""
+    return _error(RemoteError("forbidden", said))
 
 
 def unavailable(reason: str = "too many connections") -> Response:

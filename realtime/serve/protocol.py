@@ -90,20 +90,24 @@ class Hub:
 
     # What a server calls
 
-    def connect(self, now_s: float, peer: str) -> Connection | None:
+    def connect(self, now_s: float, peer: str, client: Client | None = None) -> Connection | None:
         """A new connection, with a greeting to pull; None if there are too many.
 
         Args:
             now_s: Time of the caller's clock.
             peer: Address of the other side, without its port.
+            client: Who it is, for a part of the server that needs neither token nor greeting; None for others.
         """
-        waiting = sum(connection.client is None for connection in self.connections)
+        waiting = 0 if client is not None else sum(connection.client is None for connection in self.connections)
         if len(self.connections) >= MOST_CONNECTIONS or waiting >= MOST_UNAUTHENTICATED:
             return None
         connection = Connection(
             peer, self._board, self.voices, self._budget, self._handle, now_s + AUTH_S, Bucket(now_s)
         )
-        connection.queue(dump({"hello": self._hello()}))
+        if client is not None:
+            self._welcome(connection, client, client.name)
+        else:
+            connection.queue(dump({"hello": self._hello()}))
         self.connections.append(connection)
         return connection
 

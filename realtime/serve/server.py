@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -27,15 +26,15 @@ from websockets.typing import Subprotocol
 from ...kernels.errors import ServerError
 from ...kernels.printable import printable
 from .access import Access
-from .connection import Connection
 from .errors import FULL
 from .executor import Effect
-from .http import HttpRoutes, Request, Response, unavailable
+from .faces import Faces
+from .http import HttpRoutes, Response, unavailable
 from .port import RemoteSession
 from .protocol import MOST_CONNECTIONS, Hub
 from .runtime import SOCKET_PATH, SUBPROTOCOL, LocalServer, announced
 from .settings import ServerSettings
-from .tcp import CLOSE_S, REQUEST_S, Socket
+from .tcp import CLOSE_S, REQUEST_S, Link, Socket, socket_limit
 
 log = logging.getLogger(__name__)
 # Of the library: its debug messages show all that is sent, and that is the token first of all.
@@ -43,7 +42,6 @@ _LIBRARY_LOG = logging.getLogger(f"{__name__}.websockets")
 _LIBRARY_LOG.setLevel(logging.ERROR)
 
 _MOST_SOCKETS = MOST_CONNECTIONS + 64  # with those that have not asked for anything yet, and HTTP
-_SPARE_FILES = 128  # that this process may open beside its sockets
 _MOST_MESSAGE_BYTES = 131_072  # beyond the protocol's own limit, which closes with a code of its own
 _ANSWER_S = 10.0  # in which an answer over HTTP must have been read
 _PING_S = 10.0
@@ -65,11 +63,13 @@ class RemoteServer:
     Attributes:
         port: TCP port that it listens on; 0 before it is entered.
         token: Token with all rights, which programs of this user find in the runtime folder.
+        faces: What it speaks beside its own protocol.
     """
 
     def __init__(self, session: RemoteSession, settings: ServerSettings, access_file: Path | None = None) -> None:
         self.port = 0
         self.token = settings.token or secrets.token_urlsafe(32)
+        self.faces = Faces(settings)
         self._session = session
         self._settings = settings
         self._access_file = access_file
@@ -89,14 +89,15 @@ class RemoteServer:
         with ExitStack() as held:
             listening = held.enter_context(settings.listening_socket())
             self.port = listening.getsockname()[1]
+            held.enter_context(self.faces)
             self._local = LocalServer(self.port, self.token, settings.local_host, settings.public_certificate())
             access = Access(self.token, self._access_file)
             address = self.address if settings.is_local else self.address_elsewhere
-            shell = _Shell(self._session, access, settings, address)
-            serving = partial(serve, sock=listening, ssl=tls)
+            shell = _Shell(self._session, access, settings, address, self.faces)
+            where: dict[str, Any] = {"sock": listening}
             if tls is not None:
-                serving = partial(serving, ssl_handshake_timeout=REQUEST_S, ssl_shutdown_timeout=CLOSE_S)
-            thread = threading.Thread(target=shell.run, args=(serving,), name="altervox-server", daemon=True)
+                where |= {"ssl": tls, "ssl_handshake_timeout": REQUEST_S, "ssl_shutdown_timeout": CLOSE_S}
+            thread = threading.Thread(target=shell.run, args=(where,), name="altervox-server", daemon=True)
             thread.start()
             held.callback(thread.join, _END_S)
             held.callback(shell.stop)
@@ -141,16 +142,20 @@ class _Shell:
         access: Tokens.
         settings: Settings of the server.
         address: Address of the panel.
+        faces: What is spoken beside the protocol.
     """
 
-    def __init__(self, session: RemoteSession, access: Access, settings: ServerSettings, address: str) -> None:
+    def __init__(
+        self, session: RemoteSession, access: Access, settings: ServerSettings, address: str, faces: Faces
+    ) -> None:
         self.started: Future[None] = Future()
         self.sockets: set[Socket] = set()
-        self.most_sockets = _socket_limit()
+        self.most_sockets = socket_limit(_MOST_SOCKETS)
         self._session = session
         self._access = access
         self._settings = settings
         self._address = address
+        self._faces = faces
         self._loop: asyncio.AbstractEventLoop
         self._hub: Hub
         self._http: HttpRoutes
@@ -163,10 +168,10 @@ class _Shell:
 
     # Any thread
 
-    def run(self, serving: Callable[..., Any]) -> None:
-        """Serve until `stop`. The whole of the thread."""
+    def run(self, where: Mapping[str, Any]) -> None:
+        """Serve until `stop`, where these options of `serve` say. The whole of the thread."""
         try:
-            asyncio.run(self._run(serving))
+            asyncio.run(self._run(where))
         except Exception as error:
             if self.started.done():
                 log.error("the remote control has ended", exc_info=error)
@@ -194,29 +199,32 @@ class _Shell:
 
     # The server's thread
 
-    async def _run(self, serving: Callable[..., Any]) -> None:
+    async def _run(self, where: Mapping[str, Any]) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_report)
         self._ending = asyncio.Event()
         self._hub = Hub(self._session, self._access, self._loop.time(), self._settings.url_buttons)
         self._hub.set_panel_address(self._address)
         self._http = HttpRoutes(self._hub, self._settings, self.carry_out)
-        server: Server = await serving(
-            self._serve_socket,
-            create_connection=partial(Socket, self),
-            process_request=self._process_request,
-            select_subprotocol=lambda socket, offered: Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None,
-            compression=None,
-            server_header=None,
-            max_size=(_MOST_MESSAGE_BYTES, _MOST_MESSAGE_BYTES),
-            max_queue=8,
-            write_limit=1,  # so that `paused` says whether anything waits for a client to read; TLS takes 0 for always
-            open_timeout=None,  # `Socket` has deadlines of its own: a command over HTTP may take longer
-            close_timeout=CLOSE_S,
-            ping_interval=_PING_S,
-            ping_timeout=_PING_S,
-            logger=_LIBRARY_LOG,
-        )
+        self._faces.begin(self._hub, self.carry_out, self._loop.time())
+        options: dict[str, Any] = {
+            "handler": self._serve_socket,
+            "create_connection": partial(Socket, self),
+            "select_subprotocol": lambda socket, offered: Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None,
+            "compression": None,
+            "server_header": None,
+            "max_size": (_MOST_MESSAGE_BYTES, _MOST_MESSAGE_BYTES),
+            "max_queue": 8,
+            "write_limit": 1,  # so that `paused` says whether anything waits for a client; TLS takes 0 for always
+            "open_timeout": None,  # `Socket` has deadlines of its own: a command over HTTP may take longer
+            "close_timeout": CLOSE_S,
+            "ping_interval": _PING_S,
+            "ping_timeout": _PING_S,
+            "logger": _LIBRARY_LOG,
+        }
+        servers: list[Server] = [await serve(process_request=self._process_request, **options, **where)]
+        for opened in self._faces.sockets:
+            servers.append(await serve(process_request=self._process_voicemod, **options, sock=opened))
         end_listening = self._session.listen(self._heard)
         self.started.set_result(None)
         self.wake()
@@ -224,21 +232,22 @@ class _Shell:
             await self._ending.wait()
         finally:
             end_listening()
-            await self._end(server)
+            await self._end(servers)
 
-    async def _end(self, server: Server) -> None:
+    async def _end(self, servers: list[Server]) -> None:
         self._hub.shut_down()
         self._turn()
         for answer in self._unanswered:
             if not answer.done():
                 answer.set_result(unavailable("the server shuts down"))
-        server.close(code=FULL, reason="the server shuts down")
+        for server in servers:
+            server.close(code=FULL, reason="the server shuts down")
         for timeout_s in (CLOSE_S, CLOSE_S):
             for socket in list(self.sockets):
                 if socket.paused or socket.request is None:  # it does not read, or has not asked for anything yet
                     socket.transport.abort()
             with suppress(TimeoutError):
-                await asyncio.wait_for(server.wait_closed(), timeout_s)
+                await asyncio.wait_for(asyncio.gather(*(server.wait_closed() for server in servers)), timeout_s)
                 break
             for socket in list(self.sockets):
                 socket.transport.abort()
@@ -264,6 +273,7 @@ class _Shell:
         self._turn_is_due = False
         now_s = self._loop.time()
         self._hub.tick(now_s)
+        self._faces.turn(now_s)
         for effect in self._hub.take_effects():
             self.carry_out(effect)
         due_s = self._hub.next_due_s
@@ -277,7 +287,7 @@ class _Shell:
         if due_s < float("inf"):
             self._timer = self._loop.call_at(max(due_s, now_s + _LEAST_WAIT_S), self.wake)
 
-    def flush(self, socket: Socket, link: Connection, now_s: float) -> None:
+    def flush(self, socket: Socket, link: Link, now_s: float) -> None:
         """Send what a connection has ready, as far as its client reads it, and close it if that is due."""
         while not socket.paused and socket.protocol.state is OPEN:
             text = link.pull(now_s)
@@ -317,7 +327,7 @@ class _Shell:
     async def _process_request(self, socket: ServerConnection, request: SocketRequest) -> SocketResponse | None:
         """Answer a request over HTTP, or let it become a WebSocket: None."""
         assert isinstance(socket, Socket)
-        asked = Request(request.method, request.path, _by_name(request.headers), socket.peer)
+        asked = socket.asked(request)
         # It may be gone by now: what it was given then, nobody would take back.
         response = self._http.refusal(asked) if socket in self.sockets else unavailable()
         if response is None and asked.wants_socket and asked.path in ("/", SOCKET_PATH):
@@ -344,8 +354,21 @@ class _Shell:
                 response = Response(500)
             finally:
                 self._unanswered.discard(answer)
+        return self._answered(socket, response)
+
+    def _answered(self, socket: Socket, response: Response) -> SocketResponse:
         socket.expect(_ANSWER_S)
         return SocketResponse(response.status, response.phrase, Headers(response.headers), response.body)
+
+    def _process_voicemod(self, socket: ServerConnection, request: SocketRequest) -> SocketResponse | None:
+        """Let a request become a client of the Voicemod-compatible API: None; or answer it."""
+        assert isinstance(socket, Socket)
+        found = self._faces.voicemod_client(socket.asked(request), self._loop.time())
+        if isinstance(found, Response):
+            return self._answered(socket, found)
+        socket.link = found
+        socket.expect(None)
+        return None
 
     async def _serve_socket(self, socket: ServerConnection) -> None:
         """Take in the messages of one WebSocket until it ends."""
@@ -366,26 +389,8 @@ class _Shell:
         """A socket is gone."""
         self.sockets.discard(socket)
         if socket.link is not None:
-            self._hub.disconnect(socket.link)
+            self._hub.disconnect(socket.link.core)
             self.wake()
-
-
-def _by_name(headers: Headers) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in headers.raw_items():
-        before = found.get(name.lower())
-        found[name.lower()] = value if before is None else f"{before}, {value}"
-    return found
-
-
-def _socket_limit() -> int:
-    """How many sockets this process can afford: systems let it open so many files, sometimes no more than 256."""
-    if sys.platform == "win32":
-        return _MOST_SOCKETS
-    import resource
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MOST_SOCKETS if soft == resource.RLIM_INFINITY else max(min(_MOST_SOCKETS, soft - _SPARE_FILES), 32)
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

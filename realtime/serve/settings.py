@@ -39,6 +39,7 @@ class ServerSettings:
         host_names: Further names under which the server is reached.
         origins: Origins of foreign web pages that may connect.
         url_buttons: Whether opening an address carries out the command that was prepared for it.
+        voicemod_api: Whether to speak a Voicemod-compatible API on a port of its own.
 
     Raises:
         ParameterError: One of them makes no sense, or other computers could connect without a token.
@@ -52,6 +53,7 @@ class ServerSettings:
     host_names: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     url_buttons: bool = False
+    voicemod_api: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

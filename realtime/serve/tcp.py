@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from typing import Any, Protocol
 
 from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
 from websockets.exceptions import InvalidMessage
+from websockets.http11 import Request as SocketRequest
 from websockets.protocol import OPEN, Event
 
 from .connection import Bucket, Connection
 from .errors import TOO_FAST
-from .http import not_understood, timed_out, unavailable
+from .http import Request, not_understood, timed_out, unavailable
 
 REQUEST_S = 5.0  # until a socket must have sent a request, and TLS be agreed on
 CLOSE_S = 1.0  # for a client to agree to be closed
@@ -20,7 +23,35 @@ _UNREAD_S = 20.0  # after which a client that reads nothing is cut off
 _MOST_UNREAD_BYTES = 1_048_576  # more than the longest list
 _MOST_UNREAD_HTTP_BYTES = 2_097_152  # more than the largest picture
 _FRAMES, _FRAMES_PER_S = 1000, 500  # which a client may send at once, and on average
+_SPARE_FILES = 128  # that this process may open beside its sockets
 _SLICE_BYTES = 4096  # in which what has arrived is parsed, so that a flood is noticed before all of it is
+
+
+class Link(Protocol):
+    """What a WebSocket is to the protocol, or to a face of it; see `Connection`."""
+
+    @property
+    def core(self) -> Connection:
+        """The connection of the protocol."""
+        ...
+
+    @property
+    def close(self) -> tuple[int, str] | None:
+        """Code and reason to close the socket with, once `pull` returns None; None to keep it open."""
+        ...
+
+    @property
+    def next_due_s(self) -> float:
+        """When `pull` has something to send."""
+        ...
+
+    def receive(self, message: str | bytes, now_s: float) -> None:
+        """Take in a message; never raises."""
+        ...
+
+    def pull(self, now_s: float) -> str | None:
+        """The next text to send; None if there is nothing (more) to send now."""
+        ...
 
 
 class Owner(Protocol):
@@ -54,7 +85,7 @@ class Socket(ServerConnection):
 
     def __init__(self, owner: Owner, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.link: Connection | None = None
+        self.link: Link | None = None
         self.peer = ""
         self.is_ending = False
         self._owner = owner
@@ -62,6 +93,10 @@ class Socket(ServerConnection):
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._frames = Bucket(self.loop.time(), _FRAMES_PER_S, _FRAMES)
+
+    def asked(self, request: SocketRequest) -> Request:
+        """The request that has come, as the rest of the server takes it."""
+        return Request(request.method, request.path, _by_name(request.headers), self.peer)
 
     def expect(self, within_s: float | None) -> None:
         """Cut it off if it has not got further within this time; None for no such limit any more."""
@@ -141,3 +176,21 @@ class Socket(ServerConnection):
             self.transport.close()
         else:
             self.transport.abort()
+
+
+def _by_name(headers: Headers) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in headers.raw_items():
+        before = found.get(name.lower())
+        found[name.lower()] = value if before is None else f"{before}, {value}"
+    return found
+
+
+def socket_limit(most: int) -> int:
+    """How many sockets this process can afford, at most `most`: systems let it open so many files, some only 256."""
+    if sys.platform == "win32":
+        return most
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if soft == resource.RLIM_INFINITY else max(min(most, soft - _SPARE_FILES), 32)

@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from ...realtime.serve.runtime import DEFAULT_PORT
+from .face_options import face_options, read_face_options
 from .live_options import live_options, read_live_options
 
 # What is used with --measure, which implies --allow-loop.
@@ -27,6 +28,7 @@ _MEASURE_OPTIONS = ("measure", "source", "output", "device_buffer_ms", "channel"
     help=f"Let the panel and programs control the session, as `altervox serve` does, on this port ({DEFAULT_PORT} if "
     "not given).",
 )
+@face_options
 @click.option(
     "--screenshot", type=click.Path(path_type=Path, dir_okay=False), help="Save the last terminal view as SVG."
 )
@@ -58,11 +60,14 @@ def live(
     from ..live.command import live as run
     from ..live.command import measure as run_measure
 
+    faces = read_face_options(options)
     session, bindings = read_live_options(options)
     if measure:
         _refuse_beside_measure(context)
         return run_measure(session, as_json)
-    settings = ServerSettings(port=remote) if remote is not None else None
+    if remote is None and any(faces.values()):
+        raise click.UsageError("programs can control this session with --remote only: add it", context)
+    settings = ServerSettings(port=remote, **faces) if remote is not None else None
     return run(session, seconds, as_json, screenshot, bindings, settings)
 
 

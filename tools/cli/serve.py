@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ...realtime.serve.runtime import DEFAULT_PORT
+from .face_options import face_options, read_face_options
 from .live_options import live_options, read_live_options
 
 
@@ -55,13 +56,7 @@ from .live_options import live_options, read_live_options
     metavar="NAME",
     help="A further name under which browsers reach this server, such as studio.local.",
 )
-@click.option(
-    "--allow-origin",
-    "origins",
-    multiple=True,
-    metavar="ORIGIN",
-    help="Let pages of another web site control the session, such as https://example.org.",
-)
+@face_options
 @live_options
 def serve(
     *,
@@ -74,7 +69,6 @@ def serve(
     opens: bool,
     url_buttons: bool,
     host_names: tuple[str, ...],
-    origins: tuple[str, ...],
     **options: Any,
 ) -> int:
     """Control your voice from a browser, a Stream Deck, OBS, a chat bot or a script, until Ctrl-C.
@@ -91,6 +85,7 @@ def serve(
     from ...realtime.serve.settings import ServerSettings, read_token_file
     from ..serve.command import serve as run
 
+    faces = read_face_options(options)
     session, bindings = read_live_options(options)
     settings = ServerSettings(
         bind=bind,
@@ -99,7 +94,7 @@ def serve(
         certificate=certificate,
         key=key,
         host_names=host_names,
-        origins=origins,
         url_buttons=url_buttons,
+        **faces,
     )
     return run(session, settings, bindings, starts, opens)

@@ -86,6 +86,8 @@ def served(
         link = server.panel_link()
         click.echo("remote control, at an address that opens it once:", err=True)
         click.echo(link, err=to_stderr)
+        for line in server.faces.described:
+            click.echo(line, err=True)
         if not settings.is_local:
             click.echo(f"other devices: {server.address_elsewhere}, then allow them in the panel", err=True)
             if settings.certificate is None:
