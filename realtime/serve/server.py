@@ -206,7 +206,7 @@ class _Shell:
         self._hub = Hub(self._session, self._access, self._loop.time(), self._settings.url_buttons)
         self._hub.set_panel_address(self._address)
         self._http = HttpRoutes(self._hub, self._settings, self.carry_out)
-        self._faces.begin(self._hub, self.carry_out, self._loop.time())
+        self._faces.begin(self._hub, self.carry_out, lambda: self._soon(self.wake), self._loop.time())
         options: dict[str, Any] = {
             "handler": self._serve_socket,
             "create_connection": partial(Socket, self),
@@ -256,8 +256,12 @@ class _Shell:
 
     def _heard(self, by: str) -> None:
         """The session has changed; called on any thread."""
+        self._soon(self._session_changed, by)
+
+    def _soon(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Have something called in the server's thread; called on any thread."""
         with suppress(RuntimeError):  # the loop has been closed meanwhile
-            self._loop.call_soon_threadsafe(self._session_changed, by)
+            self._loop.call_soon_threadsafe(work, *arguments)
 
     def _session_changed(self, by: str) -> None:
         self._hub.session_changed(by, self._loop.time())
@@ -276,7 +280,7 @@ class _Shell:
         self._faces.turn(now_s)
         for effect in self._hub.take_effects():
             self.carry_out(effect)
-        due_s = self._hub.next_due_s
+        due_s = min(self._hub.next_due_s, self._faces.next_due_s)
         for socket in self.sockets:
             if (link := socket.link) is not None and not socket.paused:
                 self.flush(socket, link, now_s)
@@ -315,8 +319,7 @@ class _Shell:
                 result = effect.run()
             except BaseException as raised:
                 error = raised
-            with suppress(RuntimeError):  # the loop has been closed meanwhile
-                self._loop.call_soon_threadsafe(self._finish, effect, result, error)
+            self._soon(self._finish, effect, result, error)
 
         threading.Thread(target=work, name=f"altervox-{effect.name}", daemon=True).start()
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...kernels.errors import ParameterError, ServerError
+from .osc.settings import OscSettings
 from .private_file import write_private
 from .runtime import DEFAULT_PORT
 
@@ -40,6 +41,7 @@ class ServerSettings:
         origins: Origins of foreign web pages that may connect.
         url_buttons: Whether opening an address carries out the command that was prepared for it.
         voicemod_api: Whether to speak a Voicemod-compatible API on a port of its own.
+        osc: Where to speak OSC; None for nowhere.
 
     Raises:
         ParameterError: One of them makes no sense, or other computers could connect without a token.
@@ -54,6 +56,7 @@ class ServerSettings:
     origins: tuple[str, ...] = ()
     url_buttons: bool = False
     voicemod_api: bool = False
+    osc: OscSettings | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

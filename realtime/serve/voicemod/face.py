@@ -128,6 +128,10 @@ class VoicemodFace:
             self.beep = None
         self._inside.hear(now_s)
 
+    def log(self, text: str) -> None:
+        """Add a line to the log that clients of the protocol see."""
+        self._inside.connection.board.log(text, self._inside.connection.name)
+
     # Pictures
 
     def picture(self, name: str, then: Callable[[Bitmap], None]) -> None:

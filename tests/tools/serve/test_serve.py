@@ -39,6 +39,10 @@ LINK = re.compile(r"(http://127\.0\.0\.1:(\d+)/)#([\w-]{43})\n")
         (["--pitch", "99"], 2, "--pitch"),
         (["--hot-key", "dance=f8"], 2, "dance"),
         (["--seconds", "3"], 2, "No such option"),
+        (["--osc-in", "0.0.0.0:9001"], 2, "on this computer only"),
+        (["--osc-out", "VRChat"], 2, "--osc-out VRChat: give a port"),
+        (["--osc-map", "nowhere.toml"], 2, "--osc-map nowhere.toml: give --osc-in or --osc-out, too"),
+        (["--osc-in", "9001", "--osc-map", "nowhere.toml"], 2, "--osc-map nowhere.toml: No such file"),
     ],
 )
 def test_refused(options: list[str], code: int, said: str) -> None:
@@ -46,6 +50,13 @@ def test_refused(options: list[str], code: int, said: str) -> None:
     assert (done.code, done.out) == (code, "")
     assert said in done.err
     assert "Traceback" not in done.err
+
+
+def test_programs_control_a_session_with_remote_only() -> None:
+    for option in (["--voicemod-api"], ["--osc-in"], ["--osc-out", "9000"], ["--allow-origin", "https://example.org"]):
+        done = altervox("live", *option)
+        assert (done.code, done.out) == (2, "")
+        assert "with --remote only" in done.err
 
 
 def test_a_busy_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,19 @@ requests = st.fixed_dictionaries(
 messages = st.one_of(requests.map(json.dumps), values.map(json.dumps), st.text(max_size=60))
 
 
+def linked(desk: Desk) -> tuple[VoicemodFace, VoicemodLink]:
+    """A client over a hub, without a socket."""
+
+    def run(effect: Any) -> None:
+        desk.hub.finish(effect, effect.run(), None, desk.now_s)
+
+    shared, inside = (Inside.connected(desk.hub, "test", desk.now_s) for _ in range(2))
+    assert shared is not None
+    assert inside is not None
+    face = VoicemodFace(shared, run)
+    return face, VoicemodLink(face, inside, desk.now_s)
+
+
 @settings(
     deadline=None,
     max_examples=40,
@@ -48,15 +61,7 @@ messages = st.one_of(requests.map(json.dumps), values.map(json.dumps), st.text(m
 @given(st.lists(messages, max_size=12))
 def test_every_request_is_answered_once(sent: list[str]) -> None:
     desk = Desk()
-
-    def run(effect: Any) -> None:
-        desk.hub.finish(effect, effect.run(), None, desk.now_s)
-
-    shared, inside = (Inside.connected(desk.hub, "test", desk.now_s) for _ in range(2))
-    assert shared is not None
-    assert inside is not None
-    face = VoicemodFace(shared, run)
-    link = VoicemodLink(face, inside, desk.now_s)
+    face, link = linked(desk)
     for text in sent:
         link.receive(text, desk.now_s)
         desk.settle()
@@ -68,3 +73,23 @@ def test_every_request_is_answered_once(sent: list[str]) -> None:
         assert sum("id" in answer for answer in answers) == 1, (text, answers)
         assert all(answer["actionType"].endswith(("Event", "Updated")) for answer in answers if "id" not in answer)
     assert link.close is None
+
+
+def test_requests_that_come_too_fast_close_the_connection() -> None:
+    desk = Desk()
+    _, link = linked(desk)
+    for _ in range(400):
+        link.receive('{"action":"getUser"}', desk.now_s)
+        assert link.pull(desk.now_s) is not None
+    link.receive('{"action":"getUser"}', desk.now_s)
+    assert link.close == (4429, "too many requests")
+
+
+def test_answers_that_are_not_read_close_the_connection() -> None:
+    desk = Desk()
+    _, link = linked(desk)
+    while link.close is None:
+        link.receive('{"action":"toggleBackground"}', desk.now_s)
+        desk.now_s += 0.1
+    assert link.close == (4429, "answers are not read")
+    assert link.pull(desk.now_s) is None
