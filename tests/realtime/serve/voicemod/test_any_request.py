@@ -78,11 +78,12 @@ def test_every_request_is_answered_once(sent: list[str]) -> None:
 def test_requests_that_come_too_fast_close_the_connection() -> None:
     desk = Desk()
     _, link = linked(desk)
-    for _ in range(400):
+    answers = 0
+    while link.close is None:
         link.receive('{"action":"getUser"}', desk.now_s)
-        assert link.pull(desk.now_s) is not None
-    link.receive('{"action":"getUser"}', desk.now_s)
+        answers += link.pull(desk.now_s) is not None
     assert link.close == (4429, "too many requests")
+    assert 390 <= answers <= 400
 
 
 def test_answers_that_are_not_read_close_the_connection() -> None:
