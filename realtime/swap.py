@@ -73,6 +73,7 @@ class SwappableEngine:
             from their next block on.
         failed_blocks: Blocks that an engine has failed to convert; they are silent.
         cause: Message of the sounding engine's last failure; empty while it works.
+        gap: Start and end of the silence in the last block by which a swap makes the latency grow.
 
     Args:
         engine: The first engine, fresh or reset.
@@ -86,6 +87,7 @@ class SwappableEngine:
         self.params = engine.params
         self.failed_blocks = 0
         self.cause = ""
+        self.gap = (0, 0)
         ms = self.sample_rate / 1000
         block, fade = self.block_size, int(FADE_MS * ms)
         self._past = np.zeros(int((PAST_MS + _MARGIN_MS) * ms) // block * block + 2 * block, dtype=np.float32)
@@ -208,23 +210,28 @@ class SwappableEngine:
             self._out_scratch[: len(self._cut_fade)] *= self._cut_fade
         out[:] = self._out_scratch
 
-    def skip(self, block: FloatArray) -> None:
+    def skip(self, block: FloatArray, out: FloatArray) -> None:
         """Let the next block pass without rendering it; see `Engine.skip`. A swap and a bypass go on meanwhile.
 
         Args:
             block: Mono [block_size].
+            out: Filled [block_size] with silence, into which what was heard last fades out.
 
         Raises:
-            ValueError: its length is not `block_size`.
+            ValueError: a length is not `block_size`.
         """
-        if len(block) != self.block_size:
-            raise ValueError(f"a block of {len(block)} samples; this engine takes {self.block_size}")
+        if len(block) != self.block_size or len(out) != self.block_size:
+            raise ValueError(f"blocks of {len(block)} and {len(out)} samples; this engine takes {self.block_size}")
         self._accept()
         self._take(block)
         for reader in (self._current, self._incoming):
             if reader is not None:
                 self._run(reader, None)
         self._advance_fades(self.bypass)
+        out[:] = 0.0
+        fade = len(self._cut_fade)
+        np.multiply(self._cut_fade[::-1], self._last_sample, out=out[:fade])
+        self._last_sample = 0.0
         self._is_cut = True
 
     def reset(self) -> None:
@@ -403,10 +410,13 @@ class SwappableEngine:
     def _advance_fades(self, is_bypassed: bool) -> None:
         step = self.block_size if is_bypassed else -self.block_size
         self._bypass_at = min(max(self._bypass_at + step, 0), self._fade)
+        self.gap = (0, 0)
         if self._incoming is None:
             return
-        self._incoming_at += self.block_size
         grows_by = self._incoming.latency - self._current.latency
+        silence = (self._fade - self._incoming_at, self._fade - self._incoming_at + grows_by)
+        self.gap = (min(max(silence[0], 0), self.block_size), min(max(silence[1], 0), self.block_size))
+        self._incoming_at += self.block_size
         if self._incoming_at >= self._fade + (self._fade + grows_by if grows_by else 0):
             self._retired.append(self._current.engine)
             self._retired_nonfinite += self._current.engine.nonfinite_blocks

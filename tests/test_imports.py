@@ -20,7 +20,7 @@ LAYERS = ["kernels", "models", "realtime", "tools"]
 CONFINED = {
     "sounddevice": ["realtime/audio/devices.py"],
     "onnxruntime": ["realtime/runners/onnx.py"],
-    "websockets": [f"realtime/serve/{name}.py" for name in ("server", "tcp", "link")],
+    "websockets": [f"realtime/serve/{name}.py" for name in ("server", "shell", "tcp", "link")],
 }
 AT_LOAD = {"websockets"}  # its files subclass what it has; they are imported by those who serve or connect
 HEAVY = ["torch", "scipy", "numba", "av", "soundfile", "soxr", "pyworld", "huggingface_hub", "onnxruntime", "faiss"]

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import queue
-import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from multiprocessing import resource_tracker
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Self
 
 from ...kernels.errors import AltervoxError, AudioDeviceError
+from ..processes import interrupts_blocked
 from ..session import commands
 from ..session.status import Status
 from .commands import Command, Stop
@@ -55,7 +53,7 @@ class LiveControl:
         self._process = context.Process(
             target=run_audio_process, args=(preload, commands, statuses), name="altervox-audio"
         )
-        with _interrupts_blocked():  # the process inherits that, until it ignores them
+        with interrupts_blocked():  # the process inherits that, until it ignores them
             self._process.start()
         commands.close()
         statuses.close()
@@ -159,17 +157,3 @@ class LiveControl:
                 self._status = self._from_process.recv()
                 self._heard(False)
         self._heard(True)
-
-
-@contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Keep Ctrl-C, which reaches the whole group, from a process that is being started."""
-    if sys.platform == "win32":
-        yield
-        return
-    resource_tracker.ensure_running()  # it would unblock them
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import signal
 import sys
 import threading
-import time
 from dataclasses import replace
-from multiprocessing import connection
 from multiprocessing.connection import Connection
 from types import FrameType
 
 from ...kernels.errors import AltervoxError
+from ..processes import ORPHANED_S, end_with_owner
 from ..session.status import Status
 from .devices import part_from_libraries
 from .settings import LiveSettings
@@ -22,7 +20,6 @@ from .settings import LiveSettings
 log = logging.getLogger(__name__)
 
 _SWITCH_INTERVAL_S = 0.0005  # of Python's threads: a callback must not wait 5 ms, the default, for its turn
-_ORPHANED_S = 1.0  # in which a session whose owner has gone may end by itself
 
 
 def run_audio_process(preload: bool, commands: Connection, statuses: Connection) -> None:
@@ -37,7 +34,7 @@ def run_audio_process(preload: bool, commands: Connection, statuses: Connection)
     # Before torch is loaded, whenever that is: two threads on busy processors are several times slower than one.
     os.environ["OMP_NUM_THREADS"] = "1"
     stopping = threading.Event()
-    threading.Thread(target=_end_with_owner, args=(stopping,), name="owner", daemon=True).start()
+    end_with_owner(stopping.set)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner says what to do
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -96,7 +93,7 @@ def _send_last(statuses: Connection, status: Status) -> None:
     """Send the last status, unless the owner does not read it."""
     sender = threading.Thread(target=_try_to_send, args=(statuses, status), daemon=True)
     sender.start()
-    sender.join(_ORPHANED_S)
+    sender.join(ORPHANED_S)
 
 
 def _try_to_send(statuses: Connection, status: Status) -> None:
@@ -104,14 +101,3 @@ def _try_to_send(statuses: Connection, status: Status) -> None:
         statuses.send(status)
     except OSError as error:
         log.debug("nobody reads the last status: %s", error)
-
-
-def _end_with_owner(stopping: threading.Event) -> None:
-    """End this process soon after the process that started it, however that one ended and whatever happens here."""
-    owner = multiprocessing.parent_process()
-    if owner is None:
-        return
-    connection.wait([owner.sentinel])
-    stopping.set()
-    time.sleep(_ORPHANED_S)
-    os._exit(1)

@@ -21,8 +21,17 @@ from .private_file import write_private
 
 log = logging.getLogger(__name__)
 
-Role = Literal["view", "control", "admin"]
+Role = Literal["view", "control", "audio", "control+audio", "admin"]
+Right = Literal["view", "control", "audio", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
+PAIRED_ROLES: tuple[Role, ...] = ("control", "audio", "control+audio")  # what a program may ask for
+_RIGHTS: dict[Role, tuple[Right, ...]] = {
+    "view": ("view",),
+    "control": ("view", "control"),
+    "audio": ("view", "audio"),
+    "control+audio": ("view", "control", "audio"),
+    "admin": ("view", "control", "audio", "admin"),
+}
 PANEL_LINK_S = 3600.0  # how long a token that opens the panel waits to be used
 
 MOST_CLIENTS = 64
@@ -38,9 +47,9 @@ _MOST_ADDRESSES = 1024
 _Entry = TypeVar("_Entry")
 
 
-def allows(role: Role, least: Role | None) -> bool:
-    """Whether a role includes another; each includes those before it."""
-    return least is None or ROLES.index(role) >= ROLES.index(least)
+def allows(role: Role, right: Right | None) -> bool:
+    """Whether a role has a right; None stands for one that everybody has."""
+    return right is None or right in _RIGHTS[role]
 
 
 @dataclass(frozen=True, slots=True)

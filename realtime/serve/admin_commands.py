@@ -27,7 +27,7 @@ class AdminCommands:
         board: Where pairings and the log go.
         has_buttons: Whether opening an address may carry out a prepared command.
         connected: Number of connections of a client, by its ID.
-        revoked: Called with the ID of a client whose token has been revoked.
+        revoked: Called with the ID of a client whose token has been revoked, and the time.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class AdminCommands:
         board: Board,
         has_buttons: bool,
         connected: Callable[[str], int],
-        revoked: Callable[[str], None],
+        revoked: Callable[[str, float], None],
     ) -> None:
         self.pairings = Pairings()
         self.panel_address = ""
@@ -67,7 +67,7 @@ class AdminCommands:
         pairing = self.pairings.check(params["id"])
         grant = None
         if params["allow"]:
-            grant = self._access.add_client(pairing.client, params.get("role", "control"), "paired")
+            grant = self._access.add_client(pairing.client, params.get("role", pairing.role), "paired")
         self.pairings.answer(pairing, grant, now_s)
         self.show_pairings(now_s)
         self._board.log(f"{pairing.client} {'was paired' if grant else 'was not paired'}", by)
@@ -89,7 +89,7 @@ class AdminCommands:
 
     def _client_remove(self, params: Params, by: str, now_s: float) -> Result:
         self._access.remove_client(params["id"])
-        self._revoked(params["id"])
+        self._revoked(params["id"], now_s)
         self._board.log(f"the token of the client {params['id']} was revoked", by)
         return {}
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from ...models.parameters import Parameter, Value
 from ..config import StreamConfig
-from .access import ROLES, Role
+from .access import PAIRED_ROLES, ROLES, Right
 from .arguments import Argument, parameter_from_text, parameter_named, parameter_value
+from .audio.frames import FORMATS
+from .audio.spec import GREATEST_BLOCK_MS, GREATEST_RATE, LEAST_BLOCK_MS, LEAST_RATE, PACES
 from .errors import RemoteError
 from .topics import TOPICS
 
@@ -34,15 +36,17 @@ class CommandSpec:
         help: What it does, without a full stop.
         arguments: Its fields.
         takes_parameters: Whether it also takes values of parameters by key.
+        needs_value: Whether one of them, or a voice, must be given.
         in_batch: Whether it may be part of a batch: it is carried out at once.
         by_http: Whether it works without a connection.
     """
 
     name: str
-    role: Role | None
+    role: Right | None
     help: str
     arguments: tuple[Argument, ...] = ()
     takes_parameters: bool = False
+    needs_value: bool = True
     in_batch: bool = True
     by_http: bool = True
 
@@ -97,6 +101,7 @@ COMMANDS = _table(
             (
                 Argument("client", "text", "Name of the program", True, high=NAME_LENGTH),
                 Argument("icon", "text", "PNG in base64 that the panel shows, at most 24 KiB", high=ICON_LENGTH),
+                Argument("role", "text", "Role that it asks for; default control", choices=PAIRED_ROLES),
             ),
             in_batch=False,
             by_http=False,
@@ -177,6 +182,53 @@ COMMANDS = _table(
             ),
         ),
         CommandSpec(
+            "audio.open",
+            "audio",
+            "Begin an audio session on this connection; answered once its voice is ready",
+            (
+                Argument("rate", "integer", "Samples a second", True, LEAST_RATE, GREATEST_RATE),
+                Argument("format", "text", "Format of the samples, mono; default s16", choices=FORMATS),
+                Argument("voice", "text", "Name of the voice; default that of the server", high=_LONGEST_NAME),
+                Argument(
+                    "block_ms",
+                    "integer",
+                    f"{_BLOCK_HELP}; default 20",
+                    low=LEAST_BLOCK_MS,
+                    high=GREATEST_BLOCK_MS,
+                    grid=_BLOCK_GRID,
+                ),
+                Argument("pace", "text", "live (default): late blocks are skipped; fast: none is", choices=PACES),
+            ),
+            takes_parameters=True,
+            needs_value=False,
+            in_batch=False,
+            by_http=False,
+        ),
+        CommandSpec(
+            "audio.resume",
+            "audio",
+            "Go on with the audio session of a connection that was lost less than 60 s ago",
+            (
+                Argument("token", "text", "Token that the session was given", True, high=128, is_shown=False),
+                Argument("position", "integer", "With pace fast: first output that is lacking", high=2**53),
+            ),
+            in_batch=False,
+            by_http=False,
+        ),
+        CommandSpec(
+            "audio.set",
+            "audio",
+            "Change voice and parameters of the audio session, all of them or none",
+            (Argument("voice", "text", "Name of the voice", high=_LONGEST_NAME),),
+            takes_parameters=True,
+            in_batch=False,
+            by_http=False,
+        ),
+        CommandSpec("audio.get", "audio", "State of the audio session", in_batch=False, by_http=False),
+        CommandSpec(
+            "audio.close", "audio", "End the audio session; the connection stays", in_batch=False, by_http=False
+        ),
+        CommandSpec(
             "batch",
             "control",
             "Several commands in one message, in their order",
@@ -213,11 +265,18 @@ COMMANDS = _table(
             (
                 _ID,
                 Argument("allow", "bool", "Whether it gets a token", True),
-                Argument("role", "text", "Its role; default control", choices=ROLES),
+                Argument("role", "text", "Its role; default what it asks for", choices=ROLES),
             ),
         ),
         CommandSpec("clients", "admin", "Clients that hold a token"),
         CommandSpec("client_remove", "admin", "Revoke a client's token and close its connections", (_ID,)),
+        CommandSpec("audio.sessions", "admin", "Audio sessions that are open"),
+        CommandSpec(
+            "audio.end",
+            "admin",
+            "End an audio session",
+            (Argument("session", "integer", "Number of the session", True, 1, 65535),),
+        ),
         CommandSpec("panel_link", "admin", "A token that opens the panel once, and the panel's address with it"),
         CommandSpec("buttons", "admin", "Prepared commands that have an address of their own"),
         CommandSpec(
@@ -309,6 +368,6 @@ def _complete(spec: CommandSpec, fields: dict[str, Any], values: dict[str, Value
     for argument in spec.arguments:
         if argument.is_required and argument.name not in fields:
             raise RemoteError("missing_field", f"{spec.name} needs {argument.name}", argument.name)
-    if spec.takes_parameters and not values and not fields.keys() & {"voice", "random"}:
+    if spec.takes_parameters and spec.needs_value and not values and not fields.keys() & {"voice", "random"}:
         raise RemoteError("missing_field", f"{spec.name} needs at least one value to set, such as pitch")
     return Params(fields, values)

@@ -10,10 +10,11 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .access import Client
 from .board import Board
+from .bucket import Bucket
 from .errors import BAD_MESSAGE, TOO_BIG, TOO_FAST, RemoteError
 from .facts import sendable
 from .messages import MOST_BYTES, BadMessage, dump, parse
@@ -21,8 +22,11 @@ from .pairing import Pairing
 from .topics import Subscription
 from .voice_names import VoiceNames
 
+if TYPE_CHECKING:
+    from .audio.session import AudioSession
+    from .audio.sessions import AudioSessions
+
 AUTH_S = 5.0  # until a connection must have sent `auth` or `pair`
-_RATE, _BURST = 200.0, 400.0  # commands a second
 _MOST_QUEUED = 262_144  # characters of replies of one connection
 _MOST_QUEUED_BY_ALL = 5_000_000
 STATE_GAP_S = 0.02  # between two events of the state: a slider that is dragged makes a hundred changes a second
@@ -42,30 +46,6 @@ class Budget:
     """
 
     queued: int = 0
-
-
-class Bucket:
-    """Lets through so many a second on average, and so many at once; by default as many as commands.
-
-    Args:
-        now_s: Time of the caller's clock.
-        rate: How many a second.
-        burst: How many at once.
-    """
-
-    def __init__(self, now_s: float, rate: float = _RATE, burst: float = _BURST) -> None:
-        self._rate = rate
-        self._burst = self._level = burst
-        self._then_s = now_s
-
-    def takes(self, count: int, now_s: float) -> bool:
-        """Whether there is room for so many; if so, they count."""
-        self._level = min(self._level + max(now_s - self._then_s, 0.0) * self._rate, self._burst)
-        self._then_s = now_s
-        if self._level < count:
-            return False
-        self._level -= count
-        return True
 
 
 @dataclass(slots=True)
@@ -95,6 +75,7 @@ class Connection:
         voices: Names of voices.
         budget: Limit that it shares with all others.
         handle: Called with each message.
+        sessions: Audio sessions, one of which may be this connection's.
         deadline_s: Until when it must be authenticated; infinite once it is.
         bucket: Limits its rate.
         client: Who it is; None until it is authenticated.
@@ -103,6 +84,7 @@ class Connection:
         pairing: The pairing that it waits for; None for none.
         slow: Commands that wait for a thread.
         topics: Topics that it is sent.
+        audio: Its audio session; None for none.
     """
 
     peer: str
@@ -110,6 +92,7 @@ class Connection:
     voices: VoiceNames
     budget: Budget
     handle: Callable[[Connection, Message, float], None]
+    sessions: AudioSessions
     deadline_s: float
     bucket: Bucket
     client: Client | None = None
@@ -118,6 +101,7 @@ class Connection:
     pairing: Pairing | None = None
     slow: int = 0
     topics: dict[str, Subscription] = field(default_factory=dict)
+    audio: AudioSession | None = None
     _replies: deque[str] = field(default_factory=deque)
     _queued: int = 0
 
@@ -131,7 +115,7 @@ class Connection:
         if self.close is not None:
             return
         if isinstance(message, bytes):
-            self.close_with(BAD_MESSAGE, "binary")
+            self.sessions.receive(self, message, now_s)
         elif len(message) > MOST_BYTES or len(message.encode(errors="replace")) > MOST_BYTES:
             self.close_with(TOO_BIG, "message of more than 64 KiB")
         elif not self.bucket.takes(1, now_s):
@@ -152,8 +136,8 @@ class Connection:
         else:
             self.handle(self, message, now_s)
 
-    def pull(self, now_s: float) -> str | None:
-        """The next text to send; None if there is nothing (more) to send now."""
+    def pull(self, now_s: float) -> str | bytes | None:
+        """The next text or frame to send; None if there is nothing (more) to send now."""
         if self._replies:
             text = self._replies.popleft()
             self._queued -= len(text)
@@ -161,6 +145,8 @@ class Connection:
             return text
         if self.close is not None:
             return None
+        if self.audio is not None and (sent := self.sessions.pull(self.audio)) is not None:
+            return sent
         for topic, subscription in self.topics.items():
             if (event := self._event(topic, subscription, now_s)) is not None:
                 return event

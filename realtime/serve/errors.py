@@ -26,27 +26,30 @@ ERRORS: dict[str, tuple[int, str]] = {
     "not_in_batch": (400, "this command cannot be part of a batch"),
     "too_many": (409, "a limit is reached, such as the number of holds, pairings, clients or buttons"),
     "timeout": (408, "nobody answered the pairing within 60 s; the connection is closed with 4408"),
+    "audio_off": (409, "this server has no audio sessions"),
+    "full": (503, "there is no room for another audio session; the connection is closed with 4503"),
+    "bad_resume": (404, "the token resumes no audio session: it is wrong, was used before, or came too late"),
+    "bad_frame": (400, "a binary frame is not what is due; the connection is closed with 4400"),
+    "worker_died": (500, "the process that converted the audio session is gone; the connection is closed with 4410"),
+    "ended": (409, "the audio session was ended by somebody else; the connection is closed with 4410"),
     "failed": (409, "the session refused or could not do it; the message says why"),
     "internal": (500, "a fault of altervox, which its log describes"),
 }
 
-BAD_MESSAGE, UNAUTHORIZED, FORBIDDEN_ORIGIN, TIME_OUT, TOO_BIG, TOO_FAST, FULL = (
-    4400,
-    4401,
-    4403,
-    4408,
-    4413,
-    4429,
-    4503,
-)
+BAD_MESSAGE, UNAUTHORIZED, FORBIDDEN_ORIGIN, TIME_OUT = 4400, 4401, 4403, 4408
+REPLACED, AUDIO_ENDED, TOO_BIG, TOO_FAST, FULL = 4409, 4410, 4413, 4429, 4503
 CLOSE_CODES: dict[int, str] = {
-    BAD_MESSAGE: "bad message: no JSON object, a duplicate key, NaN or infinite, nested too deep, or binary",
+    BAD_MESSAGE: "bad message: no JSON object, a duplicate key, NaN or infinite, nested too deep, or a frame of audio "
+    "that is not what is due",
     UNAUTHORIZED: "no or a wrong token, a refused pairing, or the token was revoked",
     FORBIDDEN_ORIGIN: "foreign Origin or Host",
     TIME_OUT: "not authenticated within 5 s, or the pairing was not answered",
+    REPLACED: "the audio session was resumed on another connection",
+    AUDIO_ENDED: "the audio session has ended; the reason says why",
     TOO_BIG: "message of more than 64 KiB; beyond 128 KiB the code is 1009",
     TOO_FAST: "more than 200 commands a second for long, or replies that are not read",
-    FULL: "too many connections, or the server shuts down",
+    FULL: "too many connections, no room for another audio session (the reason says after how many seconds to try "
+    "again), or the server shuts down",
 }
 
 

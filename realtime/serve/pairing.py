@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...kernels.printable import printable
-from .access import Client
+from .access import Client, Role
 from .commands import NAME_LENGTH
 from .errors import RemoteError
 
@@ -33,6 +33,7 @@ class Pairing:
         peer: Address that it connects from.
         code: Six digits that both the program and the panel show.
         icon: PNG in base64; empty for none.
+        role: Role that it asks for.
         ends_s: When it is over, on the caller's clock.
         answered: Called once with what was granted, None for nothing, and whether the time was over.
     """
@@ -42,6 +43,7 @@ class Pairing:
     peer: str
     code: str
     icon: str
+    role: Role
     ends_s: float
     answered: Callable[[Grant | None, bool], None]
 
@@ -53,6 +55,7 @@ class Pairing:
             "peer": self.peer,
             "code": self.code,
             "icon": self.icon,
+            "role": self.role,
             "remaining_s": round(max(self.ends_s - now_s, 0.0), 1),
         }
 
@@ -75,13 +78,20 @@ class Pairings:
         return min((pairing.ends_s for pairing in self._open.values()), default=float("inf"))
 
     def ask(
-        self, client: str, icon: str, peer: str, now_s: float, answered: Callable[[Grant | None, bool], None]
+        self,
+        client: str,
+        icon: str,
+        role: Role,
+        peer: str,
+        now_s: float,
+        answered: Callable[[Grant | None, bool], None],
     ) -> Pairing:
         """Begin to wait for an answer.
 
         Args:
             client: Name of the program.
             icon: PNG in base64; empty for none.
+            role: Role that it asks for.
             peer: Address that it connects from.
             now_s: Time of the caller's clock.
             answered: Called once with what was granted, None for nothing, and whether the time was over.
@@ -98,7 +108,7 @@ class Pairings:
         if len(self._open) >= MOST_OPEN:
             raise RemoteError("too_many", f"{MOST_OPEN} programs wait to be paired already; answer them in the panel")
         code = f"{secrets.randbelow(1_000_000):06d}"
-        pairing = Pairing(secrets.token_hex(8), name, peer, code, icon, now_s + ANSWER_S, answered)
+        pairing = Pairing(secrets.token_hex(8), name, peer, code, icon, role, now_s + ANSWER_S, answered)
         self._open[pairing.id] = pairing
         return pairing
 

@@ -4,9 +4,9 @@ A server makes one `Hub` and, on one thread only:
 
     connection = hub.connect(now_s, peer)       None: full, answer 503
     connection.receive(message, now_s)          for each message
-    connection.pull(now_s) -> str | None        whenever the socket has room, until it returns None
+    connection.pull(now_s)                      text, bytes or None: whenever the socket has room, until it returns None
     connection.close -> (code, reason) | None   once `pull` has returned None
-    hub.disconnect(connection)                  when the socket is gone
+    hub.disconnect(connection, now_s)           when the socket is gone
     hub.session_changed(by, now_s)              after the session called what `RemoteSession.listen` was given
     hub.tick(now_s)                             at `hub.next_due_s`, and after any of the above
     hub.take_effects() -> [Effect]              after any of the above: run each on a thread of its own, then
@@ -27,9 +27,13 @@ from typing import Any
 from ...kernels.printable import printable
 from .access import Access, Client, Role, allows
 from .admin_commands import AdminCommands
+from .audio.commands import ON_CONNECTION, AudioCommands
+from .audio.sessions import AudioSessions
+from .audio.workers import AudioLimits, NoWorkers, WorkerPort
 from .board import Board
+from .bucket import Bucket
 from .commands import COMMANDS, NAME_LENGTH, Params, command_named, read_params, read_query
-from .connection import AUTH_S, Bucket, Budget, Connection, Message
+from .connection import AUTH_S, Budget, Connection, Message
 from .errors import ERRORS, FULL, TIME_OUT, TOO_FAST, UNAUTHORIZED, RemoteError
 from .executor import Answer, Caller, Effect, Executor, forbidden, refusal
 from .messages import dump
@@ -41,7 +45,7 @@ from .topics import TOPICS, subscription
 from .voice_names import VoiceNames
 
 FEATURES = ("events", "batch", "hold", "pair")
-BUTTONS = "buttons"  # a feature of servers that were started with them
+BUTTONS, AUDIO = "buttons", "audio"  # features of servers that were started with them
 MOST_CONNECTIONS = 256
 MOST_UNAUTHENTICATED = 32
 _VOICES_EVERY_S = 15.0  # while somebody is subscribed to their list
@@ -55,9 +59,12 @@ class Hub:
         access: Tokens.
         now_s: Time of the caller's clock.
         has_buttons: Whether opening an address may carry out a prepared command.
+        workers: What runs the workers of audio sessions; None for nothing.
+        audio: What is allowed of them; None for no audio sessions.
         wall_clock: Seconds since 1970, for the log that clients see.
 
     Attributes:
+        audio: Audio sessions.
         connections: Connections, in the order in which they were made.
         voices: Names of voices, and their pictures.
     """
@@ -68,6 +75,8 @@ class Hub:
         access: Access,
         now_s: float,
         has_buttons: bool = False,
+        workers: WorkerPort | None = None,
+        audio: AudioLimits | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.connections: list[Connection] = []
@@ -80,7 +89,12 @@ class Hub:
         self._session_id = secrets.token_hex(8)
         self._commands = SessionCommands(session, self._board, self.voices)
         self._admin = AdminCommands(access, self._board, has_buttons, self._connected, self._revoked)
-        handlers = {**self._commands.handlers, **self._admin.handlers}
+        limits = audio or AudioLimits()
+        self.audio = AudioSessions(workers or NoWorkers(), self.voices, self._board, limits)
+        self._audio = AudioCommands(
+            self.audio, self.voices, limits.voice, lambda then, asked_s: self._executor.load("voices", then, asked_s)
+        )
+        handlers = {**self._commands.handlers, **self._admin.handlers, **self._audio.handlers}
         self._executor = Executor(session, self._board, self.voices, handlers, self._commands.refresh)
         self._next_voices_s = now_s
         self._has_withdrawn = False  # a program that asked to be paired has gone; `tick` shows the rest
@@ -102,7 +116,7 @@ class Hub:
         if len(self.connections) >= MOST_CONNECTIONS or waiting >= MOST_UNAUTHENTICATED:
             return None
         connection = Connection(
-            peer, self._board, self.voices, self._budget, self._handle, now_s + AUTH_S, Bucket(now_s)
+            peer, self._board, self.voices, self._budget, self._handle, self.audio, now_s + AUTH_S, Bucket(now_s)
         )
         if client is not None:
             self._welcome(connection, client, client.name)
@@ -111,12 +125,13 @@ class Hub:
         self.connections.append(connection)
         return connection
 
-    def disconnect(self, connection: Connection) -> None:
-        """Forget a connection whose socket is gone. Its holds go on."""
+    def disconnect(self, connection: Connection, now_s: float) -> None:
+        """Forget a connection whose socket is gone. Its holds go on, and its audio session waits for a while."""
         if connection not in self.connections:
             return
         self.connections.remove(connection)
         connection.drop_queue()
+        self.audio.disconnected(connection, now_s)
         connection.close_with(FULL, "disconnected")
         self._withdraw(connection)
 
@@ -131,6 +146,7 @@ class Hub:
             self._has_withdrawn = False
             self._admin.show_pairings(now_s)
         self._executor.expire(now_s)
+        self.audio.tick(now_s)
         for connection in self.connections:
             if connection.client is None and connection.deadline_s <= now_s:
                 connection.close_with(TIME_OUT, "not authenticated in time")
@@ -150,6 +166,7 @@ class Hub:
             self._board.next_flush_s,
             self._next_voices_s,
             self._executor.next_end_s,
+            self.audio.next_due_s,
             *deadlines,
         )
 
@@ -247,7 +264,7 @@ class Hub:
             "min": PROTOCOL,
             "server": f"altervox {version('altervox')}",
             "session": self._session_id,
-            "features": [*FEATURES, *([BUTTONS] if self._has_buttons else [])],
+            "features": [*FEATURES, *([BUTTONS] if self._has_buttons else []), *([AUDIO] if self.audio.is_on else [])],
             "auth": ["token", "pair"],
         }
 
@@ -275,6 +292,8 @@ class Hub:
                     answer(self._subscribe(connection, client.role, params, now_s))
                 case "unsubscribe":
                     answer(self._unsubscribe(connection, params))
+                case name if name in ON_CONNECTION:
+                    self._audio.execute(spec, connection, params, now_s, answer)
                 case "batch":
                     self._batch(connection, message, params, caller, now_s)
                 case _:
@@ -323,7 +342,8 @@ class Hub:
             self._welcome(connection, client, client.name)
             answer({"role": client.role, "client": client.name, "token": token})
 
-        pairing = self._admin.pairings.ask(params["client"], params.get("icon", ""), connection.peer, now_s, answered)
+        icon, role = params.get("icon", ""), params.get("role", "control")
+        pairing = self._admin.pairings.ask(params["client"], icon, role, connection.peer, now_s, answered)
         connection.pairing = pairing
         connection.deadline_s = float("inf")  # the pairing has its own
         connection.queue(dump({"event": "pairing", "data": {"code": pairing.code, "seconds": pairing.ends_s - now_s}}))
@@ -363,7 +383,8 @@ class Hub:
     def _connected(self, client_id: str) -> int:
         return sum(c.client is not None and c.client.id == client_id for c in self.connections)
 
-    def _revoked(self, client_id: str) -> None:
+    def _revoked(self, client_id: str, now_s: float) -> None:
+        self.audio.end_of_client(client_id, now_s)
         for connection in self.connections:
             if connection.client is not None and connection.client.id == client_id:
                 connection.close_with(UNAUTHORIZED, "the token was revoked")

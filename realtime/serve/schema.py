@@ -6,6 +6,7 @@ from typing import Any
 
 from ..session.state import PARAMETERS
 from .arguments import parameter_schema
+from .audio.told import LISTED
 from .commands import COMMANDS, MOST_IN_BATCH, CommandSpec
 from .errors import CLOSE_CODES, ERRORS
 from .topics import TOPICS
@@ -85,7 +86,7 @@ def _message(spec: CommandSpec) -> Schema:
     needs = [
         "id",
         "cmd",
-        *(["params"] if params.get("required") or params.get("allOf") or spec.takes_parameters else []),
+        *(["params"] if params.get("required") or params.get("allOf") or params.get("minProperties") else []),
     ]
     properties = {"id": _ID, "cmd": {"const": spec.name}, "params": params, "if_rev": _REV}
     return {
@@ -119,7 +120,7 @@ def _params(spec: CommandSpec) -> Schema:
         found["required"] = required
     if either := [argument for argument in needed if argument.alias]:
         found["allOf"] = [{"oneOf": [{"required": [a.name]}, {"required": [a.alias]}]} for a in either]
-    if spec.takes_parameters:
+    if spec.takes_parameters and spec.needs_value:
         found["minProperties"] = 1 + len(needed)
     return found
 
@@ -163,7 +164,7 @@ def _hello() -> Schema:
 def _event(topic: str) -> Schema:
     properties: Schema = {"event": {"const": topic}, "data": _DATA[topic]}
     required = ["event", "data"]
-    if topic != "pairing":
+    if topic not in _UNASKED:
         properties["seq"] = _COUNT
         required.append("seq")
     match topic:
@@ -221,6 +222,31 @@ _PAIRING = _object(
     {"id": _TEXT, "client": _TEXT, "peer": _TEXT, "code": _TEXT, "icon": _TEXT, "remaining_s": _NUMBER},
     *("id", "client", "peer", "code", "icon", "remaining_s"),
 )
+_AUDIO_SPEC: Schema = {
+    "session": {"type": "integer", "minimum": 1, "maximum": 65535},
+    "rate": _COUNT,
+    "format": {"enum": ["s16", "f32"]},
+    "block_ms": _COUNT,
+    "pace": {"enum": ["live", "fast"]},
+}
+_AUDIO_STATE: Schema = {
+    "voice": _TEXT,
+    "sounding": _TEXT,
+    "loading": _BOOL,
+    **{key: {"$ref": f"#/$defs/parameters/properties/{key}"} for key in _parameters()},
+    "late_blocks": _COUNT,
+    "dropped_samples": _COUNT,
+    **dict.fromkeys(("p50_ms", "p99_ms", "latency_ms"), _NUMBER),
+    "load": {**_NUMBER, "description": "Part of a core that the session takes"},
+    "cause": _TEXT,
+}
+_AUDIO_LISTED: Schema = {
+    **_AUDIO_SPEC,
+    **{name: _AUDIO_STATE[name] for name in LISTED},
+    "client": _TEXT,
+    "is_connected": _BOOL,
+}
+_UNASKED = ("pairing", "audio", "audio_end")  # events that come without a subscription
 _DATA: Schema = {
     "state": {"type": "object", "properties": _STATE},
     "voices": _list(_VOICE),
@@ -230,4 +256,7 @@ _DATA: Schema = {
     "stats": _object(_STATS, *_STATS),
     "pairings": _list(_PAIRING),
     "pairing": _object({"code": _TEXT, "seconds": _NUMBER}, "code", "seconds"),
+    "audio_sessions": _list(_object(_AUDIO_LISTED, *_AUDIO_LISTED)),
+    "audio": _object(_AUDIO_STATE, *_AUDIO_STATE),
+    "audio_end": _ref("error"),
 }

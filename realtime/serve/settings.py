@@ -11,7 +11,7 @@ import socket
 import ssl
 import stat
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...kernels.errors import ParameterError, ServerError
@@ -42,6 +42,8 @@ class ServerSettings:
         url_buttons: Whether opening an address carries out the command that was prepared for it.
         voicemod_api: Whether to speak a Voicemod-compatible API on a port of its own.
         osc: Where to speak OSC; None for nowhere.
+        audio_workers: Processes that convert audio sessions; 0 for no audio sessions.
+        most_audio_sessions: Audio sessions at once.
 
     Raises:
         ParameterError: One of them makes no sense, or other computers could connect without a token.
@@ -57,6 +59,8 @@ class ServerSettings:
     url_buttons: bool = False
     voicemod_api: bool = False
     osc: OscSettings | None = None
+    audio_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    most_audio_sessions: int = 32
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

@@ -10,10 +10,13 @@ from typing import Any, Protocol
 from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidMessage
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request as SocketRequest
 from websockets.protocol import OPEN, Event
 
-from .connection import Bucket, Connection
+from .audio.session import AudioSession
+from .bucket import Bucket
+from .connection import Connection
 from .errors import TOO_FAST
 from .http import Request, not_understood, timed_out, unavailable
 
@@ -49,8 +52,8 @@ class Link(Protocol):
         """Take in a message; never raises."""
         ...
 
-    def pull(self, now_s: float) -> str | None:
-        """The next text to send; None if there is nothing (more) to send now."""
+    def pull(self, now_s: float) -> str | bytes | None:
+        """The next text or frame to send; None if there is nothing (more) to send now."""
         ...
 
 
@@ -81,6 +84,7 @@ class Socket(ServerConnection):
         link: What the protocol knows of it; None before it is a WebSocket.
         peer: Address of the other side.
         is_ending: Whether it is being closed.
+        room: Set when its audio session may have room for more.
     """
 
     def __init__(self, owner: Owner, *arguments: Any, **options: Any) -> None:
@@ -88,6 +92,7 @@ class Socket(ServerConnection):
         self.link: Link | None = None
         self.peer = ""
         self.is_ending = False
+        self.room = asyncio.Event()
         self._owner = owner
         self._is_refused = False
         self._deadline: asyncio.TimerHandle | None = None
@@ -154,10 +159,22 @@ class Socket(ServerConnection):
         """Take in a request or a frame, of which there must not be too many: each costs time, however small it is."""
         was_open = self.protocol.state is OPEN
         super().process_event(event)
+        if isinstance(event, Frame) and event.opcode is Opcode.BINARY and self._session and not self.has_deadlines:
+            return  # this client is made to wait instead
         if was_open and not self._frames.takes(1, self.loop.time()) and self.protocol.state is OPEN:
             self.protocol.fail(TOO_FAST, "too many frames")
             self.send_data()
             self.expect(CLOSE_S)
+
+    @property
+    def has_deadlines(self) -> bool:
+        """Whether its audio session drops what comes too late, instead of having the client wait."""
+        session = self._session
+        return session is not None and session.spec.is_live
+
+    @property
+    def _session(self) -> AudioSession | None:
+        return self.link.core.audio if self.link is not None else None
 
     def send_data(self) -> None:
         """Send what the library has ready, and an answer to what it refuses without one."""

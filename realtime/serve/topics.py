@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .access import Role, allows
+from .access import Right, Role, allows
 from .errors import RemoteError
 
-TOPICS: dict[str, tuple[str, Role, int]] = {  # what it brings, least role, most events a second (0: as they happen)
+TOPICS: dict[str, tuple[str, Right, int]] = {  # what it brings, least role, most events a second (0: as they happen)
     "state": ("the requested and the actual state: all of it first, then what changes", "view", 0),
     "voices": ("the list of voices: at once, then whenever it has changed", "view", 0),
     "devices": ("the list of devices: at once, then whenever it has changed", "view", 0),
     "log": ("who changed what, and what went wrong: the last 100 lines, then each new one", "view", 0),
     "meters": ("levels and F0, `hz` times a second; the newest only", "view", 20),
     "stats": ("blocks, losses, latency and drift, `hz` times a second; the newest only", "view", 10),
+    "audio_sessions": ("audio sessions that are open: at once, then whenever something has changed", "admin", 0),
     "pairings": ("programs that ask to be paired: at once, then whenever there are others", "admin", 0),
 }
 _LEAST_HZ = 1.0

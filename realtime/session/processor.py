@@ -145,8 +145,7 @@ class Processor:
             self.chain.before(self._block_scratch)
             if is_late:
                 self.late_blocks += 1
-                self.engine.skip(self._block_scratch)
-                out[:] = 0.0
+                self.engine.skip(self._block_scratch, out)
             else:
                 self.engine.process(self._block_scratch, out)
             self.chain.after(out, self.engine.latency_samples)

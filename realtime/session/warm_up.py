@@ -81,8 +81,7 @@ def warmed_up(
     while True:
         config = replace(lengths, block_ms=candidates.pop(0))
         processor = Processor(replace(without_recording, config=config), voice, prepare_thread)
-        on_gpu = str(getattr(voice, "device", "cpu")).startswith("cuda")
-        result = _time_blocks(processor, on_gpu, limit_ms=ROOM * config.block_ms if candidates else float("inf"))
+        result = time_blocks(processor, limit_ms=ROOM * config.block_ms if candidates else float("inf"))
         log.info("blocks of %d ms take %.1f ms, at most %.1f", config.block_ms, result.cost_ms, result.slowest_ms)
         # A longer block costs no less than a shorter one.
         while len(candidates) > 1 and candidates[0] * ROOM < result.cost_ms:
@@ -103,8 +102,19 @@ def _bound(config: StreamConfig, voice: Voice) -> StreamConfig:
     return with_lengths(config, left)
 
 
-def _time_blocks(processor: Processor, on_gpu: bool, limit_ms: float) -> WarmUp:
-    """Run synthetic speech through a processor, which then holds the state of that speech."""
+def time_blocks(processor: Processor, limit_ms: float = float("inf"), most_s: float = float("inf")) -> WarmUp:
+    """Run synthetic speech through a processor, which then holds the state of that speech.
+
+    Args:
+        processor: The processor.
+        limit_ms: Cost far beyond which it is not looked at any longer.
+        most_s: Time after which it is not looked at any longer.
+
+    Raises:
+        VoiceError: the voice failed.
+    """
+    on_gpu = str(getattr(processor.engine.engine.voice, "device", "cpu")).startswith("cuda")
+    end_s = time.perf_counter() + most_s
     size, blocks = processor.block_size, _BLOCKS + _COLD_BLOCKS
     samples = speech_like(blocks * size / processor.sample_rate + 0.01, processor.sample_rate)[: blocks * size]
     out = np.zeros(size, dtype=np.float32)
@@ -121,6 +131,8 @@ def _time_blocks(processor: Processor, on_gpu: bool, limit_ms: float) -> WarmUp:
         if number + 1 == _COLD_BLOCKS:
             times_ms.clear()
             costs_ms.clear()
-        elif number + 1 >= _COLD_BLOCKS + _HOPELESS_BLOCKS and np.median(costs_ms) > _HOPELESS * limit_ms:
+        elif number + 1 >= _COLD_BLOCKS + _HOPELESS_BLOCKS and (
+            np.median(costs_ms) > _HOPELESS * limit_ms or time.perf_counter() > end_s
+        ):
             break
     return WarmUp(processor.settings.config.block_ms, float(np.quantile(costs_ms, 0.9)), max(times_ms))

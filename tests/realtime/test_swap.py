@@ -239,14 +239,34 @@ def test_skipped_blocks_pass_through_a_swap(late: MakeLate) -> None:
     audio = chirp()
     first = run(engine, audio[: 50 * SIZE])
     engine.swap_to(late(20))
+    skipped = np.ones((3, SIZE), dtype=np.float32)
     for i in range(50, 53):
-        engine.skip(audio[i * SIZE : (i + 1) * SIZE])
+        engine.skip(audio[i * SIZE : (i + 1) * SIZE], skipped[i - 50])
     assert not engine.is_swapping
+    np.testing.assert_allclose(skipped[0, 0], first[-1], rtol=0.01)  # what was heard fades out
+    assert not skipped[1:].any()
     rest = run(engine, audio[53 * SIZE :])
     assert rest[0] == 0.0
     wanted = delayed(audio, 300)
     np.testing.assert_array_equal(first, wanted[: len(first)])
     np.testing.assert_allclose(rest[RATE // 100 + 20 :], wanted[53 * SIZE + RATE // 100 + 20 :][: len(rest)], atol=1e-7)
+
+
+def test_the_gap_is_where_the_latency_grows(late: MakeLate) -> None:
+    engine = SwappableEngine(late(20))
+    audio = chirp()
+    out, gaps = np.zeros(SIZE, dtype=np.float32), []
+    kept = []
+    for i in range(len(audio) // SIZE):
+        if i == 20:
+            engine.swap_to(late(3 * SIZE // 2))
+        engine.process(audio[i * SIZE : (i + 1) * SIZE], out)
+        gaps.append(engine.gap[1] - engine.gap[0])
+        assert not out[slice(*engine.gap)].any()
+        kept += [out[: engine.gap[0]].copy(), out[engine.gap[1] :].copy()]
+    assert sum(gaps) == 3 * SIZE // 2 - 20
+    steady = slice(40 * SIZE, 50 * SIZE)
+    np.testing.assert_array_equal(np.concatenate(kept)[steady], delayed(audio, 20)[steady])
 
 
 def test_parameters_reach_the_engine_that_comes() -> None:

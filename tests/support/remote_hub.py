@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from altervox.realtime.serve.access import Access
+from altervox.realtime.serve.access import ROLES, Access
+from altervox.realtime.serve.audio.workers import AudioLimits
 from altervox.realtime.serve.connection import STATE_GAP_S, Connection
 from altervox.realtime.serve.protocol import Hub
+from remote_audio import MemoryWorkers
 from remote_session import MemorySession
 
 OWNER = "owner-token"
@@ -23,25 +25,38 @@ class Desk:
         session: The session; None for one that runs.
         file: Where clients are kept; None for nowhere.
         has_buttons: Whether addresses of buttons work.
+        audio_workers: Most workers of audio sessions.
 
     Attributes:
         now_s: Time of the hub's clock.
+        workers: Workers of audio sessions.
+        tokens: Tokens of the clients, by their IDs.
         heard: Who has changed the session, not passed on to the hub yet.
     """
 
     def __init__(
-        self, session: MemorySession | None = None, file: Path | None = None, has_buttons: bool = True
+        self,
+        session: MemorySession | None = None,
+        file: Path | None = None,
+        has_buttons: bool = True,
+        audio_workers: int = 2,
     ) -> None:
         self.now_s = 1000.0
         self.session = session or MemorySession()
         self.access = Access(OWNER, file)
-        self.hub = Hub(self.session, self.access, self.now_s, has_buttons, wall_clock=lambda: 1.8e9)
+        self.workers = MemoryWorkers()
+        self.tokens = {"owner": OWNER}
+        limits = AudioLimits(audio_workers, 6, "woman")
+        self.hub = Hub(
+            self.session, self.access, self.now_s, has_buttons, self.workers, limits, wall_clock=lambda: 1.8e9
+        )
         self.heard: list[str] = []
         self.session.listen(self.heard.append)
         self.settle()
 
     def settle(self) -> None:
-        """Run effects and pass on changes until there are none."""
+        """Run effects and pass on changes until there are none; workers answer."""
+        self.workers.settle(self.hub, self.now_s)
         while effects := self.hub.take_effects():
             for effect in effects:
                 result, error = None, None
@@ -71,8 +86,11 @@ class Desk:
     def client(self, role: str = "control", name: str = "deck") -> Remote:
         """An authenticated connection of that role."""
         remote = self.connect()
-        assert role in ("view", "control", "admin")
-        token = OWNER if role == "admin" else self.access.add_client(name, role, "paired")[1]  # type: ignore[arg-type]
+        assert role in ROLES
+        token = OWNER
+        if role != "admin":
+            client, token = self.access.add_client(name, role, "paired")
+            self.tokens[client.id] = token
         assert remote.ask("auth", token=token, client=name)["ok"]
         return remote
 
@@ -94,6 +112,7 @@ class Remote:
         self.desk = desk
         self.connection = connection
         self.kept: list[dict[str, Any]] = []
+        self.frames: list[bytes] = []
         self._next_id = 0
 
     def send(self, message: object) -> None:
@@ -125,7 +144,10 @@ class Remote:
     def _pulled(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         while (text := self.connection.pull(self.desk.now_s)) is not None:
-            found.append(json.loads(text))
+            if isinstance(text, bytes):
+                self.frames.append(text)
+            else:
+                found.append(json.loads(text))
         return found
 
     @property

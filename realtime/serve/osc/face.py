@@ -9,7 +9,8 @@ from typing import Any
 from ....kernels.printable import printable
 from ...session.state import PARAMETERS
 from ..arguments import KEYS
-from ..connection import STATE_GAP_S, Bucket
+from ..bucket import Bucket
+from ..connection import STATE_GAP_S
 from ..errors import RemoteError
 from ..inside import Inside
 from .packets import Value, write_message

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..connection import Bucket
+from ..bucket import Bucket
 from .packets import MOST_BYTES, Malformed, Message, read_packet
 
 _READ_PER_S, _READ_AT_ONCE = 10_000.0, 2_000.0  # packets: an avatar with face tracking sends thousands a second

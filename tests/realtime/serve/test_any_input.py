@@ -128,7 +128,7 @@ class Controllers(RuleBasedStateMachine):
 
     @rule(remote=consumes(remotes))
     def leave(self, remote: Remote) -> None:
-        self.desk.hub.disconnect(remote.connection)
+        self.desk.hub.disconnect(remote.connection, self.desk.now_s)
 
     @rule(remote=remotes, key=st.sampled_from(["pitch", "formant"]), value=st.integers(-12, 12))
     def set_value(self, remote: Remote, key: str, value: int) -> None:

@@ -114,7 +114,7 @@ def test_a_wrong_token_closes_and_too_many_have_to_wait() -> None:
         reply = remote.ask("auth", token="wrong")
         codes.append(reply["error"]["code"])
         assert remote.close_code == 4401
-        desk.hub.disconnect(remote.connection)
+        desk.hub.disconnect(remote.connection, desk.now_s)
         desk.now_s += 0.1
     assert codes == ["denied"] * 5 + ["wait"] * 2
     other = desk.connect("192.168.1.7")
@@ -140,14 +140,14 @@ def test_connections_are_limited() -> None:
     strangers = [desk.connect() for _ in range(MOST_UNAUTHENTICATED)]
     assert desk.hub.connect(desk.now_s, "::1") is None
     for remote in strangers:
-        desk.hub.disconnect(remote.connection)
+        desk.hub.disconnect(remote.connection, desk.now_s)
     members = [desk.client() if n < 60 else desk.connect() for n in range(60)]
     token = desk.access.clients[0]
     assert token
     while len(desk.hub.connections) < MOST_CONNECTIONS:
         assert desk.connect().ask("auth", token=OWNER)["ok"]
     assert desk.hub.connect(desk.now_s, "::1") is None
-    desk.hub.disconnect(members[0].connection)
+    desk.hub.disconnect(members[0].connection, desk.now_s)
     assert desk.connect().ask("auth", token=OWNER)["ok"]
 
 

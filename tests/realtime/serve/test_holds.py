@@ -125,7 +125,7 @@ def test_holds_outlive_their_client_and_end_with_the_session() -> None:
     bot = desk.client()
     bot.ask("hold", seconds=10, pitch=5)
     bot.ask("hold", seconds=3600, mute=True)
-    desk.hub.disconnect(bot.connection)
+    desk.hub.disconnect(bot.connection, desk.now_s)
     assert pitch(desk) == 5.0
     desk.wait(11)
     assert (pitch(desk), desk.session.state().muted) == (0.0, True)

@@ -224,7 +224,7 @@ def test_roles_may_do_what_the_table_says(role: str) -> None:
             reply = remote.ask(name)
             is_refused = not reply["ok"] and reply["error"]["code"] == "forbidden"
             assert is_refused == (ROLES.index(role) < ROLES.index(spec.role)), name
-        desk.hub.disconnect(remote.connection)
+        desk.hub.disconnect(remote.connection, desk.now_s)
 
 
 def test_slow_commands_are_answered_when_done_and_one_at_a_time() -> None:

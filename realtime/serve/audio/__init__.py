@@ -1,0 +1,1 @@
+"""Audio sessions: remote programs send their microphone and get it back in another voice."""

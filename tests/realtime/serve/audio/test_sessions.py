@@ -1,0 +1,494 @@
+"""Who gets an audio session, and how each of them ends: with workers in memory and the clock in the test's hands."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from altervox.realtime.serve.audio.frames import DISCONTINUITY, INPUT, LAST, LATE, OUTPUT, RESUMED, unpack
+from altervox.realtime.serve.audio.pipe import Kind
+from altervox.realtime.serve.audio.sessions import RESUME_S
+from altervox.realtime.serve.errors import AUDIO_ENDED, BAD_MESSAGE, FULL, REPLACED, UNAUTHORIZED
+from remote_audio import frame
+from remote_hub import Desk, Remote
+
+RATE = 16000
+BLOCK = bytes(640)  # 20 ms
+
+
+def opened(desk: Desk, role: str = "audio", **options: Any) -> tuple[Remote, dict[str, Any]]:
+    """A client with a session, and the answer to `audio.open`."""
+    remote = desk.client(role)
+    reply = remote.ask("audio.open", **{"rate": RATE, **options})
+    assert reply["ok"], reply
+    return remote, reply["result"]
+
+
+def send(remote: Remote, facts: dict[str, Any], seq: int = 0, position: int | None = None, **fields: Any) -> None:
+    """Send a frame, by default the next block."""
+    position = seq * 320 if position is None else position
+    remote.send(
+        frame(INPUT, **{"session": facts["session"], "seq": seq, "position": position, "data": BLOCK, **fields})
+    )
+
+
+def output(desk: Desk, key: int, position: int, flags: int = 0, data: bytes = BLOCK) -> None:
+    """Have the worker send a frame."""
+    number = next(n for n, kind, found, _ in reversed(desk.workers.received) if (kind, found) == (Kind.OPEN, key))
+    packed = frame(OUTPUT, flags=flags, position=position, data=data)
+    desk.hub.audio.from_worker(number, Kind.OUTPUT, key, packed, desk.now_s)
+
+
+def test_a_session_is_opened_and_frames_go_both_ways() -> None:
+    desk = Desk()
+    remote, facts = opened(desk, voice="robot", pitch=2)
+    assert facts.pop("resume")
+    assert facts == {
+        **{"session": 1, "rate": RATE, "format": "s16", "block_ms": 20, "pace": "live", "voice": "robot"},
+        **{"latency_ms": 59.67, "frame_samples": 320, "max_frame_bytes": 32768},
+    }
+    (key,) = desk.workers.keys()
+    assert json.loads(desk.workers.received[-1][3])["values"] == {"pitch_semitones": 2.0}
+    send(remote, facts)
+    send(remote, facts, 1)
+    assert [unpack(packed, INPUT).position for packed in desk.workers.frames(key)] == [0, 320]
+    output(desk, key, 0)
+    output(desk, key, 320)
+    remote.events()
+    assert [(f.seq, f.position) for f in (unpack(packed, OUTPUT) for packed in remote.frames)] == [(0, 0), (1, 320)]
+    assert remote.ask("audio.close")["result"] == {"received": 640, "dropped_samples": 0}
+    assert desk.workers.received[-1][1:3] == (Kind.CLOSE, key)
+    assert remote.ask("audio.open", rate=RATE)["result"]["session"] == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"session": 9}, "session is 9, not 1"),
+        ({"form": "f32"}, "format is f32, not s16"),
+        ({"seq": 3}, "sequence number is 3, not 1"),
+        ({"position": 319}, "position is 319, not 320"),
+        ({"position": 321}, "position is 321, not 320"),
+        ({"position": 0, "flags": DISCONTINUITY}, "position is 0, not 320"),
+        ({"position": 1 << 63, "flags": DISCONTINUITY}, "position is 9223372036854775808"),
+        ({"data": b""}, "no samples"),
+        ({"data": b"abc"}, "no whole number of samples"),
+        ({"data": bytes(32768)}, "32768 at most"),
+    ],
+)
+def test_a_wrong_frame_ends_its_session_and_no_other(fields: dict[str, Any], said: str) -> None:
+    desk = Desk()
+    remote, facts = opened(desk)
+    other, other_facts = opened(desk)
+    send(remote, facts)
+    send(remote, facts, **{"seq": 1, "position": 320, **fields})
+    (event,) = remote.events("audio_end")
+    assert event["data"]["code"] == "bad_frame"
+    assert said in event["data"]["message"]
+    assert remote.connection.close is not None
+    assert remote.connection.close[0] == BAD_MESSAGE
+    assert said in remote.connection.close[1]
+    desk.hub.disconnect(remote.connection, desk.now_s)
+    assert desk.client("audio").ask("audio.resume", token=facts["resume"])["error"]["code"] == "bad_resume"
+    send(other, other_facts)
+    assert len(desk.workers.frames(desk.workers.keys()[1])) == 1
+    assert not other.is_closed
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_must_be_numbers(value: float) -> None:
+    desk = Desk()
+    remote, facts = opened(desk, format="f32")
+    samples = np.zeros(320, dtype=np.float32)
+    samples[7] = value
+    send(remote, facts, form="f32", data=samples.tobytes())
+    assert remote.close_code == BAD_MESSAGE
+    assert desk.workers.frames(1) == []
+
+
+@pytest.mark.parametrize("message", [b"", b"hello", b'{"id":1,"cmd":"ping"}', bytes(40_000), frame(INPUT, data=BLOCK)])
+def test_binary_without_a_session_closes_the_connection(message: bytes) -> None:
+    remote = Desk().client("audio")
+    remote.send(message)
+    assert remote.close_code == BAD_MESSAGE
+
+
+def test_text_that_is_no_command_ends_the_session() -> None:
+    desk = Desk()
+    remote, facts = opened(desk)
+    remote.send("\x00\x01 not JSON")
+    assert remote.close_code == BAD_MESSAGE
+    desk.hub.disconnect(remote.connection, desk.now_s)
+    assert desk.client("audio").ask("audio.resume", token=facts["resume"])["error"]["code"] == "bad_resume"
+
+
+def test_nothing_follows_the_last_frame() -> None:
+    desk = Desk()
+    remote, facts = opened(desk)
+    send(remote, facts, flags=LAST)
+    send(remote, facts, 1)
+    assert remote.close_code == BAD_MESSAGE
+
+
+def test_frames_before_the_answer_are_refused() -> None:
+    desk = Desk()
+    desk.workers.answers = False
+    remote = desk.client("audio")
+    remote.send({"id": 7, "cmd": "audio.open", "params": {"rate": RATE}})
+    remote.send(frame(INPUT, data=BLOCK))
+    assert remote.close_code == BAD_MESSAGE
+    desk.workers.answers = True
+    desk.settle()
+    assert desk.hub.audio.all() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "field"),
+    [
+        ({}, "missing_field", "rate"),
+        ({"rate": 7999}, "out_of_range", "rate"),
+        ({"rate": 48001}, "out_of_range", "rate"),
+        ({"rate": 16000.5}, "bad_type", "rate"),
+        ({"rate": "16000"}, "bad_type", "rate"),
+        ({"rate": RATE, "format": "s24"}, "out_of_range", "format"),
+        ({"rate": RATE, "voice": "nobody"}, "unknown_voice", "voice"),
+        ({"rate": RATE, "voice": "../../etc/passwd"}, "unknown_voice", "voice"),
+        ({"rate": RATE, "block_ms": 30}, "out_of_range", "block_ms"),
+        ({"rate": RATE, "block_ms": 1020}, "out_of_range", "block_ms"),
+        ({"rate": RATE, "pace": "slow"}, "out_of_range", "pace"),
+        ({"rate": RATE, "pitch": 99}, "out_of_range", "pitch"),
+        ({"rate": RATE, "channels": 2}, "unknown_field", "channels"),
+    ],
+)
+def test_what_cannot_be_opened_says_why(options: dict[str, Any], code: str, field: str) -> None:
+    desk = Desk()
+    remote = desk.client("audio")
+    error = remote.ask("audio.open", **options)["error"]
+    assert (error["code"], error["field"]) == (code, field)
+    assert not remote.is_closed
+    assert desk.workers.running == []
+
+
+@pytest.mark.parametrize("role", ["view", "control"])
+def test_other_roles_have_no_sessions(role: str) -> None:
+    remote = Desk().client(role)
+    for command in ("audio.get", "audio.close"):
+        assert remote.ask(command)["error"]["code"] == "forbidden"
+    assert remote.ask("audio.open", rate=RATE)["error"]["code"] == "forbidden"
+
+
+def test_the_role_audio_changes_nothing_of_the_live_session() -> None:
+    desk = Desk()
+    audio, both = desk.client("audio"), desk.client("control+audio")
+    assert audio.ask("get")["ok"]
+    assert audio.ask("set", pitch=1)["error"]["code"] == "forbidden"
+    assert audio.ask("audio.sessions")["error"]["code"] == "forbidden"
+    assert both.ask("set", pitch=1)["ok"]
+    assert both.ask("audio.open", rate=RATE)["ok"]
+    assert both.ask("stop")["error"]["code"] == "forbidden"
+
+
+def test_a_program_asks_for_its_role() -> None:
+    desk = Desk()
+    remote, panel = desk.connect(), desk.client("admin")
+    remote.send({"id": 1, "cmd": "pair", "params": {"client": "phone", "role": "control+audio"}})
+    (pairing,) = panel.ask("pairings")["result"]["pairings"]
+    assert pairing["role"] == "control+audio"
+    panel.ask("pair_answer", id=pairing["id"], allow=True)
+    reply = next(message for message in remote.events() if message.get("id") == 1)
+    assert reply["result"]["role"] == "control+audio"
+
+
+def test_changes_are_the_workers_to_make() -> None:
+    desk = Desk()
+    remote, _ = opened(desk)
+    assert remote.ask("audio.set", voice="man", pitch=-2)["result"] == {"voice": "man", "pitch": -2.0}
+    assert remote.ask("audio.set", pitch=99)["error"]["code"] == "out_of_range"
+    assert remote.ask("audio.set")["error"]["code"] == "missing_field"
+    assert remote.ask("audio.set", voice="nobody")["error"]["code"] == "unknown_voice"
+    assert remote.ask("audio.get")["result"]["dropped_samples"] == 0
+    desk.workers.answers = False
+    for number in range(17):
+        remote.send({"id": 100 + number, "cmd": "audio.set", "params": {"pitch": 1}})
+    (reply,) = remote.events()
+    assert (reply["id"], reply["error"]["code"]) == (116, "busy")
+
+
+def test_one_connection_has_one_session() -> None:
+    desk = Desk()
+    remote, facts = opened(desk)
+    assert remote.ask("audio.open", rate=RATE)["error"]["code"] == "bad_request"
+    assert remote.ask("audio.resume", token=facts["resume"])["error"]["code"] == "bad_request"
+    bare = desk.client("audio")
+    for command, params in (("audio.get", {}), ("audio.close", {}), ("audio.set", {"pitch": 1})):
+        assert bare.ask(command, **params)["error"]["code"] == "not_running"
+
+
+def test_sessions_beyond_the_limit_are_refused_and_not_queued() -> None:
+    desk = Desk()
+    remotes = [opened(desk, "admin")[0] for _ in range(6)]
+    late = desk.client("admin")
+    assert late.ask("audio.open", rate=RATE)["error"]["code"] == "full"
+    assert late.connection.close == (FULL, "full: Retry-After 5")
+    desk.hub.disconnect(late.connection, desk.now_s)
+    remotes[3].ask("audio.close")
+    opened(desk, "admin")
+    # Who is away makes room for who is there.
+    desk.hub.disconnect(remotes[0].connection, desk.now_s)
+    opened(desk, "admin")
+    assert len(desk.hub.audio.all()) == 6
+
+
+def test_load_is_spread_and_bounded() -> None:
+    desk = Desk()
+    desk.workers.load = 0.4
+    opened(desk)
+    opened(desk)  # beyond 0.35, so on the second worker
+    assert desk.workers.running == [1, 2]
+    refused = desk.client("audio")
+    assert refused.ask("audio.open", rate=RATE)["error"]["code"] == "full"  # both have tried
+    assert refused.close_code == FULL
+    desk.workers.load = 0.2
+    opened(desk)
+    desk.workers.load = 0.9
+    error = desk.client("audio").ask("audio.open", rate=RATE)["error"]
+    assert "longer blocks or another voice" in error["message"]
+    desk.workers.load = 3.0  # nobody waits for it
+    opened(desk, pace="fast")
+    assert desk.workers.running == [1, 2, 3]
+
+
+def test_a_load_that_fits_elsewhere_goes_there() -> None:
+    desk = Desk()
+    desk.workers.load = 0.3
+    opened(desk)
+    desk.workers.load = 0.5
+    opened(desk)
+    assert desk.workers.running == [1, 2]
+    assert {number for number, kind, _, _ in desk.workers.received if kind is Kind.CLOSE} == {1}
+
+
+def test_what_the_worker_refuses_is_answered() -> None:
+    desk = Desk()
+    desk.workers.refusal = {"code": "failed", "message": "the file /home/somebody/voice.pth is damaged"}
+    remote = desk.client("audio")
+    error = remote.ask("audio.open", rate=RATE)["error"]
+    assert (error["code"], error["message"]) == ("failed", "the file voice.pth is damaged")
+    desk.workers.refusal = None
+    assert remote.ask("audio.open", rate=RATE)["ok"]
+
+
+def test_a_worker_that_dies_ends_its_sessions_and_is_replaced() -> None:
+    desk = Desk()
+    desk.workers.load = 0.4
+    (gone, facts), (stays, _) = opened(desk), opened(desk)
+    desk.workers.answers = False
+    gone.send({"id": 50, "cmd": "audio.set", "params": {"pitch": 1}})
+    desk.workers.running.remove(1)
+    desk.hub.audio.worker_ended(1, desk.now_s)
+    answered, ended = gone.events()
+    assert (answered["id"], answered["error"]["code"]) == (50, "worker_died")
+    assert ended["data"]["code"] == "worker_died"
+    assert gone.close_code == AUDIO_ENDED
+    assert not stays.is_closed
+    assert desk.workers.running == [2, 3]
+    desk.workers.answers = True
+    desk.settle()
+    assert desk.client("audio").ask("audio.resume", token=facts["resume"])["error"]["code"] == "bad_resume"
+
+
+def test_a_worker_that_hangs_is_killed() -> None:
+    desk = Desk()
+    remote, _ = opened(desk)
+    for _ in range(10):
+        desk.wait(0.5)
+    assert desk.workers.killed == []
+    desk.workers.answers = False
+    for _ in range(4):
+        desk.wait(0.5)
+    assert not remote.is_closed
+    for _ in range(2):
+        desk.wait(0.5)
+    assert desk.workers.killed == [1]
+    assert remote.close_code == AUDIO_ENDED
+    assert desk.workers.running == [2]
+
+
+def test_a_server_that_was_asleep_kills_nobody() -> None:
+    desk = Desk()
+    remote, _ = opened(desk)
+    desk.workers.answers = False
+    desk.wait(100.0)
+    desk.workers.answers = True
+    desk.settle()
+    desk.wait(0.5)
+    assert desk.workers.killed == []
+    assert not remote.is_closed
+
+
+def test_a_session_is_resumed_once() -> None:
+    desk = Desk()
+    remote, facts = opened(desk)
+    key = desk.workers.keys()[0]
+    send(remote, facts)
+    output(desk, key, 0)
+    desk.hub.disconnect(remote.connection, desk.now_s)
+    output(desk, key, 320)
+    assert desk.hub.audio.all()[0]["is_connected"] is False
+    desk.now_s += RESUME_S - 1.0
+    stranger = desk.client("audio", "stranger")
+    assert stranger.ask("audio.resume", token=facts["resume"])["error"]["code"] == "bad_resume"
+    again = desk.connect()
+    again.ask("auth", token=token_of(desk, remote))
+    assert again.ask("audio.resume", token="x" * 43)["error"]["code"] == "bad_resume"
+    reply = again.ask("audio.resume", token=facts["resume"])["result"]
+    assert (reply["position"], reply["session"]) == (320, facts["session"])
+    assert reply["resume"] != facts["resume"]
+    output(desk, key, 640)
+    again.events()
+    (packed,) = again.frames  # what was not sent before is old news
+    found = unpack(packed, OUTPUT)
+    assert (found.seq, found.position, found.flags) == (0, 640, RESUMED | LATE)
+    send(again, facts, 0, 320)
+    assert not again.is_closed
+    replayed = desk.connect()
+    replayed.ask("auth", token=token_of(desk, remote))
+    assert replayed.ask("audio.resume", token=facts["resume"])["error"]["code"] == "bad_resume"
+    assert not again.is_closed
+    assert replayed.ask("audio.resume", token=reply["resume"])["ok"]  # as if `again` were half open
+    assert again.close_code == REPLACED
+
+
+def token_of(desk: Desk, remote: Remote) -> str:
+    """A new token of the same client."""
+    assert remote.connection.client is not None
+    return desk.tokens[remote.connection.client.id]
+
+
+def test_a_session_waits_for_a_minute() -> None:
+    desk = Desk()
+    remote, facts = opened(desk)
+    desk.hub.disconnect(remote.connection, desk.now_s)
+    for _ in range(int(RESUME_S) + 1):
+        desk.wait(1.0)
+    assert desk.hub.audio.all() == []
+    again = desk.connect()
+    again.ask("auth", token=token_of(desk, remote))
+    assert again.ask("audio.resume", token=facts["resume"])["error"]["code"] == "bad_resume"
+
+
+def test_nothing_is_lost_of_a_session_without_a_deadline() -> None:
+    desk = Desk()
+    remote, facts = opened(desk, pace="fast")
+    key = desk.workers.keys()[0]
+    send(remote, facts)
+    for number in range(5):
+        output(desk, key, 320 * number)
+    remote.events()
+    assert len(remote.frames) == 5
+    desk.hub.disconnect(remote.connection, desk.now_s)
+    output(desk, key, 1600, LAST)
+    again = desk.connect()
+    again.ask("auth", token=token_of(desk, remote))
+    error = again.ask("audio.resume", token=facts["resume"], position=1601)["error"]
+    assert (error["code"], error["field"]) == ("out_of_range", "position")
+    assert again.ask("audio.resume", token=facts["resume"], position=700)["result"]["position"] == 320
+    again.events()
+    found = [unpack(packed, OUTPUT) for packed in again.frames]
+    assert [(f.seq, f.position) for f in found] == [(0, 640), (1, 960), (2, 1280), (3, 1600)]
+    assert found[0].flags & RESUMED
+    assert found[-1].flags & LAST
+
+
+def test_a_revoked_client_has_no_sessions() -> None:
+    desk = Desk()
+    panel = desk.client("admin")
+    (remote, _), (away, _) = opened(desk), opened(desk)
+    desk.hub.disconnect(away.connection, desk.now_s)
+    for connection in (remote.connection, away.connection):
+        assert connection.client is not None
+        panel.ask("client_remove", id=connection.client.id)
+    assert remote.close_code == UNAUTHORIZED
+    assert desk.hub.audio.all() == []
+
+
+def test_sessions_are_listed_and_can_be_ended() -> None:
+    desk = Desk()
+    panel = desk.client("admin")
+    panel.ask("subscribe", topics={"audio_sessions": {}})
+    assert panel.events("audio_sessions")[-1]["data"] == []
+    remote, facts = opened(desk)
+    (listed,) = panel.events("audio_sessions")[-1]["data"]
+    assert (listed["session"], listed["client"], listed["voice"]) == (facts["session"], "deck", "woman")
+    assert panel.ask("audio.sessions")["result"]["sessions"] == [listed]
+    assert panel.ask("audio.end", session=9)["error"]["code"] == "not_found"
+    assert desk.http("audio.end", [("session", str(facts["session"]))], "admin")[0] == 200
+    assert remote.connection.close == (AUDIO_ENDED, "ended: ended by owner")
+
+
+def test_a_live_client_cannot_send_faster_than_real_time() -> None:
+    desk = Desk()
+    remote, facts = opened(desk)
+    key = desk.workers.keys()[0]
+    for number in range(200):  # 4 s at once
+        send(remote, facts, number)
+    frames = desk.workers.frames(key)
+    assert len(frames) == 100
+    assert remote.ask("audio.get")["result"]["dropped_samples"] == 100 * 320
+    desk.now_s += 0.1
+    send(remote, facts, 200)
+    assert unpack(desk.workers.frames(key)[-1], INPUT).flags == DISCONTINUITY
+    assert not remote.is_closed
+
+
+def test_output_that_is_not_read_makes_room_for_newer() -> None:
+    desk = Desk()
+    remote, _ = opened(desk)
+    key = desk.workers.keys()[0]
+    for number in range(10):
+        output(desk, key, 320 * number)
+    remote.events()
+    found = [unpack(packed, OUTPUT) for packed in remote.frames]
+    assert [f.position for f in found] == [320 * number for number in (7, 8, 9)]
+    assert found[0].flags == LATE
+    assert remote.ask("audio.get")["result"]["dropped_samples"] == 7 * 320
+
+
+def test_a_client_without_a_deadline_has_to_wait() -> None:
+    desk = Desk()
+    remote, facts = opened(desk, pace="fast")
+    session = remote.connection.audio
+    assert session is not None
+    key, number = desk.workers.keys()[0], 0
+    while not session.is_full:
+        send(remote, facts, number)
+        number += 1
+    assert number == 50  # a second
+    desk.hub.audio.from_worker(1, Kind.TAKEN, key, (320 * 10).to_bytes(8, "little"), desk.now_s)
+    assert not session.is_full
+    for at in range(50):
+        output(desk, key, 320 * at)
+    assert session.is_full
+    remote.events()
+    assert not session.is_full
+
+
+def test_nothing_of_an_old_session_reaches_a_new_one() -> None:
+    desk = Desk()
+    remote, _ = opened(desk)
+    old = desk.workers.keys()[0]
+    remote.ask("audio.close")
+    remote.ask("audio.open", rate=RATE)
+    packed = frame(OUTPUT, session=2, data=b"\x7f" * 640)
+    desk.hub.audio.from_worker(1, Kind.OUTPUT, old, packed, desk.now_s)
+    remote.events()
+    assert remote.frames == []
+
+
+def test_a_server_without_workers_has_no_sessions() -> None:
+    desk = Desk(audio_workers=0)
+    remote = desk.client("audio")
+    assert remote.ask("audio.open", rate=RATE)["error"]["code"] == "audio_off"
+    assert "audio" not in desk.hub._hello()["features"]
