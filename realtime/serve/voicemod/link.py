@@ -28,6 +28,7 @@ from .messages import (
 )
 
 GREETING_S = 0.3  # some clients say nothing before the server has; others take its first message for an answer
+VALUE_GAP_S = 0.2  # between two values of parameters: one client asks for everything again after each event
 _MOST_UNSENT = 512  # messages that wait for a client to read
 _INFINITE = float("inf")
 _SOUNDBOARD = {  # one client waits for one before it takes the connection for made
@@ -69,7 +70,8 @@ class VoicemodLink:
         self._greets_s = now_s + GREETING_S
         self._seen = (inside.state, face.changes)
         self._told = face.facts(inside.state)
-        self._next_s = now_s  # when changes may be told again
+        self._next_s = self._next_value_s = now_s  # when changes may be told again, and values of parameters
+        self._is_late = False  # a parameter has a value that is not told yet
         self._actions: dict[str, Callable[[Request, float], None]] = {
             **dict.fromkeys(map(str.lower, _CONSTANT), self._constant),
             "getvoices": self._voices,
@@ -119,7 +121,7 @@ class VoicemodLink:
     def pull(self, now_s: float) -> str | None:
         """The next text to send; None if there is nothing (more) to send now."""
         self._inside.hear(now_s)
-        if self.close is None and now_s >= self._next_s and self._has_news:
+        if self.close is None and now_s >= self._news_s:
             self._tell(now_s)
         if now_s >= self._greets_s:
             self._greets_s = _INFINITE
@@ -136,8 +138,7 @@ class VoicemodLink:
             return -_INFINITE
         if self.close is not None:
             return _INFINITE
-        changes_s = self._next_s if self._has_news else _INFINITE
-        return min(changes_s, self._greets_s, self.core.next_due_s)
+        return min(self._news_s, self._greets_s, self.core.next_due_s)
 
     # Requests
 
@@ -309,9 +310,11 @@ class VoicemodLink:
     # Events
 
     @property
-    def _has_news(self) -> bool:
+    def _news_s(self) -> float:
+        """When there is something to tell; infinite for nothing."""
         state, changes = self._seen
-        return state is not self._inside.state or changes != self._face.changes
+        has_news = state is not self._inside.state or changes != self._face.changes
+        return min(self._next_s if has_news else _INFINITE, self._next_value_s if self._is_late else _INFINITE)
 
     def _tell(self, now_s: float) -> None:
         """Send an event for everything that is not as it was told last."""
@@ -321,7 +324,13 @@ class VoicemodLink:
         facts = self._face.facts(state)
         facts |= {key: state[key] for key in self._told if key not in facts}
         changed = {name: value for name, value in facts.items() if self._told.get(name) != value}
-        self._told = facts
+        values = changed.keys() & set(KEYS.values())
+        self._is_late = bool(values) and now_s < self._next_value_s
+        if self._is_late:
+            changed = {name: value for name, value in changed.items() if name not in values}
+        elif values:
+            self._next_value_s = now_s + VALUE_GAP_S
+        self._told |= changed
         for name, value in changed.items():
             if name == "voice":
                 for kind in ("voiceLoadedEvent", "voiceChangedEvent"):

@@ -11,7 +11,7 @@ from altervox.realtime.serve.voicemod.link import VoicemodLink
 from altervox.realtime.serve.voicemod.messages import SWITCHES, voice_id
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from remote_hub import Desk
+from remote_hub import OWNER, Desk
 from remote_session import VOICES
 
 ACTIONS = [
@@ -94,3 +94,22 @@ def test_answers_that_are_not_read_close_the_connection() -> None:
         desk.now_s += 0.1
     assert link.close == (4429, "answers are not read")
     assert link.pull(desk.now_s) is None
+
+
+def test_a_slider_that_is_dragged_makes_few_events_and_the_last_is_right() -> None:
+    desk = Desk()
+    _, link = linked(desk)
+    panel = desk.connect()
+    panel.ask("auth", token=OWNER)
+    told: list[tuple[dict[str, Any], int]] = []
+    for step in range(120):
+        panel.ask("set", pitch=min(step, 95) / 10)
+        if step == 50:
+            panel.ask("set", mute=True)
+        desk.wait(0.02)
+        while link.next_due_s <= desk.now_s and (text := link.pull(desk.now_s)) is not None:
+            told += [(event, step) for event in [json.loads(text)] if "action" in event]
+    assert [step for event, step in told if event["action"] == "muteMicrophoneEnabledEvent"] == [50]
+    assert told[-1][0]["payload"]["parameter"]["value"] == 9.5
+    assert 9 <= len(told) <= 14
+    assert link.next_due_s > desk.now_s + 1
