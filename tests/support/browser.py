@@ -21,6 +21,8 @@ RATE = 48_000
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PACKAGES = "chromium chromium-driver"
 SWITCHES = ["headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking"]
+# A name that leads here and, other than localhost, makes no secure context.
+SWITCHES += ["host-resolver-rules=MAP studio.test 127.0.0.1"]
 SWITCHES += ["disable-component-update", "disable-sync", "disable-dev-shm-usage", "use-fake-ui-for-media-stream"]
 # A device has a label only for a page that may use one already: hence the first getUserMedia.
 RECORD = """
@@ -135,7 +137,7 @@ def _post(address: str, body: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def chromium(environment: dict[str, str], folder: Path) -> Iterator[Browser]:
+def chromium(environment: dict[str, str], folder: Path, *switches: str) -> Iterator[Browser]:
     """A browser on the sound server of that environment, its profile in that folder; ended at the end."""
     page = folder / "page.html"
     page.write_text("<!doctype html><title>listener</title>", encoding="utf-8")
@@ -146,7 +148,7 @@ def chromium(environment: dict[str, str], folder: Path) -> Iterator[Browser]:
             assert driver.stdout is not None
             started = (re.search(r"started successfully on port (\d+)", line) for line in driver.stdout)
             port = next(int(match[1]) for match in started if match)
-            options = {"binary": CHROMIUM, "args": [*SWITCHES, f"user-data-dir={folder / 'profile'}"]}
+            options = {"binary": CHROMIUM, "args": [*SWITCHES, *switches, f"user-data-dir={folder / 'profile'}"]}
             always = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
             wanted = {"capabilities": {"alwaysMatch": always}}
             address = f"http://127.0.0.1:{port}/session"

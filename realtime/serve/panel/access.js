@@ -34,17 +34,27 @@ const spaced = (code) => `${code.slice(0, 3)} ${code.slice(3)}`;
 
 let pairings = [];
 
+const ASKED = { audio: "to convert its sound", "control+audio": "to control, and to convert its sound" };
+const MAY = "May change voice and sound";
+const GRANTS = {
+  control: ["Allow control", MAY],
+  audio: ["Allow audio", "May send sound and get it back converted, and change nothing else"],
+  "control+audio": ["Allow control and audio", `${MAY}, and send sound of its own to be converted`],
+};
+
 function showPairings() {
-  byId("prompts").replaceChildren(...pairings.map(({ id, client, peer, code, icon }) => {
+  byId("prompts").replaceChildren(...pairings.map(({ id, client, peer, code, icon, role = "control" }) => {
     const answer = (text, title, params, look = "") => {
       const onclick = () => command("pair_answer", { id, ...params });
       return allow(el("button", { type: "button", class: look, title, onclick }, text), "admin");
     };
-    const text = el("p", {}, el("b", {}, client), ` asks for access${peer ? ` from ${peer}` : ""}. Allow it only if it shows this code:`);
+    const grants = Object.entries(GRANTS).filter(([granted]) => granted === role || role === "control+audio");
+    const whence = `${peer ? ` from ${peer}` : ""}${role in ASKED ? ` ${ASKED[role]}` : ""}`;
+    const text = el("p", {}, el("b", {}, client), ` asks for access${whence}. Allow it only if it shows this code:`);
     return el("div", { class: "card prompt", role: "group", "aria-label": `${client} asks for access` },
       ...(icon ? [el("img", { src: `data:image/png;base64,${icon}`, alt: "" })] : []),
       text, el("span", { class: "code" }, spaced(code)),
-      answer("Allow control", "May change voice and sound", { allow: true, role: "control" }, "primary"),
+      ...grants.map(([granted, [name, title]]) => answer(name, title, { allow: true, role: granted }, granted === role ? "primary" : "")),
       answer("View only", "May change nothing", { allow: true, role: "view" }),
       answer("Everything", "May also start, stop and let others in", { allow: true, role: "admin" }),
       answer("Deny", "Gets no access", { allow: false }));
@@ -127,8 +137,40 @@ function listAll() {
   listButtons();
 }
 byId("details").addEventListener("toggle", listAll);
+
+// --- Audio sessions ------------------------------------------------------------------------------------------------
+
+const rows = new Map(); // by number: what says how a session is doing changes, the button stays
+
+function sessionRow({ session: number, client }) {
+  const end = el("button", { type: "button", "aria-label": `End the audio session of ${client}` }, "End");
+  confirmed(end, "Sure?", () => command("audio.end", { session: number }));
+  const about = el("small");
+  return { about, element: el("li", {}, el("span", {}, client, about), allow(end, "admin")) };
+}
+
+function listSessions(sessions) {
+  for (const [number, { element }] of rows) {
+    if (sessions.some(({ session: open }) => open === number)) continue;
+    element.remove();
+    rows.delete(number);
+  }
+  for (const one of sessions) {
+    if (!rows.has(one.session)) {
+      rows.set(one.session, sessionRow(one));
+      byId("sessions").append(rows.get(one.session).element);
+    }
+    const late = one.late_blocks ? `${one.late_blocks} late blocks` : "";
+    const about = [one.voice, `${Math.round(100 * one.load)} % of a core`, one.is_connected ? "" : "connection lost", late, one.cause];
+    say(rows.get(one.session).about, about.filter(Boolean).join(", "));
+  }
+  byId("no-sessions").hidden = sessions.length > 0;
+}
+on("audio_sessions", listSessions);
+
 on("link", () => {
   if (!link.hasAccess) pairings = [];
+  byId("sessions-part").hidden = link.role !== "admin" || !(link.hello.features ?? []).includes("audio");
   showPairings();
   listAll();
 });

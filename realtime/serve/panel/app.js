@@ -5,6 +5,7 @@ import "./details.js";
 import { start } from "./devices.js";
 import { byId, el, kept, note, say, sentence } from "./dom.js";
 import "./meters.js";
+import "./microphone_view.js";
 import "./midi.js";
 import "./overlay.js";
 import "./parameters.js";

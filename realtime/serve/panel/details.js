@@ -1,8 +1,8 @@
 // The folded part: F0 traces, latency by parts, block times, log.
 
-import { css, oklch } from "./colour.js";
 import { byId, el, kept, note, say } from "./dom.js";
 import { fitted, pageColours } from "./meters.js";
+import { showParts } from "./parts.js";
 import { allow, command, on, session } from "./session.js";
 
 const TRACE_S = 10;
@@ -82,20 +82,8 @@ function drawParts() {
   const hidden = latency.is_measured ? ["device_in", "device_out"] : ["devices"];
   const parts = Object.keys(PARTS).filter((name) => !hidden.includes(name) && latency[name] > 0);
   const order = latency.is_measured ? ["devices", ...parts.filter((name) => name !== "devices")] : parts;
-  const isDark = document.documentElement.dataset.theme !== "light";
-  const colour = (name) => css(oklch(isDark ? 0.74 : 0.58, 0.11, HUES[name]));
   const shown = order.filter((name) => latency[name] > 0);
-  byId("parts").replaceChildren(...shown.map((name) => {
-    const piece = el("i");
-    piece.style.flexGrow = latency[name];
-    piece.style.background = colour(name);
-    return piece;
-  }));
-  byId("parts-list").replaceChildren(...shown.map((name) => {
-    const dot = el("i");
-    dot.style.background = colour(name);
-    return el("li", {}, dot, PARTS[name], el("b", {}, `${latency[name].toFixed(1)} ms`));
-  }));
+  showParts(byId("parts"), byId("parts-list"), shown.map((name) => [PARTS[name], latency[name], HUES[name]]));
   const grown = session.stats.prefill_grown_ms >= 1 ? ` Prefill was raised by ${Math.round(session.stats.prefill_grown_ms)} ms after underruns.` : "";
   const kind = latency.is_measured ? "Latency of the devices: measured." : "Latency of the devices: as the sound system reports it.";
   say(byId("measured"), shown.length ? kind + grown : "");

@@ -132,7 +132,7 @@ export class Link extends EventTarget {
       clearInterval(this.#heartbeat);
       this.#heartbeat = setInterval(() => this.#ping(), PING_EVERY_MS);
       this.#become("open");
-      await this.request("subscribe", { topics: this.#topics(this.role) });
+      await this.request("subscribe", { topics: this.#topics(this) });
     } catch (error) {
       if (error.code === "lost") return; // its end is handled already
       if (this.state === "asking" || error.code === "no_token") this.#refuse(error.message);
@@ -158,7 +158,8 @@ export class Link extends EventTarget {
     this.#become("asking");
     try {
       clearInterval(this.#heartbeat);
-      return await this.request("pair", { client: this.#name }, 70000);
+      const role = this.hello.features?.includes("audio") ? { role: "control+audio" } : {};
+      return await this.request("pair", { client: this.#name, ...role }, 70000);
     } finally {
       this.removeEventListener("message", heard);
       this.#asking = null;

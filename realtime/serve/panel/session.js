@@ -38,7 +38,12 @@ function changed(topic, data) {
 }
 
 const TOPICS = { state: {}, voices: {}, devices: {}, log: {}, meters: { hz: 20 }, stats: { hz: 2 } };
-export const link = new Link((role) => (role === "admin" ? { ...TOPICS, pairings: {} } : TOPICS), CLIENT);
+
+function topics({ role, hello }) {
+  if (role !== "admin") return TOPICS;
+  return { ...TOPICS, pairings: {}, ...(hello.features.includes("audio") ? { audio_sessions: {} } : {}) };
+}
+export const link = new Link(topics, CLIENT);
 
 link.addEventListener("state", () => changed("link"));
 link.addEventListener("message", ({ detail }) => {
@@ -98,22 +103,28 @@ async function send() {
   changed("state");
 }
 
-const RANK = { view: 1, control: 2, audio: 2, admin: 3 };
+const RIGHTS = {
+  view: ["view"],
+  control: ["view", "control"],
+  audio: ["view", "audio"],
+  "control+audio": ["view", "control", "audio"],
+  admin: ["view", "control", "audio", "admin"],
+};
 const gates = new Set();
 
-/** Keep a control disabled unless the role suffices, the connection stands and `when` agrees. */
-export function allow(element, role, when = () => true) {
-  gates.add({ element: new WeakRef(element), role, when });
-  element.disabled = !may(role) || !when();
+/** Keep a control disabled unless there is the right, the connection stands and `when` agrees. */
+export function allow(element, right, when = () => true) {
+  gates.add({ element: new WeakRef(element), right, when });
+  element.disabled = !may(right) || !when();
   return element;
 }
 
-export const may = (role) => link.hasAccess && (RANK[link.role] ?? 0) >= RANK[role];
+export const may = (right) => link.hasAccess && (RIGHTS[link.role] ?? []).includes(right);
 
 on("link state devices", () => {
   for (const gate of gates) {
     const control = gate.element.deref();
-    if (control) control.disabled = !may(gate.role) || !gate.when();
+    if (control) control.disabled = !may(gate.right) || !gate.when();
     else gates.delete(gate);
   }
 });

@@ -179,7 +179,7 @@ def test_text_from_outside_stays_text(chromium: browser.Browser) -> None:
         deck.do("hold", seconds=60, voice=EVIL)
         page.until_text("#holds", f"{EVIL} for ")
         page.until_text("#holds", "by deck <b>")
-        page.click("summary")
+        page.click("#details summary")
         page.until_text("#log", EVIL)
         page.until_text("#clients", "panel, ")
         elements = chromium.run("return document.querySelectorAll('main img, main b b, .holds b, #log b').length")
@@ -303,7 +303,7 @@ def test_an_address_is_made_for_a_tool_that_can_only_open_one(chromium: browser.
     with opened(chromium, session, url_buttons=True) as (page, server):
         allowed = ["clipboardReadWrite", "clipboardSanitizedWrite"]
         chromium.devtools("Browser.grantPermissions", permissions=allowed, origin=server.address)
-        page.click("summary")
+        page.click("#details summary")
         page.until("$('#button-action option[value=\"Voice robot for 30 s\"]')")
         page.click("#button-action option[value='Voice robot for 30 s']")
         page.click("#button-form button")

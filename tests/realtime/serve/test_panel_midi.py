@@ -53,7 +53,7 @@ def learn(page: PanelPage, action: str, *messages: list[int]) -> None:
 def test_controls_are_learned_and_remembered(chromium: browser.Browser) -> None:
     session = MemorySession()
     with opened(chromium, session) as (page, _):
-        page.click("summary")
+        page.click("#details summary")
         chromium.run(PIANO)
         learn(page, "Mute on or off", CLOCK, SENSING, AFTERTOUCH, [NOTE_OFF, 36, 0], [NOTE_ON, 36, 0], [NOTE_ON, 36, 1])
         page.until_text("#midi", "note 36, channel 10")
@@ -109,7 +109,7 @@ window.second.document.querySelector("#midi-learn").click();
 def test_one_of_two_panels_in_a_browser_obeys(chromium: browser.Browser) -> None:
     session = MemorySession()
     with opened(chromium, session) as (page, _):
-        page.click("summary")
+        page.click("#details summary")
         chromium.run(PIANO)
         learn(page, "Pitch up", [NOTE_ON, 36, 90])
         chromium.run("window.second = window.open('/')")
@@ -132,7 +132,7 @@ def test_one_of_two_panels_in_a_browser_obeys(chromium: browser.Browser) -> None
 
 def test_a_browser_without_midi_says_so(chromium: browser.Browser) -> None:
     with opened(chromium, MemorySession()) as (page, _):
-        page.click("summary")
+        page.click("#details summary")
         page.until_text("#midi-note", "press Learn")
         chromium.run("navigator.requestMIDIAccess = async () => { throw new DOMException('no sequencer', 'Any') }")
         choose(page, "Next voice")

@@ -1,0 +1,73 @@
+"""A panel whose browser is microphone and headphones: it hears a WAV, and a sound server hears what it plays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from browser import RATE, Browser, chromium
+from numpy.typing import NDArray
+from panel_page import PanelPage
+from pulse import PulseServer
+
+SILENCE_S = 1.0  # before what is said
+VIEW = 'const done = [...arguments].pop(); import("/microphone_view.js").then(async ({microphone}) => {'
+# A fake microphone plays its file from the moment when it is opened.
+SPEAK = VIEW + "await microphone.useInput({input: '', isProcessed: false}); done(); })"
+REPORT = VIEW + "const {link, terminal, deviceMs} = microphone; done({...link, terminal, deviceMs}); })"
+
+
+@contextmanager
+def speaking_browser(rig: PulseServer, folder: Path, said: NDArray[Any]) -> Iterator[Browser]:
+    """A browser on that sound server whose microphone hears samples of 48 kHz once, after some silence."""
+    file = folder / "said.wav"
+    soundfile.write(file, np.concatenate([np.zeros(round(SILENCE_S * RATE)), said, np.zeros(RATE)]), RATE)
+    fake = ("use-fake-device-for-media-stream", f"use-file-for-fake-audio-capture={file}%noloop")
+    with chromium({**rig.environment}, folder, *fake, "autoplay-policy=no-user-gesture-required") as browser:
+        browser.resize(1180, 1000)
+        yield browser
+
+
+class BrowserAudio:
+    """The section *Microphone of this browser* of an open panel.
+
+    Args:
+        page: The panel.
+    """
+
+    def __init__(self, page: PanelPage) -> None:
+        self._page, self._browser = page, page.browser
+        self._browser.run("document.querySelector('#browser-audio').open = true")
+
+    def start(self, voice: str, output: str = "") -> None:
+        """Begin a session with a voice; what comes back is heard on the output of that name."""
+        self._choose("voice", voice)
+        self._page.click("#mic-power")
+        self._browser.until(
+            "document.querySelector('#mic-text').textContent.endsWith('is heard.')", timeout=90.0
+        )  # a worker that starts beside busy programs takes its time
+        if output:
+            self._choose("output", output)
+
+    def speak(self) -> None:
+        """Have the microphone hear the file, from its beginning."""
+        self._browser.call("execute/async", script=SPEAK, args=[])
+
+    def report(self) -> dict[str, Any]:
+        """What worker and audio thread have reported last."""
+        return dict(self._browser.call("execute/async", script=REPORT, args=[]))
+
+    def stop(self) -> None:
+        """End the session."""
+        self._page.click("#mic-power")
+        self._page.until("$('#mic-power').textContent == 'Start' && $('#mic-text').textContent == ''")
+
+    def _choose(self, name: str, text: str) -> None:
+        options = f"[...document.querySelectorAll('#mic-{name} option')]"
+        self._browser.until(f"{options}.some(option => option.text == arguments[0])", text)
+        value = self._browser.run(f"return {options}.find(option => option.text == arguments[0]).value", text)
+        self._page.click(f"#mic-{name} option[value='{value}']")
