@@ -21,14 +21,12 @@ class Inside:
 
     Args:
         connection: Its connection, from `connected`.
-        now_s: Time of the server's clock.
     """
 
-    def __init__(self, connection: Connection, now_s: float) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._last_id = 0
         self._waiting: dict[int, Then] = {}
-        self.ask("subscribe", {"topics": {"voices": {}}}, now_s)  # so that the list of voices is kept up to date
 
     @classmethod
     def connected(cls, hub: Hub, name: str, now_s: float, peer: str = "") -> Inside | None:
@@ -41,7 +39,11 @@ class Inside:
             peer: Address of the other side, without its port.
         """
         connection = hub.connect(now_s, peer, Client("face", name, "control", "face"))
-        return None if connection is None else cls(connection, now_s)
+        return None if connection is None else cls(connection)
+
+    def follow_voices(self, now_s: float) -> None:
+        """Have the list of voices kept up to date, which takes reading files every now and then."""
+        self.ask("subscribe", {"topics": {"voices": {}}}, now_s)
 
     @property
     def state(self) -> Mapping[str, Any]:

@@ -50,6 +50,7 @@ class OscFace:
         self, inside: Inside, osc_map: OscMap, send: Callable[[bytes], None], now_s: float, is_shared: bool = False
     ) -> None:
         self._inside = inside
+        inside.follow_voices(now_s)
         self._map = osc_map
         self._send = send
         self._is_shared = is_shared

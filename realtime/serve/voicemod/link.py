@@ -66,6 +66,7 @@ class VoicemodLink:
     def __init__(self, face: VoicemodFace, inside: Inside, now_s: float) -> None:
         self._face = face
         self._inside = inside
+        inside.follow_voices(now_s)
         self._unsent: deque[str | Callable[[], str]] = deque()
         self._greets_s = now_s + GREETING_S
         self._seen = (inside.state, face.changes)
