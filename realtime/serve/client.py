@@ -9,13 +9,16 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ...kernels.errors import AltervoxError
 from .errors import RemoteError
 from .events import Event, Inbox, event_of
 from .link import Address, Link, result_of
 from .runtime import local_server
+
+if TYPE_CHECKING:
+    from .audio.client import RemoteAudio
 
 _ANSWER_S = 10.0
 _PAIRING_S = 90.0  # the server itself gives up after 60 s
@@ -46,7 +49,7 @@ class RemoteClient:
         ca: File of certificates (PEM) to trust instead of the system's, for wss.
 
     Attributes:
-        role: What the server lets this client do: "view", "control" or "admin".
+        role: What the server lets this client do, such as "view", "control" or "admin".
         rev: Newest revision of the session's state that this client has seen.
     """
 
@@ -83,13 +86,19 @@ class RemoteClient:
 
     @staticmethod
     async def pair(
-        url: str | None, name: str, *, ca: Path | None = None, show_code: Callable[[str], object] = lambda code: None
+        url: str | None,
+        name: str,
+        *,
+        role: str = "control",
+        ca: Path | None = None,
+        show_code: Callable[[str], object] = lambda code: None,
     ) -> str:
         """Ask the person at the server to let a program in.
 
         Args:
             url: Address of the server; None for the one that this user runs on this computer.
             name: What the person is shown, beside a code.
+            role: Role to ask for: "control", "audio" or "control+audio".
             ca: See `RemoteClient`.
             show_code: Called with that code, for the program to show it, too.
 
@@ -107,7 +116,7 @@ class RemoteClient:
 
         link = await Link.opened(_local_address(None, "") if url is None else Address(url, ca=ca))
         try:
-            result = await link.exchange("pair", {"client": name}, _PAIRING_S, heard)
+            result = await link.exchange("pair", {"client": name, "role": role}, _PAIRING_S, heard)
         finally:
             await link.close()
         token = result.get("token")
@@ -239,6 +248,31 @@ class RemoteClient:
         """Send several commands, each with its fields, in one message; returns the answer to each."""
         listed = [{"cmd": command, "params": dict(params)} for command, params in commands]
         return list((await self.do("batch", {"stop_on_error": stop_on_error, "commands": listed}))["results"])
+
+    def audio(
+        self,
+        rate: int,
+        *,
+        voice: str = "",
+        pace: Literal["live", "fast"] = "live",
+        format: Literal["s16", "f32"] = "f32",
+        block_ms: int = 20,
+        **values: float | bool,
+    ) -> RemoteAudio:
+        """An audio session on a connection of its own, for `async with`; this client need not be connected.
+
+        Args:
+            rate: Rate of the samples in Hz, 8000..48000.
+            voice: Name of the voice; default that of the server.
+            pace: "live" skips blocks that come too late; "fast" drops nothing, and is converted when nothing live is.
+            format: How samples are sent.
+            block_ms: Block size, 20..1000.
+            values: Parameters of the voice.
+        """
+        from .audio.client import RemoteAudio
+
+        options = {"rate": rate, "pace": pace, "format": format, "block_ms": block_ms, **values}
+        return RemoteAudio(self._find, self._name, {**options, **({"voice": voice} if voice else {})})
 
     async def ping(self) -> float:
         """Seconds that a command takes to the server and back."""

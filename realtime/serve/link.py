@@ -120,8 +120,31 @@ class Link:
         except ConnectionClosed:
             raise self._ended() from None
 
+    async def send_frame(self, frame: bytes) -> None:
+        """Send a binary frame.
+
+        Raises:
+            RemoteError: the connection has ended.
+        """
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            await self._socket.send(frame)
+        except ConnectionClosed:
+            raise self._ended() from None
+
     async def receive(self) -> dict[str, Any]:
-        """The next message.
+        """The next message; frames before it are dropped.
+
+        Raises:
+            RemoteError: the connection has ended, or the message is none of the protocol.
+        """
+        while isinstance(found := await self.receive_either(), bytes):
+            pass
+        return found
+
+    async def receive_either(self) -> dict[str, Any] | bytes:
+        """The next message or binary frame.
 
         Raises:
             RemoteError: the connection has ended, or the message is none of the protocol.
@@ -129,8 +152,8 @@ class Link:
         from websockets.exceptions import ConnectionClosed
 
         try:
-            text = await self._socket.recv()
-            return parse(text if isinstance(text, str) else "")
+            found = await self._socket.recv()
+            return found if isinstance(found, bytes) else parse(found)
         except ConnectionClosed:
             raise self._ended() from None
         except BadMessage as error:

@@ -38,7 +38,8 @@ class AudioClient:
 
     Args:
         client: An authenticated connection.
-        options: Fields of `audio.open`.
+        command: `audio.open` or `audio.resume`.
+        options: Fields of the command.
 
     Attributes:
         client: The connection.
@@ -47,18 +48,25 @@ class AudioClient:
         frames: Frames that have come.
     """
 
-    def __init__(self, client: Client, **options: Any) -> None:
+    def __init__(self, client: Client, command: str = "audio.open", **options: Any) -> None:
         self.client = client
         self.events: list[dict[str, Any]] = []
         self.frames: list[Frame] = []
-        self.position = self._seq = 0
-        self.facts = self.ask("audio.open", **options)
+        self._seq = 0
+        self.facts = self.ask(command, **options)
+        self.position = self.facts.get("position", 0)
+
+    @classmethod
+    def resumed(cls, client: Client, before: AudioClient) -> AudioClient:
+        """A connection that goes on with the session of another one, from the output that had come there."""
+        last = before.frames[-1]
+        return cls(client, "audio.resume", token=before.facts["resume"], position=last.position + last.samples)
 
     def __enter__(self) -> AudioClient:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.client.__exit__(*error)
+        self.client.__exit__(None, None, None)
 
     def ask(self, cmd: str, /, **params: Any) -> dict[str, Any]:
         """The result of a command."""

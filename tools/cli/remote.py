@@ -236,9 +236,52 @@ def panel(connection: Connection, /, should_open: bool) -> int:
 
 
 @remote.command()
-@click.argument("name")
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("values", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("-o", "--output", "target", type=click.Path(path_type=Path), required=True, help="File to write.")
+@click.option("--voice", default="", help="Voice of the server; its name in `altervox remote voices`.")
+@click.option(
+    "--pace",
+    type=click.Choice(["fast", "live"]),
+    default="fast",
+    show_default=True,
+    help="As fast as the server allows; or in real time, where late blocks are skipped as in a live session.",
+)
+@click.option("--block-ms", default="20", show_default=True, help="Block size in ms, 20 to 1000; long ones cost less.")
+@json_option
 @click.pass_obj
-def pair(connection: Connection, /, name: str) -> int:
+def convert(
+    connection: Connection,
+    /,
+    source: Path,
+    values: tuple[str, ...],
+    target: Path,
+    voice: str,
+    pace: str,
+    block_ms: str,
+    as_json: bool,
+) -> int:
+    """Convert a sound file on the server, in an audio session.
+
+    \b
+      altervox remote convert in.wav -o out.wav --voice robot pitch=3
+    """
+    from ..remote.convert import convert as run
+
+    return run(connection, source, target, voice, values, pace, block_ms, as_json)
+
+
+@remote.command()
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice(["control", "audio", "control+audio"]),
+    default="control",
+    show_default=True,
+    help="What to ask for: to change the sound, to have audio converted, or both.",
+)
+@click.pass_obj
+def pair(connection: Connection, /, name: str, role: str) -> int:
     """Ask the user at a server for a token, under a NAME, and keep it in the token file.
 
     \b
@@ -246,7 +289,7 @@ def pair(connection: Connection, /, name: str) -> int:
     """
     from ..remote.command import pair as run
 
-    return run(connection, name)
+    return run(connection, name, role)
 
 
 @remote.group(invoke_without_command=True)
@@ -263,13 +306,14 @@ def clients(context: click.Context, /, as_json: bool) -> int:
 
 @clients.command()
 @click.argument("request_id", metavar="ID")
-@click.option("--role", default="control", show_default=True, help="view, control or admin.")
+@click.option("--role", help="view, control, audio, control+audio or admin; default: what it asks for.")
 @click.pass_obj
-def allow(connection: Connection, /, request_id: str, role: str) -> int:
+def allow(connection: Connection, /, request_id: str, role: str | None) -> int:
     """Let a program in that asks for it; compare its code first."""
     from ..remote.command import send
 
-    return send(connection, "pair_answer", [("id", request_id), ("allow", "true"), ("role", role)], False)
+    chosen = [("role", role)] if role else []
+    return send(connection, "pair_answer", [("id", request_id), ("allow", "true"), *chosen], False)
 
 
 @clients.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,21 @@ from .live_options import live_options, read_live_options
     help="A further name under which browsers reach this server, such as studio.local.",
 )
 @face_options
+@click.option(
+    "--audio-workers",
+    type=click.IntRange(0, 256),
+    default=lambda: os.cpu_count() or 1,
+    show_default="one for each processor",
+    help="Processes that convert audio which programs and browsers send, started as they are needed; 0 for no such "
+    "audio sessions.",
+)
+@click.option(
+    "--max-sessions",
+    type=click.IntRange(1, 256),
+    default=32,
+    show_default=True,
+    help="Audio sessions at once.",
+)
 @live_options
 def serve(
     *,
@@ -69,6 +85,8 @@ def serve(
     opens: bool,
     url_buttons: bool,
     host_names: tuple[str, ...],
+    audio_workers: int,
+    max_sessions: int,
     **options: Any,
 ) -> int:
     """Control your voice from a browser, a Stream Deck, OBS, a chat bot or a script, until Ctrl-C.
@@ -95,6 +113,8 @@ def serve(
         key=key,
         host_names=host_names,
         url_buttons=url_buttons,
+        audio_workers=audio_workers,
+        most_audio_sessions=max_sessions,
         **faces,
     )
     return run(session, settings, bindings, starts, opens)

@@ -139,7 +139,7 @@ def convert(
             speed = f", {result.speed:.1f}x real time" if result.speed else ""
             click.echo(f"{printable(job.target, MESSAGE_LIMIT)}  {result.seconds:.1f} s{speed}")
 
-    with _terminable() as check_stopped:
+    with terminable() as check_stopped:
 
         @contextmanager
         def watched(job: Job) -> Iterator[Progress]:
@@ -167,7 +167,7 @@ def _options(names: list[str]) -> str:
 
 
 @contextmanager
-def _terminable() -> Iterator[Callable[[], None]]:
+def terminable() -> Iterator[Callable[[], None]]:
     """Being asked to end, by Ctrl-C, SIGTERM or a closed terminal, unwinds, so that half-written files go.
 
     Yields what raises KeyboardInterrupt again if it was: one that strikes while a library calls back into Python is

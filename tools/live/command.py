@@ -17,6 +17,7 @@ from ...kernels.errors import AltervoxError, AudioDeviceError, OutputError
 from ...kernels.printable import MESSAGE_LIMIT, printable
 from ...realtime.audio.devices import AudioDevice
 from ...realtime.serve.port import StartRequest
+from ...realtime.session.settings import SessionSettings
 from ...realtime.session.status import Status
 from .actions import QUIT, command_for
 from .announce import announce
@@ -81,7 +82,7 @@ def live(
         with (
             global_hot_keys(hot_keys) if hot_keys else nullcontext(lambda: "") as next_hot_key,
             host,
-            _served(host, remote),
+            _served(host, remote, options.session),
         ):
             host.start(StartRequest(), lambda: bool(stopping))
             try:
@@ -110,13 +111,13 @@ def live(
     return 0
 
 
-def _served(host: LiveHost, settings: ServerSettings | None) -> AbstractContextManager[object]:
+def _served(host: LiveHost, settings: ServerSettings | None, audio: SessionSettings) -> AbstractContextManager[object]:
     """Serve the remote control of a session within the context, if there are settings for it."""
     if settings is None:
         return nullcontext()
     from ..serve.command import served
 
-    return served(host, settings, to_stderr=True)
+    return served(host, settings, to_stderr=True, audio=audio)
 
 
 def _report_end(status: Status, shown: Status, as_json: bool, screenshot: Path | None) -> None:

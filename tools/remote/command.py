@@ -91,7 +91,7 @@ def panel(connection: Connection, should_open: bool) -> int:
     return 0
 
 
-def pair(connection: Connection, name: str) -> int:
+def pair(connection: Connection, name: str, role: str = "control") -> int:
     """Ask the user at the server for a token, and keep it in the token file.
 
     Raises:
@@ -106,7 +106,8 @@ def pair(connection: Connection, name: str) -> int:
     if path.exists():
         raise click.UsageError(f"{path} exists: name a new file, or remove it")
     try:
-        token = asyncio.run(RemoteClient.pair(connection.url or None, name, ca=connection.ca, show_code=_show_code))
+        asking = RemoteClient.pair(connection.url or None, name, role=role, ca=connection.ca, show_code=_show_code)
+        token = asyncio.run(asking)
     except RemoteError as error:
         raise as_failure(error) from None
     try:
@@ -137,7 +138,8 @@ def show_clients(connection: Connection, as_json: bool) -> int:
     show_rows(clients["clients"], ("id", "name", "role", "kind", "connections"))
     for asking in pairings["pairings"]:
         click.echo(
-            f"asks for a token: {in_words(asking.get('client'))}, code {in_words(asking.get('code'))}: "
+            f"asks for a token: {in_words(asking.get('client'))}, role {in_words(asking.get('role'))}, "
+            f"code {in_words(asking.get('code'))}: "
             f"altervox remote clients allow {printable(asking['id'])}, or refuse"
         )
     return 0

@@ -14,6 +14,7 @@ from ...realtime.audio.priority import settle_memory
 from ...realtime.serve.port import RemoteSession, StartRequest
 from ...realtime.serve.server import RemoteServer
 from ...realtime.serve.settings import ServerSettings
+from ...realtime.session.settings import SessionSettings
 from ..browser import opened
 from ..devices.choose import settings_folder
 from ..live.actions import command_for
@@ -50,7 +51,7 @@ def serve(
     with (
         global_hot_keys(hot_keys) if hot_keys else nullcontext(lambda: "") as next_hot_key,
         LiveHost(options, can_start=True, announce=announce) as host,
-        served(host, settings, opens) as server,
+        served(host, settings, opens, audio=options.session) as server,
     ):
         click.echo("press Ctrl-C to stop", err=True)
         if starts:
@@ -69,7 +70,11 @@ def serve(
 
 @contextmanager
 def served(
-    session: RemoteSession, settings: ServerSettings, opens: bool = False, to_stderr: bool = False
+    session: RemoteSession,
+    settings: ServerSettings,
+    opens: bool = False,
+    to_stderr: bool = False,
+    audio: SessionSettings | None = None,
 ) -> Iterator[RemoteServer]:
     """Serve the remote control of a session within the context, and say where.
 
@@ -78,11 +83,12 @@ def served(
         settings: Where to listen, and under which names.
         opens: Whether to open the panel in the browser.
         to_stderr: Whether to print the panel's address there, too, rather than to stdout.
+        audio: What audio sessions have in common; None for the defaults.
 
     Raises:
         ServerError: The server cannot listen.
     """
-    with RemoteServer(session, settings, settings_folder() / "remote.json") as server:
+    with RemoteServer(session, settings, settings_folder() / "remote.json", audio) as server:
         link = server.panel_link()
         click.echo("remote control, at an address that opens it once:", err=True)
         click.echo(link, err=to_stderr)

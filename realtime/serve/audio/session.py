@@ -80,6 +80,7 @@ class AudioSession:
         report: State that the worker reported last.
         answers: Take the answers to `audio.set`, by number.
         has_news: Whether there is a newer report than the client was sent.
+        is_last: Whether the client has sent its last frame.
     """
 
     key: int
@@ -102,11 +103,11 @@ class AudioSession:
     report: dict[str, Any] = field(default_factory=dict)
     answers: dict[int, Answer] = field(default_factory=dict)
     has_news: bool = False
+    is_last: bool = False
     _bucket: Bucket | None = None  # limits a live session to real time
     _next_in: int = 0  # sequence numbers
     _next_out: int = 0
     _has_gap: bool = False  # whether the server has dropped what came before the next frame
-    _is_last: bool = False  # whether the client has sent its last frame
     _samples_in: int = 0  # of the client, since the session was opened
     _samples_fed: int = 0  # of them, those that the worker has taken
     _outputs: deque[bytes] = field(default_factory=deque)
@@ -141,7 +142,7 @@ class AudioSession:
         ):
             if found != due:
                 raise BadFrame(f"{name} is {found}, not {due}")
-        if self._is_last:
+        if self.is_last:
             raise BadFrame("frame after the last one")
         is_jump = bool(frame.flags & DISCONTINUITY)
         if frame.position != self.received and not (is_jump and self.received < frame.position < _MOST_POSITION):
@@ -149,12 +150,12 @@ class AudioSession:
         if not is_finite(frame):
             raise BadFrame("a sample is NaN or infinite")
         self._next_in = (self._next_in + 1) % _SEQ
-        self._is_last = bool(frame.flags & LAST)
+        self.is_last = bool(frame.flags & LAST)
         self.received = frame.position + frame.samples
         if self._bucket is not None and not self._bucket.takes(frame.samples, now_s):
             self.dropped_samples += frame.samples
             self._has_gap = True
-            if not self._is_last:
+            if not self.is_last:
                 return None
             frame = replace(frame, flags=frame.flags | DISCONTINUITY, position=self.received, data=b"")
             data = pack(INPUT, frame)

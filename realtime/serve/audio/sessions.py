@@ -102,7 +102,11 @@ class AudioSessions:
         if sessions:
             log.warning("an audio worker %s, and %d sessions have ended with it", why, len(sessions))
         for session in sessions:
-            self._end(session, RemoteError("worker_died", f"the process that converted this session {why}"), now_s)
+            if session.opened is not None and not session.tried:  # it may have ended before it came to this one
+                session.tried.add(number)
+                self._workers.place(session, now_s)
+            else:
+                self._end(session, RemoteError("worker_died", f"the process that converted this session {why}"), now_s)
 
     def tick(self, now_s: float) -> None:
         """End what its time is over for, and workers that do not answer."""
@@ -211,7 +215,7 @@ class AudioSessions:
             self._touched.add(before)
         connection.audio = found
         self._touched.add(connection)
-        answer({**self._facts(found), "position": found.received})
+        answer({**self._facts(found), "position": found.received, "is_last": found.is_last})
         self._show()
 
     def change(self, connection: Line, voice: str, params: Params, answer: Answer) -> None:

@@ -14,11 +14,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ....kernels.errors import AltervoxError, UnknownVoiceError
+from ...config import StreamConfig, with_lengths
 from ...processes import end_with_owner
 from ...session.commands import Change, Set, SetVoice
 from ...session.settings import SessionSettings
@@ -38,6 +39,7 @@ _REPORT_S = 1.0
 _FEW_BYTES = 262_144  # that are read at once
 _MOST_UNSENT_BYTES = 4_194_304  # after which nothing more is converted until the server reads
 _NICE = 15  # of the worker of sessions without a deadline
+_CHOSEN = ("sample_rate", "block_ms")  # lengths that the client chooses, also of a voice that is bound to some
 _TRIAL_S = 0.5  # of processor time to learn what a voice costs
 
 
@@ -277,14 +279,20 @@ class Worker:
 
 def _opened(settings: SessionSettings, wanted: Mapping[str, Any]) -> tuple[AudioStream, float, float]:
     """A stream; the processor time of its blocks in their durations; the time of its slowest block."""
+    from ....models.library import load_voice
     from ...session.processor import Processor
     from ...session.warm_up import time_blocks
     from .stream import AudioStream
 
     spec = AudioSpec(**wanted["spec"])
     state = SessionState(voice=wanted["voice"]).after(Set(wanted["values"]))
-    config = replace(settings.config, sample_rate=spec.engine_rate, block_ms=spec.block_ms)
-    processor = Processor(replace(settings, state=state, config=config, record_folder=None))
+    common = settings.config
+    config = StreamConfig(
+        spec.engine_rate, spec.block_ms, backend=common.backend, precision=common.precision, threads=common.threads
+    )
+    voice = load_voice(state.voice, settings.device)
+    config = with_lengths(config, {k: v for k, v in voice.lengths.items() if k not in _CHOSEN})
+    processor = Processor(SessionSettings(state=state, config=config, device=settings.device), voice)
     cost = time_blocks(processor, most_s=_TRIAL_S)
     processor.reset()
     stream = AudioStream(spec, processor)

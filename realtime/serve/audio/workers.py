@@ -12,7 +12,7 @@ from .spec import opening
 FULL_LOAD = 0.7  # of a core that the sessions of a worker may take
 BUSY_LOAD = 0.35  # from which on another worker is started
 PING_S = 0.5
-_HANGS_S, _BUILDS_S, _STARTS_S = 2.0, 5.0, 60.0  # without an answer
+_HANGS_S, _BUILDS_S, _STARTS_S = 2.0, 5.0, 30.0  # without an answer
 _IDLE_S = 600.0  # without a session
 
 

@@ -106,10 +106,10 @@ def test_what_a_stop_leaves_half_made_is_not_reported(is_stopped: bool, monkeypa
     monkeypatch.setattr(sys, "unraisablehook", reported.append)
     object_left = HalfMade()
     if is_stopped:
-        with pytest.raises(KeyboardInterrupt), convert_command._terminable():
+        with pytest.raises(KeyboardInterrupt), convert_command.terminable():
             signal.raise_signal(signal.SIGINT)
     else:
-        with convert_command._terminable():
+        with convert_command.terminable():
             pass
     del object_left
     gc.collect()

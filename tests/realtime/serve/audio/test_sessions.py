@@ -299,6 +299,20 @@ def test_a_worker_that_dies_ends_its_sessions_and_is_replaced() -> None:
     assert desk.client("audio").ask("audio.resume", token=facts["resume"])["error"]["code"] == "bad_resume"
 
 
+def test_a_session_that_is_being_opened_is_given_another_worker_once() -> None:
+    desk = Desk()
+    desk.workers.answers = False
+    remote = desk.client("audio")
+    for number in (1, 2):
+        if number == 1:
+            remote.send({"id": 7, "cmd": "audio.open", "params": {"rate": RATE}})
+        assert desk.workers.running == [number]
+        desk.workers.running.clear()
+        desk.hub.audio.worker_ended(number, desk.now_s)
+    reply = next(message for message in remote.events() if message.get("id") == 7)
+    assert reply["error"]["code"] == "worker_died"
+
+
 def test_a_worker_that_hangs_is_killed() -> None:
     desk = Desk()
     remote, _ = opened(desk)
