@@ -98,6 +98,16 @@ def test_maps_that_make_no_sense(tmp_path: Path, text: str, said: str) -> None:
         OscMap.read(path)
 
 
+def test_the_map_of_the_docs(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[4] / "docs" / "remote.md").read_text(encoding="utf-8")
+    path = tmp_path / "vrchat.toml"
+    path.write_text(page.split("```toml\n")[1].split("```")[0], encoding="utf-8")
+    found = OscMap.read(path)
+    assert found.voices == ("off", "woman", "robot")
+    assert found.parameters["Size"].to_session(1.0) == -7.0
+    assert list(found.avatars.values()) == ["robot"]
+
+
 def test_a_map_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="No such file"):
         OscMap.read(tmp_path / "nowhere.toml")
