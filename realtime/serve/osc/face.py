@@ -26,6 +26,7 @@ _BUTTONS: dict[str, dict[str, Any]] = {"next": {"step": 1}, "previous": {"step":
 _PER_S, _AT_ONCE = 100.0, 150.0  # commands; fewer than end a connection
 _MOST_LATE = 64  # addresses whose newest value waits for its turn
 _ECHO_S = 1.0  # in which an avatar repeats what it was sent
+_SETTLE_S = 0.5  # in which an avatar tells the values that it begins with
 _REPORT_S = 10.0  # between two lines of the log about packets that were lost
 _CLOSE = 1e-4  # values that differ by less are the same
 _INFINITE = float("inf")
@@ -60,6 +61,7 @@ class OscFace:
         self._next_s = now_s
         self._sent: dict[str, list[tuple[Value, float]]] = {}  # to an avatar, and until when it may repeat it
         self._known: dict[str, Value] = dict(self._values())  # what the other side shows
+        self._settles_s = now_s
         self._is_stale = False  # the other side shows something that is not the case
         self._lost = [0, 0, 0]  # packets that were malformed, too fast, and messages that were refused
         self._reason = ""
@@ -123,6 +125,7 @@ class OscFace:
             self._known.pop(AVATAR + name, None)
         self._sent.clear()
         self._is_stale = True
+        self._settles_s = now_s + _SETTLE_S
         voice = self._map.avatars.get(_text(values))
         if voice is not None:
             self._ask(AVATAR_CHANGE, "voice", {"name": voice}, now_s)
@@ -136,7 +139,9 @@ class OscFace:
         if self._is_echo(address, value, now_s):
             return
         self._known[address] = value
-        if control.key == VOICE:
+        if not value and now_s < self._settles_s:  # nobody has chosen it, and it is put right
+            self._is_stale = True
+        elif control.key == VOICE:
             self._ask(address, "voice", {"name": self._voice_at(int(_number(values)))}, now_s)
         elif control.is_switch:
             self._ask(address, "set", {control.key: value}, now_s)

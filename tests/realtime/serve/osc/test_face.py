@@ -144,6 +144,24 @@ def test_an_avatar_has_its_voice_and_shows_what_is_the_case() -> None:
     assert {address for address, _ in sent} == {f"/avatar/parameters/{name}" for name in MAP.parameters}
 
 
+def test_what_an_avatar_begins_with_is_no_choice() -> None:
+    bench = Bench()
+    bench.change("set", pitch=6)
+    start: list[tuple[str, tuple[Value, ...]]] = [
+        ("/avatar/change", ("avtr_robot",)),
+        ("/avatar/parameters/Voice", (0,)),
+        ("/avatar/parameters/Pitch", (0.0,)),
+    ]
+    sent = bench.get_all(start)
+    assert (bench["voice"], bench["pitch"]) == ("robot", 6.0)
+    assert {("/avatar/parameters/Voice", 3), ("/avatar/parameters/Pitch", 0.5)} <= set(sent)
+    bench.get("/avatar/parameters/Voice", 2)
+    assert bench["voice"] == "man"
+    bench.turn(1.0)
+    bench.get("/avatar/parameters/Voice", 0)
+    assert bench["voice"] == "off"
+
+
 def test_an_avatar_that_repeats_what_it_was_sent_changes_nothing() -> None:
     bench = Bench()
     bench.change("voice", name="robot")
