@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,26 +107,19 @@ def test_every_frame_that_is_said_is_heard(pulse_rig: PulseServer, pipewire_rig:
     parts = [speech() * rng.uniform(0.5, 0.9) + 0.02 * rng.standard_normal(len(speech())) for _ in range(36)]
     said = np.concatenate([x for part in parts for x in (part.astype(np.float32), pause)])[: 60 * RATE]
     rigs = {"pulse": pulse_rig, "pipewire": pipewire_rig}
-    for _ in range(TRIES):
+    for _ in range(
+        TRIES
+    ):  # a machine that stalls may spoil a minute; what altervox loses, it loses in the next one, too
         with ThreadPoolExecutor(len(rigs)) as pool:
             tries = [pool.submit(hold_a_session, name, rig, tmp_path / name, said) for name, rig in rigs.items()]
-            sessions = [started.result() for started in tries]
-        complaints = [complaint for session in sessions for complaint in session.complaints]
-        if not complaints or not any(session.is_disturbed for session in sessions):
-            break  # only what a machine that stalled may have caused is tried again
+            complaints = [complaint for started in tries for complaint in started.result()]
+        if not complaints:
+            break
     assert not complaints
 
 
-@dataclass(frozen=True)
-class Heard:
-    """How a session went: what it lost, and whether the sound server lost audio itself, or the machine stood still."""
-
-    complaints: list[str]
-    is_disturbed: bool
-
-
-def hold_a_session(name: str, rig: PulseServer, home: Path, said: np.ndarray) -> Heard:
-    """A second around what the microphone lacks does not count: the sound server stalled, and all lost audio."""
+def hold_a_session(name: str, rig: PulseServer, home: Path, said: np.ndarray) -> list[str]:
+    """What was lost. A second around what the microphone lacks does not count: the sound server lost that."""
     from pulse import FRAME, track
 
     with live(rig, home, "--voice", "off", "--block-ms", "20") as process:
@@ -155,9 +147,7 @@ def hold_a_session(name: str, rig: PulseServer, home: Path, said: np.ndarray) ->
         complaints.append(f"{name}: the delay moved from {delays_ms.min():.0f} to {delays_ms.max():.0f} ms")
     if lost and counts.all():
         complaints.append(f"{name}: {lost}")
-    # An underrun of a moment is a processor that was elsewhere; one that altervox causes is there again a minute later.
-    is_momentary = 0.0 < status["underrun_ms"] < 20.0
-    return Heard(complaints, not counts.all() or status["max_ms"] > status["deadline_ms"] or is_momentary)
+    return complaints
 
 
 def test_a_voice_comes_out_of_the_cable(pulse_rig: PulseServer, tmp_path: Path) -> None:
