@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
@@ -26,6 +26,7 @@ from ...realtime.serve.client import RemoteClient
 from ...realtime.serve.runtime import LocalServer, local_servers
 from ..devices.programs import started
 from ..machine import cpu_s, processor
+from .audio_sessions import after_worker_kill_ms, measured_sessions
 from .command_to_sound import heard_after_ms
 from .sinks import BenchSinks, bench_sinks
 from .stalls import stall_watch
@@ -37,9 +38,19 @@ _KNOB_S = 1.0 / 20.0  # as when somebody turns a knob, and every controller rece
 _SENDERS, _SENT_EACH = 16, 300  # commands at once; fewer than a client may send at once
 _METERS_HZ = 10.0
 _KILLS = 3
+_AUDIO_BLOCK_MS = 20
 
 
-def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, backend: str | None, as_json: bool) -> int:
+def bench_serve(
+    seconds: float,
+    controllers: int,
+    voice: str,
+    block_ms: int,
+    backend: str | None,
+    as_json: bool,
+    session_voices: Sequence[str] = (),
+    workers: Sequence[int] = (),
+) -> int:
     """Run the benchmark. Returns the exit code.
 
     Args:
@@ -49,6 +60,8 @@ def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, bac
         block_ms: Block size.
         backend: Backend of the networks; None for the server's own choice.
         as_json: Whether to print JSON.
+        session_voices: Voices of audio sessions that are measured; none for no audio sessions.
+        workers: Numbers of worker processes with each of which they are measured.
 
     Raises:
         AltervoxError: the server or its session does not start.
@@ -58,7 +71,7 @@ def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, bac
     with ExitStack() as stack:
         sinks = _sinks(stack)
         stalls = stack.enter_context(stall_watch()) if sys.platform == "linux" else None
-        server, process_id = stack.enter_context(_served(sinks, voice, block_ms, backend))
+        server, process_id = stack.enter_context(_served(sinks, voice, block_ms, backend, 0))
         began = time.monotonic()
         result = asyncio.run(_measured(server, process_id, sinks, seconds, controllers))
         underruns_s = result.pop("underruns_at_s")
@@ -68,6 +81,7 @@ def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, bac
             "underruns_in_stalls": stalls.near(underruns_s) if stalls is not None and is_watched else None,
             "stalls": len(stalls.between(began, time.monotonic())) if stalls is not None and is_watched else None,
         }
+    audio = [_audio(count, session_voices, seconds, backend) for count in workers if session_voices]
     head = {
         "machine": processor(),
         "session": "between a virtual microphone and a virtual cable" if sinks else "stopped, without a sound server",
@@ -75,12 +89,22 @@ def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, bac
         "block_ms": block_ms,
         "seconds": seconds,
     }
-    result |= pauses
+    result |= {**pauses, "audio": audio}
     if as_json:
         click.echo(json.dumps({**head, **result}, indent=1))
     else:
         _print_table(head, result)
     return 0
+
+
+def _audio(workers: int, voices: Sequence[str], seconds: float, backend: str | None) -> dict[str, Any]:
+    """Audio sessions on a server of their own with so many workers."""
+    with _served(None, "off", _AUDIO_BLOCK_MS, backend, workers) as (server, process_id):
+        rows = asyncio.run(measured_sessions(server.port, voices, seconds))
+        kill = (
+            asyncio.run(after_worker_kill_ms(server.port, process_id, voices[0])) if sys.platform == "linux" else None
+        )
+    return {"workers": workers, "voices": rows, "after_worker_kill_ms": kill}
 
 
 def _sinks(stack: ExitStack) -> BenchSinks | None:
@@ -94,11 +118,11 @@ def _sinks(stack: ExitStack) -> BenchSinks | None:
 
 @contextmanager
 def _served(
-    sinks: BenchSinks | None, voice: str, block_ms: int, backend: str | None
+    sinks: BenchSinks | None, voice: str, block_ms: int, backend: str | None, workers: int
 ) -> Iterator[tuple[LocalServer, int]]:
     """A server whose session uses these devices; its address and its process ID."""
     command = [sys.executable, "-m", "altervox.tools", "serve", "--port", "0"]
-    command += ["--voice", voice, "--block-ms", str(block_ms)]
+    command += ["--voice", voice, "--block-ms", str(block_ms), "--audio-workers", str(workers)]
     if backend is not None:
         command += ["--backend", backend]
     if sinks is not None:
@@ -271,6 +295,20 @@ def _rows(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
             _counts(result["underruns"], result["underruns_in_stalls"]),
         )
     yield "pauses of the machine itself", _counts(result["stalls"])
+    for audio in result["audio"]:
+        yield from _audio_rows(audio)
+
+
+def _audio_rows(audio: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    workers = f"{audio['workers']} worker{'s' if audio['workers'] > 1 else ''}"
+    for row in audio["voices"]:
+        yield f"20 ms frame and back, voice {row['voice']}, beyond its latency", _three(row["alone"])
+        engine = f"{row['alone']['engine_p50']} / {row['alone']['engine_p99']} ms"
+        yield "of it, the voice itself, p50 / p99", engine
+        yield f"sessions at once with {row['voice']}, {workers}", f"{row['sessions']}"
+        yield "late blocks of them, and frame and back", f"{row['late_blocks']}, {_three(row['together'])}"
+    if (kill := audio["after_worker_kill_ms"]) is not None:
+        yield f"kill -9 of {workers}: noticed, and heard again", f"{kill['noticed']} / {kill['heard']} ms"
 
 
 def _counts(*counts: int | None) -> str:

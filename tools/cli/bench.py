@@ -117,13 +117,40 @@ def bench_live(
 )
 @click.option("--voice", default="woman", show_default=True, help="Voice that sounds meanwhile.")
 @click.option("--block-ms", type=click.IntRange(20, 500), default=20, show_default=True, help="Block size in ms.")
+@click.option(
+    "--session-voice",
+    "session_voices",
+    multiple=True,
+    default=("woman", "clara"),
+    show_default=True,
+    help="Voice of audio sessions that are measured; may be given several times.",
+)
+@click.option(
+    "--audio-workers",
+    "workers",
+    type=click.IntRange(0, 64),
+    multiple=True,
+    default=(1, 2),
+    show_default=True,
+    help="Worker processes of audio sessions; may be given several times, 0 for no audio sessions.",
+)
 @backend_option
 @json_option
-def bench_serve(seconds: float, controllers: int, voice: str, block_ms: int, backend: str | None, as_json: bool) -> int:
-    """Run a server: round trips, the time until a command is heard, cost of controllers, what a killed one does."""
+def bench_serve(
+    seconds: float,
+    controllers: int,
+    voice: str,
+    block_ms: int,
+    session_voices: tuple[str, ...],
+    workers: tuple[int, ...],
+    backend: str | None,
+    as_json: bool,
+) -> int:
+    """Run a server: round trips, the time until a command is heard, cost of controllers, audio sessions, kills."""
     from ..bench.serve import bench_serve as run
 
-    return run(seconds, controllers, voice, block_ms, backend, as_json)
+    counts = [count for count in workers if count]
+    return run(seconds, controllers, voice, block_ms, backend, as_json, session_voices, counts)
 
 
 @bench.command("backends")

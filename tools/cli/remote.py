@@ -336,6 +336,29 @@ def remove_client(connection: Connection, /, client_id: str) -> int:
     return send(connection, "client_remove", [("id", client_id)], False)
 
 
+@remote.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def audio(context: click.Context, /, as_json: bool) -> int:
+    """List audio sessions of programs and browsers; end one of them."""
+    if context.invoked_subcommand is not None:
+        return 0
+    from ..remote.command import show_lists
+
+    columns = ("session", "client", "voice", "rate", "block_ms", "pace", "late_blocks", "dropped_samples", "load")
+    return show_lists(context.obj, "audio.sessions", columns, as_json)
+
+
+@audio.command("end")
+@click.argument("session")
+@click.pass_obj
+def end_audio(connection: Connection, /, session: str) -> int:
+    """End an audio session by its number."""
+    from ..remote.command import send
+
+    return send(connection, "audio.end", [("session", session)], False)
+
+
 @remote.group()
 def button() -> None:
     """Manage addresses that carry out one prepared command, for tools that only open a URL (`serve --url-buttons`)."""

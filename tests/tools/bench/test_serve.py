@@ -11,7 +11,7 @@ import pytest
 from altervox.realtime.serve.runtime import local_server
 from altervox.realtime.serve.server import RemoteServer
 from altervox.realtime.serve.settings import ServerSettings
-from altervox.tools.bench import serve
+from altervox.tools.bench import audio_sessions, serve
 from altervox.tools.bench.command_to_sound import changes_ms, summary
 from altervox.tools.bench.sinks import RATE
 from remote_session import MemorySession
@@ -33,9 +33,28 @@ def test_it_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result["after_kill_ms"]["worst_round_trip"] > 0.0
     assert result["command_to_sound_ms"] is None
     assert result["underruns_at_s"] == []
-    words = dict(serve._rows({**result, "stalls": 3}))
+    words = dict(serve._rows({**result, "stalls": 3, "audio": []}))
     assert words["pauses of the machine itself"] == "3"
     assert words["meters that each controller got"].endswith(" a second")
+
+
+def test_it_measures_audio_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "runtime"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    monkeypatch.setattr(audio_sessions, "_SETTLE_S", 0.1)
+    settings = ServerSettings(port=0, audio_workers=1, most_audio_sessions=2)
+    with RemoteServer(MemorySession(), settings) as server:
+        (row,) = asyncio.run(audio_sessions.measured_sessions(server.port, ["off"], 0.4))
+        kill = asyncio.run(audio_sessions.after_worker_kill_ms(server.port, os.getpid(), "off"))
+    assert row["sessions"] == 2
+    for trips in (row["alone"], row["together"]):
+        assert 0.0 < trips["p50"] <= trips["p99"] <= trips["max"] < 20_000.0
+    assert kill["noticed"] is not None
+    assert kill["heard"] is not None
+    assert 0.0 < kill["noticed"] < kill["heard"]
+    words = dict(serve._audio_rows({"workers": 1, "voices": [row], "after_worker_kill_ms": kill}))
+    assert words["sessions at once with off, 1 worker"] == "2"
 
 
 def test_a_change_is_found_in_a_tone() -> None:
