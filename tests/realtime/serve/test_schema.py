@@ -57,7 +57,8 @@ def test_examples_are_what_is_answered(dialogue: str) -> None:
         assert connection is not None
         remote = Remote(desk, connection)
     else:
-        remote = desk.connect() if first["cmd"] == "pair" else desk.client()
+        is_audio = first["cmd"].startswith("audio.")
+        remote = desk.connect() if first["cmd"] == "pair" else desk.client("audio" if is_audio else "control")
     waiting: list[dict[str, Any]] = []
     for (side, message), (_, reply) in itertools.pairwise([*lines, ("", {})]):
         if side == ">":
