@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 
 import numpy as np
 
+from ....kernels.fades import fade_in_curve
 from ....kernels.polyphase import ResamplerState, resample_block
 from ....kernels.ring import RingBuffer
 from ....kernels.types import FloatArray
+from ...engine import FADE_IN_MS
 from ...session.processor import Processor
 from .frames import DISCONTINUITY, LAST, LATE, MUTED, OUTPUT, Frame, data_of, most_samples, pack, samples_of
 from .spec import AudioSpec
@@ -60,6 +63,7 @@ class AudioStream:
         self._queue_limit = -(-spec.queue_samples * engine_rate // rate)
         self._ring = RingBuffer.allocate(self._queue_limit + int(room_s * engine_rate) + 2 * block)
         self._block, self._out = np.zeros((2, block), dtype=np.float32)
+        self._fade_in = fade_in_curve(rate * FADE_IN_MS // 1000)
         self._waiting: deque[Frame] = deque()
         self._outputs: list[bytes] = []
         self._start_at(0)
@@ -82,7 +86,11 @@ class AudioStream:
     def step(self) -> None:
         """Convert a block; its frames are there for `take_outputs`."""
         started_s = time.thread_time()
-        is_late = self.spec.is_live and self._flush_to is None and self._backlog - self._newest > self._queue_limit
+        excess = self._backlog - self._newest - self._queue_limit
+        is_late = self.spec.is_live and self._flush_to is None and excess > 0
+        if is_late and excess > self._queue_limit:  # to skip blocks does not help: a voice may cost as much then
+            self._drop(excess)
+            is_late = False
         count = self._ring.read_into(self._block)
         self._block[count:] = 0.0
         self.processor.process(self._block, self._out, is_late)
@@ -122,6 +130,8 @@ class AudioStream:
         self._made = 0  # samples of the engine since then
         self._gaps: deque[tuple[int, int]] = deque()  # of the engine's samples, to be left out
         self._missing: deque[tuple[int, int]] = deque()  # positions that the client left out
+        self._holes: deque[tuple[int, int]] = deque()  # positions that were dropped, and how many
+        self._is_after_hole = False  # whether the next sample follows on one
         self._silences: deque[tuple[int, int]] = deque()  # the same in the ring's count
         self._ring.reset()
 
@@ -155,6 +165,17 @@ class AudioStream:
             self._put(self._zeros[: samples - at])
         self._silences.append((start, int(self._ring.written_total[0])))
 
+    def _drop(self, samples: int) -> None:
+        """Drop the oldest samples that wait, about so many of the engine's; their place in the output is silent."""
+        rate, engine_rate = self.spec.rate, self.processor.sample_rate
+        unit = math.lcm(len(self._block), engine_rate // math.gcd(rate, engine_rate))
+        dropped = samples // unit * unit
+        if dropped:
+            position = self._received - self._ring.available * rate // engine_rate
+            self._ring.skip(dropped)
+            self._holes.append((position, dropped * rate // engine_rate))
+            self.dropped_samples += dropped * rate // engine_rate
+
     def _put(self, samples: FloatArray) -> None:
         self._received += len(samples)
         if self._to_engine is not None:
@@ -187,10 +208,32 @@ class AudioStream:
         trimmed = min(self._skip, len(samples))
         self._skip -= trimmed
         samples = samples[trimmed:]
-        if self._flush_to is not None:
-            samples = samples[: self._flush_to - self._position]
         if self.processor.state.muted:
             flags |= MUTED
+        while True:
+            count = self._holes[0][0] - self._position if self._holes else len(samples)
+            self._send_parts(self._faded(samples[:count], bool(self._holes) and count <= len(samples)), flags)
+            samples = samples[count:]
+            if not self._holes or self._holes[0][0] > self._position:
+                return
+            _, silent = self._holes.popleft()
+            for at in range(0, silent, len(self._zeros)):
+                self._send_parts(self._zeros[: silent - at], flags | LATE)
+            self._is_after_hole = True
+
+    def _faded(self, samples: FloatArray, fades_out: bool) -> FloatArray:
+        """Samples beside a hole, with a fade instead of a step."""
+        fade = min(len(self._fade_in), len(samples))
+        if self._is_after_hole and fade:
+            self._is_after_hole = False
+            samples[:fade] *= self._fade_in[:fade]
+        if fades_out and fade:
+            samples[-fade:] *= self._fade_in[fade - 1 :: -1]
+        return samples
+
+    def _send_parts(self, samples: FloatArray, flags: int) -> None:
+        if self._flush_to is not None:
+            samples = samples[: self._flush_to - self._position]
         for at in range(0, len(samples), self._frame_samples):
             part = samples[at : at + self._frame_samples]
             missing = LATE if self._is_missing(self._position, len(part)) else 0

@@ -148,19 +148,43 @@ def test_a_queue_that_grows_too_long_loses_its_oldest() -> None:
     x = speech(1.0)
     fed = Fed("robot", is_live=True)
     fed.take(x[: 10 * SIZE], 0)
-    for at in range(10 * SIZE, 20 * SIZE, SIZE):
+    for at in range(10 * SIZE, 17 * SIZE, SIZE):
         fed.take(x[at : at + SIZE], at, runs=False)
     fed.run()
-    assert fed.stream.processor.late_blocks == 6  # 3 blocks and the newest frame may wait
-    for at in range(20 * SIZE, len(x), SIZE):
+    assert fed.stream.processor.late_blocks == 3  # 3 blocks and the newest frame may wait
+    for at in range(17 * SIZE, len(x), SIZE):
         fed.take(x[at : at + SIZE], at, LAST if at + SIZE >= len(x) else 0)
     out = fed.output()
     assert len(out) == len(x)
-    assert sum(bool(frame.flags & LATE) for frame in fed.frames) == 6
+    assert sum(bool(frame.flags & LATE) for frame in fed.frames) == 3
     np.testing.assert_array_equal(out[-RATE // 4 :], directly(x, RATE, "robot")[-RATE // 4 :])
     late = np.concatenate([samples_of(frame) for frame in fed.frames if frame.flags & LATE])
     assert not late[SIZE:].any()
     assert np.abs(np.diff(out)).max() < 2.0 * np.abs(np.diff(directly(x, RATE, "robot"))).max()
+
+
+@pytest.mark.parametrize("rate", [RATE, 11025])
+def test_a_queue_that_is_hopeless_is_dropped(rate: int) -> None:
+    size, x = rate // 50, speech(4.0, rate)
+    fed = Fed("off", rate, is_live=True)
+    for at in range(0, 10 * size, size):
+        fed.take(x[at : at + size], at)
+    for at in range(10 * size, 110 * size, size):
+        fed.take(x[at : at + size], at, runs=False)
+    before = fed.stream.processor.blocks
+    fed.run()
+    assert fed.stream.processor.blocks - before <= 20  # instead of 100
+    dropped = fed.stream.dropped_samples
+    assert dropped >= 80 * size
+    for at in range(110 * size, len(x), size):
+        fed.take(x[at : at + size], at, LAST if at + size >= len(x) else 0)
+    out = fed.output()
+    assert len(out) == len(x)
+    silent = np.concatenate([samples_of(frame) for frame in fed.frames if frame.flags & LATE])
+    assert np.count_nonzero(silent == 0.0) >= dropped
+    # Before and after, each sample is where it was said; the filters forget.
+    np.testing.assert_array_equal(out[: 8 * size], Fed("off", rate).all(x)[: 8 * size])
+    np.testing.assert_allclose(out[-rate // 2 :], Fed("off", rate).all(x)[-rate // 2 :], atol=1e-3)
 
 
 def test_large_frames_are_not_late_because_they_are_large() -> None:
