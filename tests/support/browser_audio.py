@@ -22,12 +22,15 @@ REPORT = VIEW + "const {link, terminal, deviceMs} = microphone; done({...link, t
 
 
 @contextmanager
-def speaking_browser(rig: PulseServer, folder: Path, said: NDArray[Any]) -> Iterator[Browser]:
-    """A browser on that sound server whose microphone hears samples of 48 kHz once, after some silence."""
+def speaking_browser(rig: PulseServer, folder: Path, said: NDArray[Any], sink: str) -> Iterator[Browser]:
+    """A browser that plays into that sink, and whose microphone hears samples of 48 kHz once, after some silence."""
+    folder.mkdir(exist_ok=True)
     file = folder / "said.wav"
     soundfile.write(file, np.concatenate([np.zeros(round(SILENCE_S * RATE)), said, np.zeros(RATE)]), RATE)
     fake = ("use-fake-device-for-media-stream", f"use-file-for-fake-audio-capture={file}%noloop")
-    with chromium({**rig.environment}, folder, *fake, "autoplay-policy=no-user-gesture-required") as browser:
+    with chromium(
+        {**rig.environment, "PULSE_SINK": sink}, folder, *fake, "autoplay-policy=no-user-gesture-required"
+    ) as browser:
         browser.resize(1180, 1000)
         yield browser
 
@@ -43,15 +46,14 @@ class BrowserAudio:
         self._page, self._browser = page, page.browser
         self._browser.run("document.querySelector('#browser-audio').open = true")
 
-    def start(self, voice: str, output: str = "") -> None:
-        """Begin a session with a voice; what comes back is heard on the output of that name."""
-        self._choose("voice", voice)
+    def start(self, voice: str) -> None:
+        """Begin a session with a voice."""
+        self._page.until("[...$('#mic-voice').options].some(option => option.value == arguments[0])", voice)
+        self._page.click(f"#mic-voice option[value='{voice}']")
         self._page.click("#mic-power")
         self._browser.until(
             "document.querySelector('#mic-text').textContent.endsWith('is heard.')", timeout=90.0
         )  # a worker that starts beside busy programs takes its time
-        if output:
-            self._choose("output", output)
 
     def speak(self) -> None:
         """Have the microphone hear the file, from its beginning."""
@@ -65,9 +67,3 @@ class BrowserAudio:
         """End the session."""
         self._page.click("#mic-power")
         self._page.until("$('#mic-power').textContent == 'Start' && $('#mic-text').textContent == ''")
-
-    def _choose(self, name: str, text: str) -> None:
-        options = f"[...document.querySelectorAll('#mic-{name} option')]"
-        self._browser.until(f"{options}.some(option => option.text == arguments[0])", text)
-        value = self._browser.run(f"return {options}.find(option => option.text == arguments[0]).value", text)
-        self._page.click(f"#mic-{name} option[value='{value}']")

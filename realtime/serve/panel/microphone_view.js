@@ -7,11 +7,13 @@ import { CLIENT, link, may, on, session } from "./session.js";
 
 const BLOCKS_MS = [20, 40, 100, 240, 500];
 const FLOOR_DB = -48;
+const PAINT_EVERY_MS = 400; // levels are painted whenever they come, numbers that people read are not
 const SYSTEM = "the system's default";
 const chosen = { voice: "", pitch: 0, block: 20, input: "", output: "", isProcessed: false, ...kept.get("microphone", {}) };
 const section = byId("browser-audio");
 let failure = "";
 let isBusy = false;
+let paintedAt = 0;
 
 export const microphone = new Microphone(render);
 
@@ -109,12 +111,11 @@ function status() {
 function parts() {
   const { input, output } = microphone.deviceMs;
   const { facts, delays } = microphone.link;
-  const engine = facts.block_ms + facts.latency_ms;
   return [
     ["microphone", input, 250],
     ["block", facts.block_ms, 200],
-    ["voice", facts.latency_ms, 155],
-    ["network, server", Math.max(0, delays.p50 - engine), 95],
+    ["voice", facts.latency_ms - facts.block_ms, 155],
+    ["network, server", Math.max(0, delays.p50 - facts.latency_ms), 95],
     ["jitter buffer", microphone.terminal.depthMs, 50],
     ["headphones", output, 300],
   ].filter(([, ms]) => ms > 0);
@@ -150,7 +151,8 @@ function render() {
   const isLive = isOn() && terminal !== null && reported?.state === "live" && reported.delays.count > 0;
   byId("mic-numbers").hidden = !isLive;
   byId("mic-ms").closest("p").hidden = !isLive;
-  if (!isLive) return;
+  if (!isLive || performance.now() - paintedAt < PAINT_EVERY_MS) return;
+  paintedAt = performance.now();
   const all = parts();
   say(byId("mic-ms"), String(Math.round(all.reduce((sum, [, ms]) => sum + ms, 0))));
   showParts(byId("mic-parts"), byId("mic-parts-list"), all);
