@@ -148,7 +148,9 @@ def normal(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-@pytest.mark.parametrize("module", ["altervox.realtime", "altervox.models", "altervox.tools.cli.main"])
+@pytest.mark.parametrize(
+    "module", ["altervox.realtime", "altervox.models", "altervox.tools.cli.main", "altervox.realtime.serve.audio.pool"]
+)
 def test_importing_is_light(module: str, tmp_path: Path) -> None:
     code = f"import sys, {module}; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)

@@ -29,7 +29,7 @@ from .access import Access, Client, Role, allows
 from .admin_commands import AdminCommands
 from .audio.commands import ON_CONNECTION, AudioCommands
 from .audio.sessions import AudioSessions
-from .audio.workers import AudioLimits, NoWorkers, WorkerPort
+from .audio.workers import AudioLimits, WorkerPort
 from .board import Board
 from .bucket import Bucket
 from .commands import COMMANDS, NAME_LENGTH, Params, command_named, read_params, read_query
@@ -89,11 +89,8 @@ class Hub:
         self._session_id = secrets.token_hex(8)
         self._commands = SessionCommands(session, self._board, self.voices)
         self._admin = AdminCommands(access, self._board, has_buttons, self._connected, self._revoked)
-        limits = audio or AudioLimits()
-        self.audio = AudioSessions(workers or NoWorkers(), self.voices, self._board, limits)
-        self._audio = AudioCommands(
-            self.audio, self.voices, limits.voice, lambda then, asked_s: self._executor.load("voices", then, asked_s)
-        )
+        self.audio = AudioSessions(workers, self.voices, self._board, audio or AudioLimits())
+        self._audio = AudioCommands(self.audio, lambda then, asked_s: self._executor.load("voices", then, asked_s))
         handlers = {**self._commands.handlers, **self._admin.handlers, **self._audio.handlers}
         self._executor = Executor(session, self._board, self.voices, handlers, self._commands.refresh)
         self._next_voices_s = now_s

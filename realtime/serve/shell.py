@@ -245,7 +245,7 @@ class Shell:
         """Messages of a worker have arrived."""
         for kind, key, payload in messages:
             self._hub.audio.from_worker(number, kind, key, payload, self._loop.time())
-        self._flush_audio()
+            self._flush_audio()  # after each: many at once are no sign of a client that does not read
         if any(kind not in _FREQUENT for kind, _, _ in messages):
             self.wake()
 

@@ -160,7 +160,8 @@ class RemoteAudio:
             await self._wait_until_open()
             with contextlib.suppress(RemoteError):
                 await self._catch_up()
-                await self._send_frame(self._next, np.zeros(0, dtype=np.float32), LAST)
+                is_jump = DISCONTINUITY if self.sent > self._next else 0
+                await self._send_frame(self.sent, np.zeros(0, dtype=np.float32), LAST | is_jump)
                 self._has_last = True
 
     async def convert(self, samples: AnyFloatArray) -> FloatArray:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..commands import CommandSpec, Params
 from ..errors import RemoteError
-from ..voice_names import VoiceNames, VoiceUnknown
+from ..voice_names import VoiceUnknown
 from .session import Answer, Line
 from .sessions import AudioSessions
 
@@ -22,21 +22,15 @@ class AudioCommands:
 
     Args:
         sessions: The sessions.
-        voices: Names of voices.
-        default_voice: Voice of a session that names none, as sessions call it.
         read_voices: Reads the list of voices again, and calls back with an error or the time.
     """
 
     def __init__(
         self,
         sessions: AudioSessions,
-        voices: VoiceNames,
-        default_voice: str,
         read_voices: Callable[[Callable[[Any, float], None], float], None],
     ) -> None:
         self._sessions = sessions
-        self._voices = voices
-        self._default_voice = default_voice
         self._read_voices = read_voices
         self.handlers: dict[str, Handler] = {
             "audio.sessions": lambda params, by, now_s: {"sessions": sessions.all()},
@@ -67,10 +61,11 @@ class AudioCommands:
 
     def _do(self, spec: CommandSpec, connection: Line, params: Params, now_s: float, answer: Answer) -> None:
         name = params.get("voice", "")
-        voice = self._voices.found(name, self._default_voice, "voice") if name else ""
+        default = self._sessions.default_voice
+        voice = self._sessions.voices.found(name, default, "voice") if name else ""
         match spec.name:
             case "audio.open":
-                self._sessions.open(connection, voice or self._default_voice, params, now_s, answer)
+                self._sessions.open(connection, voice or default, params, now_s, answer)
             case "audio.resume":
                 self._sessions.resume(connection, params, now_s, answer)
             case "audio.set":

@@ -230,7 +230,7 @@ class AudioSession:
         dropped = self._samples_of(self._outputs.popleft())
         self._samples_out -= dropped
         self.dropped_samples += dropped
-        self._flags_out |= LATE
+        self._flags_out |= DISCONTINUITY | LATE
 
     def _samples_of(self, packed: bytes) -> int:
         return (len(packed) - HEADER_BYTES) // SAMPLE_BYTES[self.spec.format]

@@ -23,7 +23,7 @@ from .pipe import Kind, json_message
 from .session import Answer, AudioSession, Line
 from .spec import AudioSpec
 from .told import fixed_facts, listed, state_of
-from .workers import FULL_LOAD, AudioLimits, Worker, WorkerPort, Workers
+from .workers import FULL_LOAD, AudioLimits, NoWorkers, Worker, WorkerPort, Workers
 
 log = logging.getLogger(__name__)
 
@@ -41,18 +41,23 @@ class AudioSessions:
     """Audio sessions and the workers that convert them.
 
     Args:
-        port: Starts workers and carries messages to them.
+        port: Starts workers and carries messages to them; None for nothing.
         voices: Names of voices.
         board: Where the list of sessions and the log go.
         limits: What is allowed.
+
+    Attributes:
+        voices: Names of voices.
+        default_voice: Voice of a session that names none, as sessions call it.
     """
 
-    def __init__(self, port: WorkerPort, voices: VoiceNames, board: Board, limits: AudioLimits) -> None:
+    def __init__(self, port: WorkerPort | None, voices: VoiceNames, board: Board, limits: AudioLimits) -> None:
         self._limits = limits
-        self._voices = voices
+        self.voices = voices
+        self.default_voice = limits.voice
         self._board = board
         self._sessions: dict[int, AudioSession] = {}
-        self._workers = Workers(port, limits.workers)
+        self._workers = Workers(port or NoWorkers(), limits.workers)
         self._keys = self._requests = 0
         self._number = 0
         self._touched: set[Line] = set()
@@ -114,7 +119,7 @@ class AudioSessions:
             if session.deadline_s > now_s:
                 continue
             if session.opened is not None:
-                said = f"the voice {self._voices.shown(session.voice)} is not ready after {_OPENS_S:.0f} s"
+                said = f"the voice {self.voices.shown(session.voice)} is not ready after {_OPENS_S:.0f} s"
                 self._refuse(session, RemoteError("failed", said), now_s)
             else:
                 self._end(session, RemoteError("timeout", "the client has not come back"), now_s)
@@ -232,7 +237,7 @@ class AudioSessions:
         def changed(result: dict[str, Any] | RemoteError) -> None:
             if not isinstance(result, RemoteError):
                 session.voice = voice or session.voice
-                result = {**({"voice": self._voices.shown(voice)} if voice else {}), **by_key(params.values)}
+                result = {**({"voice": self.voices.shown(voice)} if voice else {}), **by_key(params.values)}
             answer(result)
 
         session.answers[self._requests] = changed
@@ -246,7 +251,7 @@ class AudioSessions:
             RemoteError: there is none.
         """
         session = self._of(connection)
-        return {**fixed_facts(session), **state_of(session, self._voices)}
+        return {**fixed_facts(session), **state_of(session, self.voices)}
 
     def close(self, connection: Line, now_s: float) -> dict[str, Any]:
         """End the connection's session; the connection stays, and may open another.
@@ -263,7 +268,7 @@ class AudioSessions:
 
     def all(self) -> list[dict[str, Any]]:
         """All sessions that are open."""
-        return [listed(session, self._voices) for session in self._sessions.values() if session.opened is None]
+        return [listed(session, self.voices) for session in self._sessions.values() if session.opened is None]
 
     def end_number(self, number: int, by: str, now_s: float) -> None:
         """End the session of that number.
@@ -286,7 +291,7 @@ class AudioSessions:
             return frame
         if session.has_news:
             session.has_news = False
-            return dump({"event": "audio", "data": state_of(session, self._voices)})
+            return dump({"event": "audio", "data": state_of(session, self.voices)})
         return None
 
     # Within
@@ -324,7 +329,7 @@ class AudioSessions:
         if answer is not None:
             answer(self._facts(session))
         self._touch(session)
-        self._board.log(f"an audio session with the voice {self._voices.shown(session.voice)} was opened", session.by)
+        self._board.log(f"an audio session with the voice {self.voices.shown(session.voice)} was opened", session.by)
         self._show()
 
     def _facts(self, session: AudioSession) -> dict[str, Any]:
@@ -333,7 +338,7 @@ class AudioSessions:
         session.digest = _digest(token)
         return {
             **fixed_facts(session),
-            "voice": self._voices.shown(session.voice),
+            "voice": self.voices.shown(session.voice),
             "latency_ms": session.latency_ms,
             "frame_samples": session.spec.frame_samples,
             "max_frame_bytes": MOST_BYTES,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from altervox.kernels.types import FloatArray
+from altervox.realtime.serve.audio.client import AudioChunk
 from altervox.realtime.serve.audio.frames import LAST, LATE, RESUMED
 from altervox.realtime.serve.client import RemoteClient
 from altervox.realtime.serve.errors import RemoteError
@@ -236,6 +237,38 @@ def test_the_python_client_goes_on_after_a_lost_connection(served: Served) -> No
             return await asyncio.wait_for(converting, SECONDS)
 
     np.testing.assert_array_equal(asyncio.run(convert()), directly(x, RATE, "man"))
+
+
+def test_a_live_client_goes_on_with_what_is_said_by_then(served: Served) -> None:
+    x = speech(2.0)
+
+    async def run() -> list[AudioChunk]:
+        remote = RemoteClient(f"ws://127.0.0.1:{served.port}", served.token)
+        async with remote.audio(RATE, voice="man") as audio:
+
+            async def send() -> None:
+                began_s = time.monotonic()
+                for number in range(100):
+                    if number == 50:
+                        assert audio._link is not None
+                        audio._link._socket.transport.abort()
+                    await asyncio.sleep(max(began_s + 0.02 * number - time.monotonic(), 0.0))
+                    await audio.send(x[960 * number : 960 * (number + 1)])
+                await audio.finish()
+
+            sending = asyncio.create_task(send())
+            async with asyncio.timeout(SECONDS):
+                chunks = [chunk async for chunk in audio]
+            await sending
+            assert audio.sent == len(x)
+            return chunks
+
+    chunks = asyncio.run(run())
+    ends = [chunk.position + len(chunk.samples) for chunk in chunks]
+    assert all(chunk.position >= end for chunk, end in zip(chunks[1:], ends, strict=False))
+    assert ends[-1] == len(x)
+    assert chunks[-1].is_last
+    assert any(chunk.is_late for chunk in chunks)
 
 
 def test_a_client_that_reads_nothing_harms_nobody(served: Served) -> None:

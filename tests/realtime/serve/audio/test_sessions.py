@@ -115,6 +115,27 @@ def test_binary_without_a_session_closes_the_connection(message: bytes) -> None:
     assert remote.close_code == BAD_MESSAGE
 
 
+def test_no_frame_does_more_than_end_its_session() -> None:
+    random = np.random.default_rng(7)
+    desk = Desk()
+    other, other_facts = opened(desk)
+    ended = 0
+    for number in range(300):
+        remote, facts = opened(desk, "admin")
+        packed = bytearray(frame(INPUT, session=facts["session"], data=BLOCK))
+        for _ in range(random.integers(0, 4)):
+            packed[random.integers(0, 24)] = random.integers(0, 256)
+        remote.send(bytes(packed[: random.integers(0, 700)]))
+        ended += remote.is_closed
+        assert remote.close_code in (None, BAD_MESSAGE)
+        desk.hub.disconnect(remote.connection, desk.now_s)
+        if number % 50 == 0:
+            send(other, other_facts, number // 50)
+    assert 100 < ended < 300
+    assert not other.is_closed
+    assert len(desk.hub.audio.all()) <= 6
+
+
 def test_text_that_is_no_command_ends_the_session() -> None:
     desk = Desk()
     remote, facts = opened(desk)
@@ -364,7 +385,7 @@ def test_a_session_is_resumed_once() -> None:
     again.events()
     (packed,) = again.frames  # what was not sent before is old news
     found = unpack(packed, OUTPUT)
-    assert (found.seq, found.position, found.flags) == (0, 640, RESUMED | LATE)
+    assert (found.seq, found.position, found.flags) == (0, 640, RESUMED | DISCONTINUITY | LATE)
     send(again, facts, 0, 320)
     assert not again.is_closed
     replayed = desk.connect()
@@ -466,7 +487,7 @@ def test_output_that_is_not_read_makes_room_for_newer() -> None:
     remote.events()
     found = [unpack(packed, OUTPUT) for packed in remote.frames]
     assert [f.position for f in found] == [320 * number for number in (7, 8, 9)]
-    assert found[0].flags == LATE
+    assert found[0].flags == DISCONTINUITY | LATE
     assert remote.ask("audio.get")["result"]["dropped_samples"] == 7 * 320
 
 
