@@ -142,4 +142,5 @@ def opened(
         page = PanelPage(browser, server.panel_link().replace("#", f"{query}#"))
         page.until_open()
         yield page, server
-        assert page.faults() == []
+        faults = page.faults()
+        assert faults == [], faults

@@ -2,8 +2,9 @@
 
     .venv/bin/python tests/support/panel_pictures.py [FOLDER]
 
-writes panel_dark.png, panel_light.png, panel_phone.png and panel_dock.png to docs/figures, or to the folder. Needs what
-the rig needs (see pulse.py) and Chromium with its driver; Debian's fonts-inter makes the text look as on most systems.
+writes panel_dark.png, panel_light.png, panel_microphone.png, panel_phone.png and panel_dock.png to docs/figures, or to
+the folder. Needs what the rig needs (see pulse.py) and Chromium with its driver; Debian's fonts-inter makes the text
+look as on most systems.
 """
 
 from __future__ import annotations
@@ -48,6 +49,11 @@ const text = id => document.querySelector(id).textContent;
 const isWell = text("#trouble-text").startsWith("Nothing was lost");
 return isWell && Number(text("#latency")) < 125 && text("#clock") > "0:00:14";
 """
+SPEAKING = """(() => {
+const number = id => Number(document.querySelector(id).textContent);
+const level = id => new DOMMatrix(getComputedStyle(document.querySelector(id)).transform).a;
+return number("#mic-ms") > 0 && number("#mic-ms") < 220 && level("#mic-in") > 0.5 && level("#mic-out") > 0.5;
+})()"""
 LOUD = "return Number(document.querySelector('#meter-out').getAttribute('aria-valuenow')) > -18"
 TAKEN_WITHIN_S = 90.0
 
@@ -97,7 +103,28 @@ def take(page: Browser, file: Path, width: int, scale: float, height: int = 0) -
         if time.monotonic() > end:
             sys.exit(f"{file.name}: the session is not healthy: {page.run('return document.body.innerText')}")
         time.sleep(0.05)
-    picture = Image.open(io.BytesIO(page.picture())).convert("RGB")
+    save(Image.open(io.BytesIO(page.picture())), file)
+
+
+def take_microphone(page: Browser, file: Path) -> None:
+    """A picture of the section where a browser is microphone and headphones, while it is."""
+    page.run("document.querySelector('#browser-audio').open = true")
+    page.run(
+        "const voice = document.querySelector('#mic-voice'); voice.value = 'robot'; voice.onchange({target: voice})"
+    )
+    page.run("document.querySelector('#mic-power').click()")
+    page.until(SPEAKING, timeout=TAKEN_WITHIN_S)
+    page.resize(1000, 100, 1.2)
+    page.resize(1000, page.page_height, 1.2)
+    page.until(SPEAKING, timeout=TAKEN_WITHIN_S)
+    box = page.run("const box = document.querySelector('#browser-audio').getBoundingClientRect(); return box.toJSON()")
+    left, top, right, bottom = (round(1.2 * box[name]) for name in ("left", "top", "right", "bottom"))
+    save(Image.open(io.BytesIO(page.picture())).crop((left, top, right, bottom)), file)
+    page.run("document.querySelector('#mic-power').click(); document.querySelector('#browser-audio').open = false")
+
+
+def save(picture: Image.Image, file: Path) -> None:
+    picture = picture.convert("RGB")
     # Colours of a palette are enough, and gradients need dithering then; a third of the size.
     picture.quantize(palette=picture.quantize(256, kmeans=1)).save(file, optimize=True)
     print(file, picture.size, file.stat().st_size)
@@ -110,7 +137,8 @@ def main(folder: Path) -> None:
         environment = {**rig.environment, "ALTERVOX_HOME": str(scratch / "home"), "OMP_NUM_THREADS": "1"}
         stack.enter_context(speaking(rig))
         address = stack.enter_context(serving(environment))
-        page = stack.enter_context(chromium({**os.environ, **rig.variables}, scratch))
+        devices = {"PULSE_SOURCE": "mic_source", "PULSE_SINK": "headphones"}  # of the browser
+        page = stack.enter_context(chromium({**os.environ, **rig.variables, **devices}, scratch))
         page.prefer("dark")
         page.call("url", url=address)
         page.until("document.querySelector('#tone .range')")
@@ -124,6 +152,7 @@ def main(folder: Path) -> None:
         page.run("document.querySelector('#details').open = true")
         take(page, folder / "panel_light.png", 1180, 0.85)
         page.run("document.querySelector('#details').open = false")
+        take_microphone(page, folder / "panel_microphone.png")
         page.prefer("dark")
         take(page, folder / "panel_phone.png", 390, 1.5, 844)
         page.call("url", url=f"{address.split('#')[0]}?view=dock")

@@ -337,7 +337,7 @@ def test_everything_can_be_read_and_reached(chromium: browser.Browser, view: str
             deck.do("hold", seconds=60, pitch=3)
             page.until("$('#holds li')")
             page.until("$('#value-mix').closest('.param').hidden")  # one voice alone
-            chromium.run("document.querySelector('#details').open = true")
+            chromium.run("document.querySelectorAll('details').forEach(details => details.open = true)")
             page.until("$('#parts i') && $('#clients li')")
             for scheme in ("light", "dark"):
                 chromium.prefer(scheme)
