@@ -23,7 +23,7 @@ from .pipe import Kind, json_message
 from .session import Answer, AudioSession, Line
 from .spec import AudioSpec
 from .told import fixed_facts, listed, state_of
-from .workers import FULL_LOAD, AudioLimits, NoWorkers, Worker, WorkerPort, Workers
+from .workers import FULL_LOAD, LATE_S, AudioLimits, NoWorkers, Worker, WorkerPort, Workers
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,10 @@ class AudioSessions:
                 session.fed(int.from_bytes(payload, "little"))
                 self._touch(session)
             case Kind.REPORT:
+                late_before = session.report.get("late_blocks", 0)
                 session.report, session.has_news = json.loads(payload), True
+                if session.report["late_blocks"] > late_before:
+                    worker.late_until_s = now_s + LATE_S
                 session.latency_ms = session.report["latency_ms"]
                 session.load = session.report["load"]
                 self._touch(session)
@@ -312,9 +315,9 @@ class AudioSessions:
         """Answer a client whose session is ready, or look for room elsewhere."""
         load = opened["load"]
         if session.spec.is_live:
-            while not worker.fits(load) and self._evict(list(worker.sessions), now_s):
+            while not worker.fits(load, now_s) and self._evict(list(worker.sessions), now_s):
                 pass
-            if not worker.fits(load):
+            if not worker.fits(load, now_s):
                 if self._workers.place_elsewhere(session, load, now_s):
                     return
                 answer, connection = session.opened, session.connection

@@ -14,6 +14,7 @@ BUSY_LOAD = 0.35  # from which on another worker is started
 PING_S = 0.5
 _HANGS_S, _BUILDS_S, _STARTS_S = 2.0, 5.0, 30.0  # without an answer
 _IDLE_S = 600.0  # without a session
+LATE_S = 10.0  # after a late block, in which no further session is let in beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Worker:
         unanswered: Pings since it has answered last.
         has_started: Whether it has ever answered.
         idle_since_s: Since when it has had no session.
+        late_until_s: Until when it counts as full, because blocks of its sessions were late.
     """
 
     number: int
@@ -81,6 +83,7 @@ class Worker:
     unanswered: int = 0
     has_started: bool = False
     idle_since_s: float = 0.0
+    late_until_s: float = 0.0
 
     @property
     def load(self) -> float:
@@ -93,9 +96,10 @@ class Worker:
         limit_s = (_BUILDS_S if builds else _HANGS_S) if self.has_started else _STARTS_S
         return self.unanswered * PING_S > limit_s
 
-    def fits(self, load: float) -> bool:
-        """Whether there is room for a further session of this load."""
-        return self.load + load <= FULL_LOAD
+    def fits(self, load: float, now_s: float) -> bool:
+        """Whether there is room for a further session of this load, and all others have been in time."""
+        is_late = now_s < self.late_until_s and any(session.opened is None for session in self.sessions)
+        return self.load + load <= FULL_LOAD and not is_late
 
 
 class Workers:
@@ -134,7 +138,7 @@ class Workers:
         self.leave(session, now_s)
         session.tried.add(session.worker)
         others = [w for w in self._workers.values() if w.is_live and w.number not in session.tried]
-        if load > FULL_LOAD or not (self._may_start(True) or any(worker.fits(load) for worker in others)):
+        if load > FULL_LOAD or not (self._may_start(True) or any(worker.fits(load, now_s) for worker in others)):
             return False
         self.place(session, now_s)
         return True

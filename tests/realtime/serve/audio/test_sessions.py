@@ -281,6 +281,23 @@ def test_load_is_spread_and_bounded() -> None:
     assert desk.workers.running == [1, 2, 3]
 
 
+def test_where_blocks_are_late_there_is_no_room() -> None:
+    desk = Desk()
+    desk.workers.load = 0.36
+    (_, facts), _ = opened(desk), opened(desk)
+    desk.workers.load = 0.1
+    report = {"late_blocks": 3, "latency_ms": 59.67, "load": 0.1, "dropped_samples": 0}
+    for key, number in zip(desk.workers.keys(), (1, 2), strict=True):
+        desk.hub.audio.from_worker(number, Kind.REPORT, key, json.dumps(report).encode(), desk.now_s)
+    refused = desk.client("audio")
+    error = refused.ask("audio.open", rate=RATE)["error"]
+    assert (error["code"], refused.close_code) == ("full", FULL)
+    for _ in range(21):
+        desk.wait(0.5)
+    assert facts["session"] == 1
+    opened(desk)
+
+
 def test_a_load_that_fits_elsewhere_goes_there() -> None:
     desk = Desk()
     desk.workers.load = 0.3
