@@ -98,14 +98,14 @@ function status() {
   if (!isOn()) return ["off", link.hasAccess && !may("audio") ? "The access of this page does not include audio." : ""];
   if (microphone.isLost) return ["bad", "The microphone is gone. Plug it in again or choose another."];
   if (microphone.context.state !== "running" && !isBusy) return ["warn", "The browser has paused the sound: press Stop and Start."];
-  const { state, reason, told } = microphone.link ?? { state: "connecting" };
+  const { state, reason, told, facts } = microphone.link ?? { state: "connecting" };
   if (state === "ended") return ["bad", sentence(reason) || "The session has ended."];
   if (state === "lost") return ["bad", "The connection is lost; this page keeps trying."];
   if (state === "connecting") return ["warn", "Connecting…"];
   if (microphone.refused) return ["warn", sentence(microphone.refused)];
   if (told.cause) return ["warn", sentence(told.cause)];
   if (told.loading) return ["warn", `${told.voice} is warming up.`];
-  return ["ok", told.sounding ? `${told.sounding} is heard.` : "Live."];
+  return ["ok", `${told.sounding || facts.voice} is heard.`];
 }
 
 function parts() {
