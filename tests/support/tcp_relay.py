@@ -21,6 +21,7 @@ class Relay:
     def __init__(self, port: int) -> None:
         self._to = port
         self._open: set[socket.socket] = set()
+        self._frozen: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -33,6 +34,10 @@ class Relay:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 one.shutdown(socket.SHUT_RD)  # wakes the thread that waits for it
             one.close()
+
+    def freeze(self) -> None:
+        """Keep every connection open, and lose what is sent on it from now on; new ones are relayed."""
+        self._frozen |= self._open
 
     def close(self) -> None:
         """Relay nothing any more."""
@@ -52,7 +57,8 @@ class Relay:
     def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
         with suppress(OSError):
             while data := one.recv(65536):
-                other.sendall(data)
+                if one not in self._frozen:
+                    other.sendall(data)
         for end in (one, other):
             self._open.discard(end)
             with suppress(OSError):

@@ -48,7 +48,7 @@ function showPairings() {
       const onclick = () => command("pair_answer", { id, ...params });
       return allow(el("button", { type: "button", class: look, title, onclick }, text), "admin");
     };
-    const grants = Object.entries(GRANTS).filter(([granted]) => granted === role || role === "control+audio");
+    const grants = Object.entries(GRANTS).filter(([granted]) => granted === role || (granted === "control" && role === "control+audio"));
     const whence = `${peer ? ` from ${peer}` : ""}${role in ASKED ? ` ${ASKED[role]}` : ""}`;
     const text = el("p", {}, el("b", {}, client), ` asks for access${whence}. Allow it only if it shows this code:`);
     return el("div", { class: "card prompt", role: "group", "aria-label": `${client} asks for access` },

@@ -2,6 +2,7 @@
 
 import { decode, encode, FLAGS, HEADER_BYTES } from "./frames.js";
 
+const HELLO_WITHIN_MS = 5000;
 const ANSWER_WITHIN_MS = 10000;
 const OPEN_WITHIN_MS = 90000; // a voice may have to load first
 const SILENT_FOR_MS = 2500; // then the connection is gone
@@ -39,6 +40,7 @@ export class AudioLink {
   #nextOut = 0;
   #played = 0; // position of the next sample that is heard
   #kept = []; // the newest frames
+  #changes = {}; // that the server does not know of yet
   #noted = [];
   #delays = new Float32Array(NOTED);
   #delayCount = 0;
@@ -67,16 +69,20 @@ export class AudioLink {
     if (this.state === "live") this.#transmit(frame);
   }
 
-  /** Change voice or parameters of the session, and of those to come. */
+  /** Change voice or parameters of the session, and of those to come; returns why not, empty if it was done. */
   async set(values) {
-    Object.assign(this.#settings.open, values);
-    if (this.state !== "live") return "";
+    Object.assign(this.#changes, values);
+    if (this.state !== "live") return ""; // as soon as it is
+    const changes = this.#changes;
+    this.#changes = {};
     try {
-      await this.#ask("audio.set", values);
-      return "";
+      await this.#ask("audio.set", changes);
     } catch (error) {
-      return error.message;
+      if (error.code !== "gone") return error.message;
+      this.#changes = { ...changes, ...this.#changes };
     }
+    Object.assign(this.#settings.open, changes);
+    return "";
   }
 
   close() {
@@ -217,6 +223,7 @@ export class AudioLink {
     const waiting = this.#kept.filter(({ position }) => position >= this.#due);
     if (waiting.length) this.counts.notSent += waiting[0].position - this.#due;
     for (const frame of waiting) this.#transmit(frame);
+    if (Object.keys(this.#changes).length) this.set({});
   }
 
   #check() {
@@ -224,7 +231,8 @@ export class AudioLink {
     if (this.state === "live") this.#liveAt = now;
     const isOpen = this.#socket?.readyState === WebSocket.OPEN;
     if (isOpen && now - this.#heardAt > 0.4 * SILENT_FOR_MS && this.state === "live") this.#ask("ping", {}).catch(() => {});
-    const patience = this.state === "live" ? SILENT_FOR_MS : OPEN_WITHIN_MS;
+    const others = this.#answers.size ? OPEN_WITHIN_MS : HELLO_WITHIN_MS;
+    const patience = this.state === "live" ? SILENT_FOR_MS : others;
     if (this.#socket && now - this.#heardAt > patience) this.#closed(0, "");
   }
 

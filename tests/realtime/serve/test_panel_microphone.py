@@ -12,6 +12,7 @@ from browser_audio import BrowserAudio
 from panel_page import opened
 from remote_session import MemorySession
 from remote_sockets import Client
+from tcp_relay import relay
 from websockets.sync.client import connect
 
 pytestmark = pytest.mark.linux
@@ -65,6 +66,52 @@ def test_a_session_is_opened_changed_and_ended(speaking: browser.Browser) -> Non
         page.until_text("#mic-text", "Ended by ")
         page.click("#mic-power")
         page.until_text("#mic-power", "Start")
+
+
+def test_a_connection_that_hangs_is_replaced(speaking: browser.Browser) -> None:
+    """The other side is silent, as where a cable was pulled: the session goes on over another connection."""
+    with opened(speaking, MemorySession(), audio_workers=1) as (page, server), relay(server.port) as between:
+        page.open(server.panel_link().replace(f":{server.port}", f":{between.port}"))
+        page.until_open()
+        audio = BrowserAudio(page)
+        audio.start("robot")
+        between.freeze()
+        page.until_text("#mic-text", "The connection is lost")
+        # What is chosen meanwhile holds for the session that comes back.
+        page.click("#mic-voice option[value='man']")
+        page.until_text("#mic-text", "man is heard.")
+        counts = audio.report()["counts"]
+        assert (counts["opened"], counts["resumed"], counts["outOfOrder"]) == (1, 1, 0)
+        page.until_open()
+        audio.stop()
+        page.open(server.panel_link())
+        page.until_open()
+
+
+def test_it_works_where_threads_cannot_share_memory(speaking: browser.Browser) -> None:
+    with opened(speaking, MemorySession(), audio_workers=1) as (page, _):
+        speaking.run("Object.defineProperty(globalThis, 'crossOriginIsolated', {value: false})")
+        audio = BrowserAudio(page)
+        audio.start("off")
+        page.until("!$('#mic-numbers').hidden")
+        page.until("new DOMMatrix(getComputedStyle($('#mic-out')).transform).a > 0.3")  # the beep comes back
+        assert audio.report()["counts"]["outOfOrder"] == 0
+        audio.stop()
+
+
+def test_a_program_is_given_the_right_to_audio(chromium: browser.Browser) -> None:
+    with (
+        opened(chromium, MemorySession()) as (page, server),
+        Client(connect(f"ws://127.0.0.1:{server.port}/v1", proxy=None)) as asking,
+    ):
+        asking.send("pair", client="studio", role="control+audio")
+        page.until_text("#prompts", "asks for access from 127.0.0.1 to control, and to convert its sound")
+        grants = chromium.run("return [...document.querySelectorAll('#prompts button')].map(b => b.textContent)")
+        assert grants == ["Allow control", "Allow control and audio", "View only", "Everything", "Deny"]
+        page.click("#prompts .primary")
+        while "result" not in (message := asking.next()):
+            pass
+        assert message["result"]["role"] == "control+audio"
 
 
 def test_it_says_why_there_is_no_session(speaking: browser.Browser) -> None:
