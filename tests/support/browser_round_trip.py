@@ -72,7 +72,7 @@ def measured(audio: BrowserAudio, voice: str, seconds: float) -> dict[str, Any]:
     figures["whole"] = sum(ms for name, ms in figures.items() if not name.endswith("p99"))
     counts = {name: after["counts"][name] - before["counts"][name] for name in ("sent", "notSent", "notReceived")}
     counts["underruns"] = after["terminal"]["underruns"] - before["terminal"]["underruns"]
-    counts["late blocks"] = after["told"]["late_blocks"] - before["told"]["late_blocks"]
+    counts["late blocks"] = after["told"].get("late_blocks", 0) - before["told"].get("late_blocks", 0)
     return {name: round(float(ms), 1) for name, ms in figures.items()} | counts
 
 

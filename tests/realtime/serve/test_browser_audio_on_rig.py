@@ -68,7 +68,7 @@ def harmonic(heard: NDArray[np.float32], f0_hz: float) -> float:
 def lost(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]:
     """What was counted between two reports."""
     found = {"underruns": after["terminal"]["underruns"] - before["terminal"]["underruns"]}
-    found["late_blocks"] = after["told"]["late_blocks"] - before["told"]["late_blocks"]
+    found["late_blocks"] = after["told"].get("late_blocks", 0) - before["told"].get("late_blocks", 0)
     names = ("outOfOrder", "notSent", "notReceived")
     return found | {name: after["counts"][name] - before["counts"][name] for name in names}
 
