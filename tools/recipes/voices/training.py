@@ -65,7 +65,7 @@ class Stage:
 
 STAGES = (
     Stage(3600),
-    Stage(6700, Disturbances(noise=0.75, snr_db=(0.0, 30.0), others=0.4, evenness=0.5), phones=0.2, agreement=0.4),
+    Stage(5700, Disturbances(noise=0.75, snr_db=(0.0, 30.0), others=0.4, evenness=0.5), phones=0.2, agreement=0.4),
 )
 
 
