@@ -48,8 +48,7 @@ CLOSE_CODES: dict[int, str] = {
     AUDIO_ENDED: "the audio session has ended; the reason says why",
     TOO_BIG: "message of more than 64 KiB; beyond 128 KiB the code is 1009",
     TOO_FAST: "more than 200 commands a second for long, or replies that are not read",
-    FULL: "too many connections, no room for another audio session (the reason says after how many seconds to try "
-    "again), or the server shuts down",
+    FULL: "too many connections or audio sessions, or the server shuts down",
 }
 
 

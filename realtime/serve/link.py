@@ -134,13 +134,14 @@ class Link:
             raise self._ended() from None
 
     async def receive(self) -> dict[str, Any]:
-        """The next message; frames before it are dropped.
+        """The next message, where no binary frame is due.
 
         Raises:
             RemoteError: the connection has ended, or the message is none of the protocol.
         """
-        while isinstance(found := await self.receive_either(), bytes):
-            pass
+        if isinstance(found := await self.receive_either(), bytes):
+            await self._socket.close(1002)
+            raise RemoteError("not_ours", f"{self._host} sent what is no message of altervox: binary")
         return found
 
     async def receive_either(self) -> dict[str, Any] | bytes:
@@ -169,7 +170,7 @@ class Link:
             command: Name of the command.
             params: Fields of the command.
             seconds: How long to wait.
-            heard: Takes what comes before the answer.
+            heard: Takes the messages that come before the answer; frames are dropped.
 
         Raises:
             RemoteError: it was refused or not answered, or the connection has ended.
@@ -177,8 +178,9 @@ class Link:
         try:
             async with asyncio.timeout(seconds):
                 await self.send({"id": 0, "cmd": command, "params": params})
-                while (message := await self.receive()).get("id") != 0:
-                    heard(message)
+                while isinstance(message := await self.receive_either(), bytes) or message.get("id") != 0:
+                    if not isinstance(message, bytes):
+                        heard(message)
         except TimeoutError:
             raise RemoteError("timeout", f"{self._host} has not answered {command} within {seconds:g} s") from None
         return result_of(message)

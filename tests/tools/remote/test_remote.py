@@ -134,7 +134,7 @@ def test_pairing_and_the_token_that_comes_of_it(server: RemoteServer, tmp_path: 
         assert process.stderr is not None
         code = process.stderr.readline().split()[-2]
         shown = remote("clients").split("asks for a token: ")[1]
-        assert shown.startswith(f"bot, code {code}: altervox remote clients allow ")
+        assert shown.startswith(f"bot, role control, code {code}: altervox remote clients allow ")
         remote("clients", "allow", shown.split("allow ")[1].split(",")[0], "--role", "view")
         out, _ = process.communicate(timeout=10)
         asking.append(Outcome(process.returncode, out, ""))

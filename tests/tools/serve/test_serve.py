@@ -17,6 +17,7 @@ import pytest
 from altervox.realtime.serve.runtime import local_servers
 from altervox.tools.cli.live import live
 from altervox.tools.cli.serve import serve
+from audio_client import SECONDS, AudioClient, workers
 from cli_runner import altervox
 from remote_sockets import Client, until
 from websockets.sync.client import connect
@@ -37,6 +38,8 @@ LINK = re.compile(r"(http://127\.0\.0\.1:(\d+)/)#([\w-]{43})\n")
         (["--allow-origin", "example"], 2, "--allow-origin example: give scheme and host"),
         (["--host-name", "a:1"], 2, "--host-name a:1: give a name without port"),
         (["--pitch", "99"], 2, "--pitch"),
+        (["--audio-workers", "-1"], 2, "0<=x<=256"),
+        (["--max-sessions", "0"], 2, "1<=x<=256"),
         (["--hot-key", "dance=f8"], 2, "dance"),
         (["--seconds", "3"], 2, "No such option"),
         (["--osc-in", "0.0.0.0:9001"], 2, "on this computer only"),
@@ -129,6 +132,16 @@ def test_without_sound_it_serves_and_says_why_nothing_starts(tmp_path: Path) -> 
     assert "Traceback" not in said
     assert not list((tmp_path / "run" / "altervox").iterdir())
     assert (tmp_path / "remote.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_the_server(tmp_path: Path, number: signal.Signals) -> None:
+    with process(tmp_path, "serve", "--port=0", "--audio-workers=1", "--max-sessions=1") as (running, client):
+        AudioClient(client, rate=48000, voice="off")
+        (worker,) = workers(running.pid)
+        running.send_signal(number)
+        running.wait(20)
+        until(lambda: not Path(f"/proc/{worker}").exists(), SECONDS)
 
 
 def test_a_killed_one_is_not_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from altervox.realtime.serve.audio.frames import LAST, LATE, RESUMED
 from altervox.realtime.serve.client import RemoteClient
 from altervox.realtime.serve.errors import RemoteError
 from altervox.realtime.synthetic import speech_like
-from audio_client import SECONDS, AudioClient, directly
+from audio_client import SECONDS, AudioClient, directly, workers
 from remote_sockets import Served, serving, until
 from websockets.exceptions import ConnectionClosed
 
@@ -65,17 +63,6 @@ def test_samples_of_16_bits_are_rounded_once(served: Served) -> None:
         audio.send_all(x)
         audio.receive(len(x))
         np.testing.assert_allclose(audio.output(), directly(x, RATE, "man"), atol=0.5 / 32768)
-
-
-def workers() -> list[int]:
-    """Process IDs of the workers that this process has started (Linux)."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            parent = (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1]
-            if int(parent) == os.getpid() and b"spawn_main" in (process / "cmdline").read_bytes():
-                found.append(int(process.name))
-    return found
 
 
 def end_of(audio: AudioClient) -> ConnectionClosed:
