@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,16 @@ def test_pairing_and_the_token_that_comes_of_it(server: RemoteServer, tmp_path: 
     assert altervox("remote", *there, "state").err.startswith("altervox: the token is wrong")
 
 
+@contextmanager
+def running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A program that ends by itself, or with the test."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_watch_shows_changes_until_it_is_interrupted(session: MemorySession, as_json: bool) -> None:
     command = [*COMMAND, "remote", "watch", "--meters", "20", *(["--json"] if as_json else [])]
@@ -163,7 +174,7 @@ def test_watch_shows_changes_until_it_is_interrupted(session: MemorySession, as_
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with running(command) as process:
             assert process.stdout is not None
             lines = [process.stdout.readline()]
             while len(lines) < 10 or "deck" not in lines[-1]:
@@ -192,7 +203,7 @@ def test_watch_shows_changes_until_it_is_interrupted(session: MemorySession, as_
 
 def test_watch_waits_for_a_server_that_comes_back(session: MemorySession, server: RemoteServer) -> None:
     command = [*COMMAND, "remote", "watch"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with running(command) as process:
         assert process.stdout is not None
         process.stdout.readline()
         server.__exit__(None, None, None)
