@@ -87,7 +87,7 @@ class LiveControl:
         while self.status().state == "starting":
             if is_given_up():
                 return
-            if not self._process.is_alive():
+            if self._exit_code() is not None:
                 self._threads[1].join(_STOP_TIMEOUT_S)  # it may have said why
                 break
             if time.monotonic() > end:
@@ -100,15 +100,15 @@ class LiveControl:
 
     def check(self) -> None:
         """Raises AltervoxError if the session has ended by itself."""
-        is_alive = self._process.is_alive()
-        if not is_alive:
+        exit_code = self._exit_code()
+        if exit_code is not None and threading.current_thread() is not self._threads[1]:
             self._threads[1].join(_STOP_TIMEOUT_S)
         status = self.status()
         if status.state == "failed":
             raise AltervoxError("; ".join(status.causes))
-        if not is_alive and status.state != "stopped":
+        if exit_code is not None and status.state != "stopped":
             raise AudioDeviceError(
-                f"the audio process ended by itself (exit code {self._process.exitcode}): start again with "
+                f"the audio process ended by itself (exit code {exit_code}): start again with "
                 "`altervox -v ...` to see why"
             )
 
@@ -136,7 +136,6 @@ class LiveControl:
         """End the session and free the devices."""
         self.send(Stop())
         is_starting = self.status().state == "starting"  # it holds no device yet and may not read commands
-        # `is_alive` would be wrong for a moment while another thread takes the exit code.
         if not wait([self._process.sentinel], 0.0 if is_starting else _STOP_TIMEOUT_S):
             self.was_killed = not is_starting
             self._process.kill()
@@ -145,6 +144,14 @@ class LiveControl:
             thread.join(_STOP_TIMEOUT_S)  # it takes in the last status
         with contextlib.suppress(queue.Full):
             self._commands.put_nowait(None)
+
+    def _exit_code(self) -> int | None:
+        """Exit code of the audio process; None while it runs."""
+        if not wait([self._process.sentinel], 0.0):
+            return None
+        while (code := self._process.exitcode) is None:  # another thread is just taking it
+            time.sleep(_POLL_S)
+        return code
 
     def _send_all(self) -> None:
         with contextlib.suppress(OSError):  # `check` reports that the process is gone
