@@ -274,17 +274,14 @@ def check(environment: Environment) -> None:
 
 
 def test(environment: Environment) -> None:
-    """Run the checks and the tests: those that compute, those on the sound rig, which wait, those in real time.
-
-    Of the last, two run at a time, each of a file of its own: their sessions take a fraction of a processor.
-    """
+    """Run the checks and the tests: those that compute, those on the sound rig, which wait, those in real time."""
     install_system_packages()
     check(environment)
     workers = min(os.cpu_count() or 1, MAX_WORKERS)
     phases = [
         ["-m", "not rig and not alone", "-n", str(workers), "--dist", "worksteal"],
         ["-m", "rig", "-n", str(workers + 1), "--dist", "worksteal"],
-        ["-m", "alone", "-n", "2", "--dist", "loadfile"],
+        ["-m", "alone"],
     ]
     failed, reports = False, []
     for number, phase in enumerate(phases, 1):

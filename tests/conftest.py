@@ -5,7 +5,7 @@ a failure: a test that quietly does not run protects nothing.
 
 Tests that use a sound server or an X server are marked `rig` by their fixture: `python run.py test` runs them when all
 others are over, a few at a time, for they mostly wait. Those that say `alone` measure latency or losses in real time:
-they come last, the files of two at a time.
+they come last, one after the other.
 """
 
 from __future__ import annotations
