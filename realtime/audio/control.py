@@ -87,8 +87,7 @@ class LiveControl:
         while self.status().state == "starting":
             if is_given_up():
                 return
-            if self._exit_code() is not None:
-                self._threads[1].join(_STOP_TIMEOUT_S)  # it may have said why
+            if self._has_ended():
                 break
             if time.monotonic() > end:
                 raise AudioDeviceError(
@@ -100,15 +99,15 @@ class LiveControl:
 
     def check(self) -> None:
         """Raises AltervoxError if the session has ended by itself."""
-        exit_code = self._exit_code()
-        if exit_code is not None and threading.current_thread() is not self._threads[1]:
-            self._threads[1].join(_STOP_TIMEOUT_S)
+        has_ended = self._has_ended()
+        if has_ended:
+            self._threads[1].join(_STOP_TIMEOUT_S)  # it may have said why
         status = self.status()
         if status.state == "failed":
             raise AltervoxError("; ".join(status.causes))
-        if exit_code is not None and status.state != "stopped":
+        if has_ended and status.state != "stopped":
             raise AudioDeviceError(
-                f"the audio process ended by itself (exit code {exit_code}): start again with "
+                f"the audio process ended by itself (exit code {self._process.exitcode}): start again with "
                 "`altervox -v ...` to see why"
             )
 
@@ -145,13 +144,9 @@ class LiveControl:
         with contextlib.suppress(queue.Full):
             self._commands.put_nowait(None)
 
-    def _exit_code(self) -> int | None:
-        """Exit code of the audio process; None while it runs."""
-        if not wait([self._process.sentinel], 0.0):
-            return None
-        while (code := self._process.exitcode) is None:  # another thread is just taking it
-            time.sleep(_POLL_S)
-        return code
+    def _has_ended(self) -> bool:
+        """Whether the audio process has ended; `is_alive` is wrong for a moment where two threads ask it at once."""
+        return bool(wait([self._process.sentinel], 0.0))
 
     def _send_all(self) -> None:
         with contextlib.suppress(OSError):  # `check` reports that the process is gone
@@ -163,4 +158,5 @@ class LiveControl:
             while True:
                 self._status = self._from_process.recv()
                 self._heard(False)
+        self._process.join()  # so that its exit code is known to whoever waits for this thread
         self._heard(True)
