@@ -306,6 +306,17 @@ class Tracking:
     bad_at: list[int]
 
 
+def harmonic_strength(heard: NDArray[np.float32], f0_hz: float) -> float:
+    """How much stronger the harmonics of that F0 are, where a recording is loudest, than what lies between them."""
+    loud = heard[np.argmax(np.convolve(heard**2, np.ones(4800), "same")) - 4800 :][:9600]
+    spectrum = np.abs(np.fft.rfft(loud * np.hanning(len(loud)), RATE))
+    at, between = (
+        [spectrum[round(f0_hz * (k + off)) - 3 : round(f0_hz * (k + off)) + 4].max() for k in range(2, 12)]
+        for off in (0.0, 0.5)
+    )
+    return float(np.median(at) / np.median(between))
+
+
 def track(played: NDArray[Any], heard: NDArray[Any], reach: int = 960) -> Tracking:
     """Follow what was played through a recording whose delay changes slowly, as under a drifting clock.
 

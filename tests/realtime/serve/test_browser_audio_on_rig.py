@@ -54,17 +54,6 @@ def opened(chromium: browser.Browser, server: RemoteServer, port: int) -> PanelP
     return page
 
 
-def harmonic(heard: NDArray[np.float32], f0_hz: float) -> float:
-    """How much stronger the harmonics of that F0 are than what lies between them."""
-    loud = heard[np.argmax(np.convolve(heard**2, np.ones(4800), "same")) - 4800 :][:9600]
-    spectrum = np.abs(np.fft.rfft(loud * np.hanning(len(loud)), RATE))
-    at, between = (
-        [spectrum[round(f0_hz * (k + off)) - 3 : round(f0_hz * (k + off)) + 4].max() for k in range(2, 10)]
-        for off in (0.0, 0.5)
-    )
-    return float(np.median(at) / np.median(between))
-
-
 def lost(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]:
     """What was counted between two reports."""
     found = {"underruns": after["terminal"]["underruns"] - before["terminal"]["underruns"]}
@@ -78,7 +67,7 @@ def test_two_pages_are_converted_side_by_side(
     pulse_rig: PulseServer, tmp_path: Path, server: RemoteServer, said: NDArray[np.float32]
 ) -> None:
     from browser_audio import BrowserAudio, speaking_browser
-    from pulse import track
+    from pulse import harmonic_strength, track
 
     expected = directly(said, RATE, "off")  # its own voice, through the high-pass filter that all voices have
     with (
@@ -107,8 +96,8 @@ def test_two_pages_are_converted_side_by_side(
     found = track(expected, cable.samples)
     assert (found.bad_at, found.frames > 150) == ([], True)
     assert np.ptp(found.lags) < 48.0  # one millisecond: nothing was skipped or repeated
-    assert harmonic(feed.samples, ROBOT_HZ) > 3.0
-    assert harmonic(cable.samples, ROBOT_HZ) < 3.0
+    assert harmonic_strength(feed.samples, ROBOT_HZ) > 3.0
+    assert harmonic_strength(cable.samples, ROBOT_HZ) < 3.0
 
 
 @pytest.mark.alone

@@ -204,10 +204,10 @@ def test_the_bench_measures_and_leaves_nothing_behind(pulse_rig: PulseServer, tm
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
         (row,) = told["rows"]
-        if abs(row["measured_ms"] - row["reported_ms"]) < 8.0:
+        if abs(row["measured_ms"] - row["reported_ms"]) < 8.0 and told["rig_pass_through_ms"] < 80.0:
             break
     assert row["block_ms"] == row["deadline_ms"] == 40
-    assert 1.0 < told["rig_pass_through_ms"] < 200.0
+    assert 1.0 < told["rig_pass_through_ms"] < 80.0
     assert row["measured_ms"] == pytest.approx(row["reported_ms"], abs=8.0)
     assert row["measured_ms"] > 90.0  # block, voice, callbacks
     assert row["reported_ms"] == pytest.approx(row["latency_ms"]["total"], abs=10.0)

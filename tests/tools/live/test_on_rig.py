@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,25 +102,33 @@ def audio_process_id(process: subprocess.Popen[str]) -> int:
 @pytest.mark.alone
 def test_every_frame_that_is_said_is_heard(pulse_rig: PulseServer, pipewire_rig: PulseServer, tmp_path: Path) -> None:
     """A minute without a voice, on both sound servers at the same time, compared frame by frame."""
-    pause = np.zeros(RATE // 2, dtype=np.float32)
     rng = np.random.default_rng(0)
-    # The same clip at other levels over other noise, so that no stretch can be taken for another.
+    # The same clip at other levels over other noise, so that no stretch can be taken for another. Pauses are noise,
+    # too: what the sound server loses of the microphone would not be seen in silence.
     parts = [speech() * rng.uniform(0.5, 0.9) + 0.02 * rng.standard_normal(len(speech())) for _ in range(36)]
-    said = np.concatenate([x for part in parts for x in (part.astype(np.float32), pause)])[: 60 * RATE]
+    said = np.concatenate([x for part in parts for x in (part, 0.1 * rng.standard_normal(RATE // 2))])
+    said = said[: 60 * RATE].astype(np.float32)
     rigs = {"pulse": pulse_rig, "pipewire": pipewire_rig}
-    for _ in range(
-        TRIES
-    ):  # a machine that stalls may spoil a minute; what altervox loses, it loses in the next one, too
+    for _ in range(TRIES):
         with ThreadPoolExecutor(len(rigs)) as pool:
             tries = [pool.submit(hold_a_session, name, rig, tmp_path / name, said) for name, rig in rigs.items()]
-            complaints = [complaint for started in tries for complaint in started.result()]
-        if not complaints:
-            break
+            sessions = [started.result() for started in tries]
+        complaints = [complaint for session in sessions for complaint in session.complaints]
+        if not complaints or not any(session.is_disturbed for session in sessions):
+            break  # only what a machine that stalled may have caused is tried again
     assert not complaints
 
 
-def hold_a_session(name: str, rig: PulseServer, home: Path, said: np.ndarray) -> list[str]:
-    """What was lost. A second around what the microphone lacks does not count: the sound server lost that."""
+@dataclass(frozen=True)
+class Heard:
+    """How a session went: what it lost, and whether the sound server lost audio itself, or the machine stood still."""
+
+    complaints: list[str]
+    is_disturbed: bool
+
+
+def hold_a_session(name: str, rig: PulseServer, home: Path, said: np.ndarray) -> Heard:
+    """A second around what the microphone lacks does not count: the sound server stalled, and all lost audio."""
     from pulse import FRAME, track
 
     with live(rig, home, "--voice", "off", "--block-ms", "20") as process:
@@ -147,10 +156,14 @@ def hold_a_session(name: str, rig: PulseServer, home: Path, said: np.ndarray) ->
         complaints.append(f"{name}: the delay moved from {delays_ms.min():.0f} to {delays_ms.max():.0f} ms")
     if lost and counts.all():
         complaints.append(f"{name}: {lost}")
-    return complaints
+    # An underrun of a moment is a processor that was elsewhere; one that altervox causes is there again a minute later.
+    is_momentary = 0.0 < status["underrun_ms"] < 20.0
+    return Heard(complaints, not counts.all() or status["max_ms"] > status["deadline_ms"] or is_momentary)
 
 
 def test_a_voice_comes_out_of_the_cable(pulse_rig: PulseServer, tmp_path: Path) -> None:
+    from pulse import harmonic_strength
+
     said = np.concatenate([speech(), np.zeros(RATE, dtype=np.float32)] * 2)
     with live(pulse_rig, tmp_path, "--voice", "robot", "--record", str(tmp_path / "takes")) as process:
         with pulse_rig.record("vcable_source") as cable:
@@ -159,12 +172,7 @@ def test_a_voice_comes_out_of_the_cable(pulse_rig: PulseServer, tmp_path: Path) 
         status = ended(process, signal.SIGINT)
     heard = cable.samples
     assert np.sqrt(np.mean(heard**2)) > 0.2 * np.sqrt(np.mean(said**2))
-    # One unchanging pitch of 115 Hz: most of what is periodic repeats after that time.
-    loud = heard[np.argmax(np.convolve(heard**2, np.ones(4800), "same")) - 4800 :][:9600]
-    spectrum = np.abs(np.fft.rfft(loud * np.hanning(len(loud)), RATE))
-    comb = [spectrum[round(115.0 * k) - 3 : round(115.0 * k) + 4].max() for k in range(2, 12)]
-    between = [spectrum[round(115.0 * (k + 0.5)) - 3 : round(115.0 * (k + 0.5)) + 4].max() for k in range(2, 12)]
-    assert np.median(comb) > 3 * np.median(between)
+    assert harmonic_strength(heard, 115.0) > 3.0  # one unchanging pitch
     assert status["state"] == "stopped"
     assert status["voice"] == "robot"
     assert status["start_ms"] > 0

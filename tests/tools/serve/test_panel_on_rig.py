@@ -12,10 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from pulse import PulseServer
@@ -47,22 +45,12 @@ def serving(rig: PulseServer, home: Path, *options: str) -> Iterator[tuple[subpr
             assert process.wait(30) == 0
 
 
-def strength(heard: NDArray[np.float32], f0_hz: float) -> float:
-    """How much stronger the harmonics of that F0 are than what lies between them."""
-    loud = heard[np.argmax(np.convolve(heard**2, np.ones(4800), "same")) - 4800 :][:9600]
-    spectrum = np.abs(np.fft.rfft(loud * np.hanning(len(loud)), RATE))
-    at, between = (
-        [spectrum[round(f0_hz * (k + off)) - 3 : round(f0_hz * (k + off)) + 4].max() for k in range(2, 10)]
-        for off in (0.0, 0.5)
-    )
-    return float(np.median(at) / np.median(between))
-
-
 def test_the_panel_changes_what_is_heard_and_notices_a_server_that_hangs(
     pulse_rig: PulseServer, tmp_path: Path
 ) -> None:
     import browser
     from panel_page import PanelPage
+    from pulse import harmonic_strength
 
     if absent := browser.missing():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {absent}: sudo apt install {browser.PACKAGES}")
@@ -83,7 +71,7 @@ def test_the_panel_changes_what_is_heard_and_notices_a_server_that_hangs(
             pulse_rig.play(said, "vmic")
             cable.wait_for(0.3)
         # Between the harmonics of twice the robot's F0 there would be others as strong if it had not changed.
-        assert strength(cable.samples, 2.0 * ROBOT_HZ) > 3.0
+        assert harmonic_strength(cable.samples, 2.0 * ROBOT_HZ) > 3.0
         process.send_signal(signal.SIGSTOP)
         page.until("$('#link').dataset.state == 'lost'")
         process.send_signal(signal.SIGCONT)
