@@ -6,7 +6,7 @@ from typing import Any
 
 from ..session.state import PARAMETERS
 from .arguments import parameter_schema
-from .audio.told import LISTED
+from .audio.reports import LISTED
 from .commands import COMMANDS, MOST_IN_BATCH, CommandSpec
 from .errors import CLOSE_CODES, ERRORS
 from .topics import TOPICS

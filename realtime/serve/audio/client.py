@@ -135,7 +135,7 @@ class RemoteAudio:
 
     @property
     def latency_ms(self) -> float:
-        """Time from an input sample to its output sample, without the network and the time that blocks take."""
+        """Time from an input sample to its output, the block included; without network and rendering."""
         return float(self.state.get("latency_ms", self.facts["latency_ms"]))
 
     async def send(self, samples: AnyFloatArray) -> None:

@@ -74,7 +74,7 @@ class AudioSession:
         deadline_s: Until when it must be open, or the client must be back; infinite for no such limit.
         digest: SHA-256 of the token that resumes it.
         load: Processor time per block in its durations.
-        latency_ms: Time from an input sample to its output sample, without the time that blocks take.
+        latency_ms: Time from an input sample to its output, the block included; without the time to render it.
         received: Position of the next input sample.
         dropped_samples: Samples that the server left out.
         report: State that the worker reported last.

@@ -20,9 +20,9 @@ from ..messages import dump
 from ..voice_names import VoiceNames
 from .frames import MOST_BYTES, BadFrame
 from .pipe import Kind, json_message
+from .reports import fixed_facts, listed, state_of
 from .session import Answer, AudioSession, Line
 from .spec import AudioSpec
-from .told import fixed_facts, listed, state_of
 from .workers import FULL_LOAD, LATE_S, AudioLimits, NoWorkers, Worker, WorkerPort, Workers
 
 log = logging.getLogger(__name__)

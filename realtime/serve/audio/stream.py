@@ -70,7 +70,7 @@ class AudioStream:
 
     @property
     def latency_ms(self) -> float:
-        """Time from an input sample to its output sample, without the time that blocks take."""
+        """Time from an input sample to its output, the block included; without the time to render it."""
         return float(self.spec.block_ms) + 1000.0 * self._delay_s
 
     @property

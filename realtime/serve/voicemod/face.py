@@ -84,7 +84,7 @@ class VoicemodFace:
         return self.beep is not None
 
     def facts(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """All that events tell of, in the order in which they are told."""
+        """All that events report, in the order of the events."""
         switches = {switch.event: self.is_on(switch, state) for switch in SWITCHES}
         parameters = {key: state[key] for key in _SHOWN}
         return {"voice": self.current(state), **switches, "badLanguage": self.is_beeping(state), **parameters}

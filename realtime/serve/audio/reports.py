@@ -1,4 +1,4 @@
-"""What clients are told of audio sessions."""
+"""What is reported to clients about audio sessions."""
 
 from __future__ import annotations
 
