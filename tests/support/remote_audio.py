@@ -1,16 +1,21 @@
-"""Workers of audio sessions in memory: they answer at once and convert nothing."""
+"""Audio sessions in memory: workers that answer at once and convert nothing, and clients of them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from altervox.realtime.serve.audio.frames import OUTPUT, Format, Frame, pack
+from altervox.realtime.serve.audio.frames import INPUT, OUTPUT, Format, Frame, pack
 from altervox.realtime.serve.audio.pipe import Kind, Unpacker
 from altervox.realtime.serve.protocol import Hub
 
+if TYPE_CHECKING:
+    from remote_hub import Desk, Remote
+
 LATENCY_MS = 59.67
+RATE = 16000
+BLOCK = bytes(640)  # 20 ms
 
 
 class MemoryWorkers:
@@ -83,3 +88,26 @@ def frame(
 ) -> bytes:
     """A packed frame."""
     return pack(direction, Frame(form, flags, session, seq, position, data))
+
+
+def opened(desk: Desk, role: str = "audio", **options: Any) -> tuple[Remote, dict[str, Any]]:
+    """A client with a session, and the answer to `audio.open`."""
+    remote = desk.client(role)
+    reply = remote.ask("audio.open", **{"rate": RATE, **options})
+    assert reply["ok"], reply
+    return remote, reply["result"]
+
+
+def send(remote: Remote, facts: dict[str, Any], seq: int = 0, position: int | None = None, **fields: Any) -> None:
+    """Send a frame, by default the next block."""
+    position = seq * 320 if position is None else position
+    remote.send(
+        frame(INPUT, **{"session": facts["session"], "seq": seq, "position": position, "data": BLOCK, **fields})
+    )
+
+
+def output(desk: Desk, key: int, position: int, flags: int = 0, data: bytes = BLOCK) -> None:
+    """Have the worker send a frame."""
+    number = next(n for n, kind, found, _ in reversed(desk.workers.received) if (kind, found) == (Kind.OPEN, key))
+    packed = frame(OUTPUT, flags=flags, position=position, data=data)
+    desk.hub.audio.from_worker(number, Kind.OUTPUT, key, packed, desk.now_s)
