@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from ...kernels.errors import AltervoxError
 from .errors import RemoteError
 from .events import Event, Inbox, event_of
-from .link import Address, Link, result_of
+from .link import Address, Answers, Link
 from .runtime import local_server
 
 if TYPE_CHECKING:
@@ -61,8 +60,7 @@ class RemoteClient:
         self._find: Callable[[], Address] = lambda: Address(url, token, ca)
         self._name = name
         self._reconnect = reconnect
-        self._ids = itertools.count(1)
-        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._answers = Answers()
         self._subscriptions: list[tuple[Inbox, dict[str, dict[str, float]]]] = []
         self._link: Link | None = None
         self._is_open = asyncio.Event()  # or over, or not begun: cleared only while it is opened again
@@ -159,23 +157,9 @@ class RemoteClient:
         Raises:
             RemoteError: it was refused, or there is no connection, or no answer within 10 s.
         """
-        number = next(self._ids)
-        message: dict[str, Any] = {"id": number, "cmd": command, "params": dict(params or {})}
-        if if_rev is not None:
-            message["if_rev"] = if_rev
-        try:
-            async with asyncio.timeout(None if command in _SLOW else _ANSWER_S):
-                await self._is_open.wait()
-                if self._error is not None:
-                    raise self._error
-                assert self._link is not None
-                answer = self._answers[number] = asyncio.get_running_loop().create_future()
-                await self._link.send(message)
-                return result_of(await answer)
-        except TimeoutError:
-            raise RemoteError("timeout", f"the server has not answered {command} within {_ANSWER_S:g} s") from None
-        finally:
-            self._answers.pop(number, None)
+        seconds = None if command in _SLOW else _ANSWER_S
+        fields = {} if if_rev is None else {"if_rev": if_rev}
+        return await self._answers.ask(self._when_open, command, params or {}, seconds, **fields)
 
     async def get(self, *names: str) -> dict[str, Any]:
         """The state of the session, or what of it is named."""
@@ -328,6 +312,18 @@ class RemoteClient:
         self._is_open.set()
         return link
 
+    async def _when_open(self) -> Link:
+        """The connection, once there is one.
+
+        Raises:
+            RemoteError: there will be none again.
+        """
+        await self._is_open.wait()
+        if self._error is not None:
+            raise self._error
+        assert self._link is not None
+        return self._link
+
     async def _run(self, link: Link) -> None:
         """Take in messages; when the connection ends, open another one or end whatever waits."""
         tries = 0
@@ -341,7 +337,7 @@ class RemoteClient:
                     self._finish(error)
                     return
                 self._is_open.clear()
-                self._fail(error)
+                self._answers.fail(error)
                 self._put(Event("connection", {"is_open": False, "message": error.message}))
             if time.monotonic() - began_s > _LASTING_S:
                 tries = 0  # else the server lets this client in and soon ends the connection
@@ -358,29 +354,22 @@ class RemoteClient:
 
     def _take(self, message: Mapping[str, Any]) -> None:
         """Take in a message: an answer or an event."""
-        number, rev = message.get("id"), message.get("rev")
-        if isinstance(rev, int):
+        if isinstance(rev := message.get("rev"), int):
             self.rev = rev
         if "event" in message:
             self._put(event_of(message))
-        elif isinstance(number, int) and (answer := self._answers.get(number)) and not answer.done():
-            answer.set_result(message)
+        else:
+            self._answers.take(message)
 
     def _put(self, event: Event) -> None:
         for inbox, _ in self._subscriptions:
             inbox.put(event)
 
-    def _fail(self, error: RemoteError) -> None:
-        """End all commands that wait for an answer."""
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_result({"ok": False, "error": error.as_json()})
-
     def _finish(self, error: RemoteError) -> None:
         """End all that waits or comes: there will be no connection again."""
         self._error = error
         self._is_open.set()
-        self._fail(error)
+        self._answers.fail(error)
         for inbox, _ in self._subscriptions:
             inbox.end(error)
 

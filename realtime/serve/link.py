@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -200,6 +201,58 @@ class Link:
         return RemoteError(
             "closed", f"the connection to {self._host} has ended: {why}{f' ({reason})' if reason else ''}"
         )
+
+
+class Answers:
+    """Commands that wait for an answer, any number of them at once."""
+
+    def __init__(self) -> None:
+        self._ids = itertools.count(1)
+        self._waiting: dict[object, asyncio.Future[Mapping[str, Any]]] = {}
+
+    async def ask(
+        self,
+        when_open: Callable[[], Awaitable[Link]],
+        command: str,
+        params: Mapping[str, Any],
+        seconds: float | None,
+        **fields: Any,
+    ) -> Mapping[str, Any]:
+        """Send a command as soon as there is a connection, and return its result.
+
+        Args:
+            when_open: Gives the connection.
+            command: Name of the command.
+            params: Fields of the command.
+            seconds: How long to wait; None for as long as it takes.
+            fields: Further fields of the message.
+
+        Raises:
+            RemoteError: it was refused or not answered, or the connection has ended.
+        """
+        number = next(self._ids)
+        try:
+            async with asyncio.timeout(seconds):
+                link = await when_open()
+                answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+                await link.send({"id": number, "cmd": command, "params": dict(params), **fields})
+                return result_of(await answer)
+        except TimeoutError:
+            raise RemoteError("timeout", f"the server has not answered {command} within {seconds:g} s") from None
+        finally:
+            self._waiting.pop(number, None)
+
+    def take(self, message: Mapping[str, Any]) -> None:
+        """Take in a message that may be an answer."""
+        answer = self._waiting.get(message.get("id")) if isinstance(message.get("id"), int) else None
+        if answer is not None and not answer.done():
+            answer.set_result(message)
+
+    def fail(self, error: RemoteError) -> None:
+        """End all commands that wait."""
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_result({"ok": False, "error": error.as_json()})
 
 
 def result_of(message: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ....kernels.types import AnyFloatArray, FloatArray
 from ..errors import RemoteError
-from ..link import Address, Link, result_of
+from ..link import Address, Answers, Link
 from .frames import DISCONTINUITY, INPUT, LAST, LATE, OUTPUT, BadFrame, Format, Frame, data_of, pack, samples_of, unpack
 
 _AUTH_S = 10.0
@@ -76,8 +76,7 @@ class RemoteAudio:
         self._find = find
         self._name = name
         self._options = dict(options)
-        self._ids = itertools.count(1)
-        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._answers = Answers()
         self._chunks: asyncio.Queue[AudioChunk | RemoteError] = asyncio.Queue(_MOST_CHUNKS)
         self._times: deque[tuple[int, float]] = deque()  # end of each frame, and when it was sent
         self._history: deque[tuple[int, FloatArray]] = deque()  # of pace "fast": what may have to be sent again
@@ -157,7 +156,7 @@ class RemoteAudio:
         """
         self._is_ended = True
         while not self._has_last:
-            await self._wait_until_open()
+            await self._when_open()
             with contextlib.suppress(RemoteError):
                 await self._catch_up()
                 is_jump = DISCONTINUITY if self.sent > self._next else 0
@@ -205,7 +204,8 @@ class RemoteAudio:
         Raises:
             RemoteError: a value is refused, or the session has ended.
         """
-        return dict(await self._do("audio.set", {**({"voice": voice} if voice else {}), **values}))
+        params = {**({"voice": voice} if voice else {}), **values}
+        return dict(await self._answers.ask(self._when_open, "audio.set", params, _ANSWER_S))
 
     async def get(self) -> dict[str, Any]:
         """The state of the session.
@@ -213,22 +213,9 @@ class RemoteAudio:
         Raises:
             RemoteError: the session has ended.
         """
-        return dict(await self._do("audio.get", {}))
+        return dict(await self._answers.ask(self._when_open, "audio.get", {}, _ANSWER_S))
 
-    async def _do(self, command: str, params: Mapping[str, Any]) -> Any:
-        number = next(self._ids)
-        try:
-            async with asyncio.timeout(_ANSWER_S):
-                link = await self._wait_until_open()
-                answer = self._answers[number] = asyncio.get_running_loop().create_future()
-                await link.send({"id": number, "cmd": command, "params": dict(params)})
-                return result_of(await answer)
-        except TimeoutError:
-            raise RemoteError("timeout", f"the server has not answered {command} within {_ANSWER_S:g} s") from None
-        finally:
-            self._answers.pop(number, None)
-
-    async def _wait_until_open(self) -> Link:
+    async def _when_open(self) -> Link:
         """The connection, once there is one.
 
         Raises:
@@ -252,7 +239,7 @@ class RemoteAudio:
             return
         self._history.append((position, part))
         while self._next < self.sent:
-            await self._wait_until_open()
+            await self._when_open()
             with contextlib.suppress(RemoteError):  # the connection was lost: again once there is another one
                 await self._catch_up()
 
@@ -264,7 +251,7 @@ class RemoteAudio:
                 await self._send_frame(self._next, part[self._next - position :], 0)
 
     async def _send_frame(self, position: int, part: FloatArray, flags: int) -> None:
-        link = await self._wait_until_open()
+        link = await self._when_open()
         number = self._seq
         self._seq += 1
         self._next = position + len(part)
@@ -294,7 +281,7 @@ class RemoteAudio:
                         self._take(found)
             except RemoteError as error:
                 self._is_open.clear()
-                self._fail_answers(error)
+                self._answers.fail(error)
                 if self._error is None and not link.is_over_for_good:
                     with contextlib.suppress(RemoteError, TimeoutError):
                         async with asyncio.timeout(_RESUME_S):
@@ -342,9 +329,7 @@ class RemoteAudio:
                 data = message.get("data") or {}
                 self._error = RemoteError(str(data.get("code") or "ended"), str(data.get("message") or ""))
             case None:
-                answer = self._answers.get(message.get("id"))  # type: ignore[arg-type]
-                if answer is not None and not answer.done():
-                    answer.set_result(message)
+                self._answers.take(message)
 
     async def _take_frame(self, data: bytes) -> None:
         try:
@@ -367,8 +352,3 @@ class RemoteAudio:
                 bool(frame.flags & LAST),
             )
         )
-
-    def _fail_answers(self, error: RemoteError) -> None:
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(error)
