@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,7 @@ def streams(rig: PulseServer, sink: str) -> list[str]:
     return [row[0] for row in rows if row[1] == number and row[3] == STREAM]
 
 
-@contextmanager
+@contextlib.contextmanager
 def live(rig: PulseServer, home: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     environment = {**rig.environment, "ALTERVOX_HOME": str(home), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "altervox.tools", "live", *DEVICES, *options]
@@ -107,11 +107,21 @@ def test_ctrl_c_while_it_starts_leaves_no_traceback(after_s: float, pulse_rig: P
     assert "Traceback" not in errors
 
 
+def audio_process(command: int) -> str:
+    """Process ID of the audio process of a command; empty before it has one."""
+    for child in Path(f"/proc/{command}/task/{command}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError):  # one that asked the machine for something, and has ended
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return child
+    return ""
+
+
 def test_a_session_whose_audio_process_is_told_to_stop_ends(pulse_rig: PulseServer, tmp_path: Path) -> None:
     with live(pulse_rig, tmp_path, "--json") as process:
-        until(lambda: bool(streams(pulse_rig, "vcable")), 60.0)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        (audio,) = (pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        until(lambda: bool(audio_process(process.pid)))
+        audio = audio_process(process.pid)
+        # A stream of its own: the command itself opens one for a moment to find out what the device can do.
+        until(lambda: f'application.process.id = "{audio}"' in pulse_rig.pactl("list", "sink-inputs"), 60.0)
         os.kill(int(audio), signal.SIGTERM)
         out, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
