@@ -7,6 +7,7 @@ import { byId, el, kept, note, say, sentence } from "./dom.js";
 import "./meters.js";
 import "./microphone_view.js";
 import "./midi.js";
+import "./mix.js";
 import "./overlay.js";
 import "./parameters.js";
 import { allow, command, link, on, session } from "./session.js";

@@ -13,10 +13,10 @@ export const NAMES = {
   index_rate: "Index rate",
   protect: "Protect consonants",
   rms_mix: "Loudness of the voice",
-  mix: "Mix of the two voices",
+  mix: "Second voice",
   speaker: "Speaker",
 };
-const GROUPS = { tone: ["pitch", "formant", "mix"], gains: ["input_gain_db", "gate_db", "gain_db", "monitor_gain_db"] };
+const GROUPS = { tone: ["pitch", "formant"], mixing: ["mix"], gains: ["input_gain_db", "gate_db", "gain_db", "monitor_gain_db"] };
 const SWITCHES = ["mute", "bypass", "monitor"];
 const MOST_ON_A_SLIDER = 1000;
 const OCTAVE = 12;
@@ -32,7 +32,7 @@ on("link", async () => {
   try {
     const answer = await fetch("/v1/schema.json");
     Object.assign(ranges, (await answer.json()).$defs.parameters.properties);
-    const rest = Object.keys(ranges).filter((key) => ![...GROUPS.tone, ...GROUPS.gains, ...SWITCHES].includes(key));
+    const rest = Object.keys(ranges).filter((key) => ![...Object.values(GROUPS).flat(), ...SWITCHES].includes(key));
     for (const [group, keys] of Object.entries({ ...GROUPS, rvc: rest })) {
       const box = document.getElementById(group);
       box.replaceChildren(...keys.filter((key) => ranges[key]).map((key) => parameter(key, ranges[key], group === "tone")));
@@ -119,7 +119,5 @@ function parameter(key, range, isLarge) {
 function suit() {
   const kind = session.voices.find((voice) => voice.name === session.state.voice)?.kind;
   document.getElementById("rvc-note").hidden = kind === undefined || kind === "rvc";
-  const mix = document.getElementById("value-mix")?.closest(".param");
-  if (mix) mix.hidden = !session.state.voice?.includes("+");
 }
 on("state voices", suit);

@@ -25,7 +25,7 @@ export function chooseByDigit(digit) {
 function ordered() {
   const listed = session.voices.map((voice) => voice.name);
   const { voice } = session.state;
-  const names = voice !== undefined && !listed.includes(voice) ? [voice, ...listed] : listed;
+  const names = voice !== undefined && !listed.includes(voice) ? [...listed, voice] : listed; // last, so that no digit moves
   const sorted = [...names.filter((name) => favourites.has(name)), ...names.filter((name) => !favourites.has(name))];
   const wanted = search.value.trim().toLowerCase();
   return sorted.filter((name) => name.toLowerCase().includes(wanted));

@@ -14,6 +14,7 @@ import browser
 import panel_page
 import pytest
 from altervox.kernels.errors import AltervoxError
+from altervox.models.library import VoiceInfo
 from altervox.models.pictures import set_picture
 from altervox.realtime.serve.server import RemoteServer
 from altervox.realtime.serve.settings import ServerSettings
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.linux
 EVIL = "<img src=x onerror=document.title='hit'>"
 # WebDriver's codes of keys.
 RELEASED, BACKSPACE, ENTER, CONTROL, ESCAPE, SPACE, HOME, RIGHT = "\ue000\ue003\ue007\ue009\ue00c\ue00d\ue011\ue014"
+NEURAL = [VoiceInfo(name, "neural", 24000, f"sounds like {name}", None) for name in ("clara", "greta", "edgar")]
 WIDTHS = {"desktop": 1180, "phone": 390, "dock": 300}
 
 
@@ -322,11 +324,35 @@ def test_an_address_is_made_for_a_tool_that_can_only_open_one(chromium: browser.
             urllib.request.urlopen(address)
 
 
+def test_two_neural_voices_become_a_mix_and_one_again(chromium: browser.Browser) -> None:
+    session = MemorySession()
+    session.lists += NEURAL
+    with opened(chromium, session) as (page, _):
+        page.until("!$('#second').checkVisibility()")  # a DSP voice is in no mix
+        page.browser.run(
+            "[...document.querySelectorAll('.tile')].find(t => t.textContent.includes('clara')).firstChild.click()"
+        )
+        page.until("$('#second').checkVisibility() && !$('#value-mix').checkVisibility()")
+        offered = page.browser.run("return [...document.querySelectorAll('#second option')].map(o => o.value)")
+        assert offered == ["", "greta", "edgar"]
+        page.type("#second", "edgar")
+        page.until(
+            "$('#value-mix').checkVisibility() && $('.tile [aria-checked=true]').textContent.includes('clara+edgar')"
+        )
+        assert session.state().voice == "clara+edgar"
+        page.browser.run("const i = document.querySelector('#value-mix'); i.value = 0.3; i.onchange()")
+        page.until("$('#mixing .range').value == 0.3")
+        assert session.state().params.mix == 0.3
+        page.press(HOME)
+        page.until("!$('#value-mix').checkVisibility()")
+        assert session.state().voice == "clara"
+
+
 @pytest.mark.parametrize("view", WIDTHS)
 def test_everything_can_be_read_and_reached(chromium: browser.Browser, view: str) -> None:
     """Dark and light: AA contrast, nothing cut off, on top of another or without a name, no sideways scrolling."""
     session = MemorySession()
-    session.lists += [voice(f"A voice of a long name {number}") for number in range(10)]
+    session.lists += [voice(f"A voice of a long name {number}") for number in range(10)] + NEURAL
     session.report(monitor_device="Headphones", longer_block_ms=60, latency=panel_page.LATENCY)
     chromium.resize(WIDTHS[view], 1000)
     try:
@@ -336,7 +362,8 @@ def test_everything_can_be_read_and_reached(chromium: browser.Browser, view: str
         ):
             deck.do("hold", seconds=60, pitch=3)
             page.until("$('#holds li')")
-            page.until("$('#value-mix').closest('.param').hidden")  # one voice alone
+            deck.do("voice", name="clara+greta")
+            page.until("$('#second').checkVisibility() && $('#value-mix').checkVisibility()")
             chromium.run("document.querySelectorAll('details').forEach(details => details.open = true)")
             page.until("$('#parts i') && $('#clients li')")
             for scheme in ("light", "dark"):
