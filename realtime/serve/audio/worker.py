@@ -38,7 +38,7 @@ _SWITCH_INTERVAL_S = 0.0005  # of Python's threads: blocks must not wait 5 ms, t
 _REPORT_S = 1.0
 _FEW_BYTES = 262_144  # that are read at once
 _MOST_UNSENT_BYTES = 4_194_304  # after which nothing more is converted until the server reads
-_NICE = 15  # of the worker of sessions without a deadline
+_NICE = 5  # of the worker of sessions without a deadline; far more, and a busy machine never comes to it
 _CHOSEN = ("sample_rate", "block_ms")  # lengths that the client chooses, also of a voice that is bound to some
 _TRIAL_S = 0.5  # of processor time to learn what a voice costs
 
@@ -49,7 +49,7 @@ def run_worker(link: socket.socket, settings: SessionSettings, is_live: bool, lo
     Args:
         link: Stream of messages, see `pipe`.
         settings: What all sessions have in common: compute device, backend and lengths of the engines.
-        is_live: Whether its sessions have deadlines; else it works only when nothing else does.
+        is_live: Whether its sessions have deadlines; else it gives way to other processes.
         log_level: Lowest level that is logged.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)

@@ -13,6 +13,7 @@ FULL_LOAD = 0.7  # of a core that the sessions of a worker may take
 BUSY_LOAD = 0.35  # from which on another worker is started
 PING_S = 0.5
 _HANGS_S, _BUILDS_S, _STARTS_S = 2.0, 5.0, 30.0  # without an answer
+_PATIENCE = 5  # times as long for a worker that gives way to others, on a busy processor to all of them
 _IDLE_S = 600.0  # without a session
 LATE_S = 10.0  # after a late block, in which no further session is let in beside it
 
@@ -94,7 +95,7 @@ class Worker:
         """Whether it has left so many pings unanswered that nothing more can be expected of it."""
         builds = any(s.opened is not None or s.report.get("loading") for s in self.sessions)
         limit_s = (_BUILDS_S if builds else _HANGS_S) if self.has_started else _STARTS_S
-        return self.unanswered * PING_S > limit_s
+        return self.unanswered * PING_S > limit_s * (1 if self.is_live else _PATIENCE)
 
     def fits(self, load: float, now_s: float) -> bool:
         """Whether there is room for a further session of this load, and all others have been in time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from altervox.realtime.serve.audio.pipe import Kind
 from altervox.realtime.serve.errors import AUDIO_ENDED, FULL
 from remote_audio import RATE, opened
@@ -114,14 +115,15 @@ def test_a_session_that_is_being_opened_is_given_another_worker_once() -> None:
     assert reply["error"]["code"] == "worker_died"
 
 
-def test_a_worker_that_hangs_is_killed() -> None:
+@pytest.mark.parametrize(("pace", "patience_s"), [("live", 2.0), ("fast", 10.0)])
+def test_a_worker_that_hangs_is_killed(pace: str, patience_s: float) -> None:
     desk = Desk()
-    remote, _ = opened(desk)
+    remote, _ = opened(desk, pace=pace)
     for _ in range(10):
         desk.wait(0.5)
     assert desk.workers.killed == []
     desk.workers.answers = False
-    for _ in range(4):
+    for _ in range(int(patience_s / 0.5)):
         desk.wait(0.5)
     assert not remote.is_closed
     for _ in range(2):
