@@ -74,7 +74,7 @@ def _taken(left: dict[str, Tensor], name: str, wanted: Tensor) -> Tensor:
             norm: Tensor = torch.linalg.vector_norm(direction, dim=over, keepdim=True)
             return direction * (magnitude / norm)
     if name.endswith(".num_batches_tracked"):  # batch norms count for training only, and some files leave it out
-        return torch.zeros_like(wanted, device="cpu")
+        return torch.zeros(wanted.shape, dtype=wanted.dtype)
     raise CheckpointError(f"{name} is missing")
 
 

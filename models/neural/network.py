@@ -41,13 +41,14 @@ class Block(nn.Module):
         super().__init__()
         self.dilation = dilation
         self.past = (KERNEL - 1) * dilation
-        self.taps = nn.Parameter(torch.randn(KERNEL, WIDTH) / KERNEL**0.5)
+        self.taps = nn.Parameter(torch.empty(KERNEL, WIDTH))
         self.norm = nn.LayerNorm(WIDTH)
         self.rise = nn.Linear(WIDTH, expansion * WIDTH)
         self.fall = nn.Linear(expansion * WIDTH, WIDTH)
+        # By functions that `on_meta` leaves out: arithmetic on the meta device imports as much as drawing does.
+        nn.init.normal_(self.taps, std=KERNEL**-0.5)
+        nn.init.uniform_(self.fall.weight, -0.3 * self.fall.in_features**-0.5, 0.3 * self.fall.in_features**-0.5)
         nn.init.zeros_(self.fall.bias)
-        with torch.no_grad():
-            self.fall.weight *= 0.3
 
     def forward(self, x: Tensor, mem: Tensor, modulation: Tensor | None = None) -> tuple[Tensor, Tensor]:
         seen, frames = torch.cat((mem, x), dim=1), x.shape[1]
