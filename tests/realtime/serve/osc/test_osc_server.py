@@ -54,6 +54,7 @@ def test_it_controls_the_session_that_others_control(osc: Osc) -> None:
     with osc.served.client() as panel:
         panel.ask("subscribe", topics={"state": {}})
         panel.event("state")
+        panel.ask("voices")  # numbers of voices mean something once the list has been read
         osc.client.send_message("/avatar/parameters/AltervoxVoice", 3)
         event = panel.event("state")
         assert event["data"]["voice"] == "robot"
