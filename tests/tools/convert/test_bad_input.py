@@ -303,7 +303,7 @@ def test_a_bar_shows_on_a_terminal_and_goes(place: Path) -> None:
     import pty
     import select
 
-    cut(wav(place / "in.wav", speech(60.0)), 0.6)
+    cut(wav(place / "in.wav", speech(20.0)), 0.6)
     main, terminal = pty.openpty()
     list_of_results = place / "list.txt"
     with list_of_results.open("wb") as results:

@@ -267,20 +267,20 @@ def test_the_seed_and_the_options_matter(talk: Path) -> None:
     assert result("--formant", -2) != plain
 
 
-def test_an_hour_takes_no_more_memory(tmp_path: Path) -> None:
+def test_a_long_file_takes_no_more_memory(tmp_path: Path) -> None:
     second = np.concatenate((np.zeros(RATE // 2), 0.5 * np.sin(np.arange(RATE // 2) * 0.1)))
     soundfile.write(tmp_path / "short.flac", second, RATE)
     with soundfile.SoundFile(tmp_path / "long.flac", "w", RATE, 1, "PCM_16") as file:
         minute = np.tile(second, 60)
-        for _ in range(60):
+        for _ in range(20):
             file.write(minute)
     peaks = []
     for name in ("short.flac", "long.flac"):
         done = altervox_process("convert", tmp_path / name, "-o", tmp_path / "out.flac", "--voice", "off", "--json")
         assert done.code == 0
         peaks.append(done.json[0]["peak_mib"])
-    assert done.json[0]["seconds"] == 3600
-    assert peaks[1] < peaks[0] + 60
+    assert done.json[0]["seconds"] == 1200
+    assert peaks[1] < peaks[0] + 30
 
 
 def test_a_reader_that_goes_leaves_no_traceback() -> None:
