@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,17 +31,6 @@ def directly(x: FloatArray, rate: int, voice: str, block_ms: int = 20, **values:
         processor.process(block, out[number])
     processor.close()
     return out.ravel()[latency : latency + len(x)]
-
-
-def workers(server: int | None = None) -> list[int]:
-    """Process IDs of the workers of a server's process, by default this one (Linux)."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            parent = (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1]
-            if int(parent) == (server or os.getpid()) and b"spawn_main" in (process / "cmdline").read_bytes():
-                found.append(int(process.name))
-    return found
 
 
 class AudioClient:

@@ -13,11 +13,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from spawned import spawned_by
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,11 +81,6 @@ class Session:
 
     def wait_for_another_stream(self, before: list[str]) -> None:
         until(lambda: bool(self.streams()) and self.streams() != before)
-
-    def audio_process(self) -> int:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        (number,) = (pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
-        return int(number)
 
     def hear(self, said: FloatArray, mouth: str = "mouth_first", after_s: float = 0.5) -> tuple[FloatArray, FloatArray]:
         """Say something; what was said and what came out of the cable, recorded together."""
@@ -196,7 +191,7 @@ def test_after_a_pause_of_the_program_nothing_is_said_belatedly(session: Session
     from pulse import compare
 
     before = session.streams()
-    number = session.audio_process()
+    (number,) = spawned_by(session.process.pid)
     stale = noise(1.5)
     os.kill(number, signal.SIGSTOP)
     try:

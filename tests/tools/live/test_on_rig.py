@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
+from spawned import spawned_by
 
 if TYPE_CHECKING:
     from pulse import PulseServer
@@ -90,13 +91,6 @@ def ended(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> dict[
     assert process.returncode == 0, errors
     statistics: dict[str, Any] = json.loads(out)
     return statistics
-
-
-def audio_process_id(process: subprocess.Popen[str]) -> int:
-    """Of the process that has the devices."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    (audio,) = (pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
-    return int(audio)
 
 
 @pytest.mark.alone
@@ -234,7 +228,7 @@ def test_callbacks_come_before_rendering(pulse_rig: PulseServer, tmp_path: Path)
     ask = [sys.executable, "-c", "import os; os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(4))"]
     granted = subprocess.run(ask, capture_output=True, check=False).returncode == 0
     with live(pulse_rig, tmp_path, "--voice", "off") as process:
-        audio = audio_process_id(process)
+        (audio,) = spawned_by(process.pid)
         threads = [int(path.name) for path in Path(f"/proc/{audio}/task").iterdir()]
         priorities = {thread: os.sched_getparam(thread).sched_priority for thread in threads}
         ended(process)
@@ -246,7 +240,8 @@ def test_callbacks_come_before_rendering(pulse_rig: PulseServer, tmp_path: Path)
 def test_a_session_that_is_killed_says_how_far_it_came(pulse_rig: PulseServer, tmp_path: Path) -> None:
     view = tmp_path / "view.svg"
     with live(pulse_rig, tmp_path, "--voice", "off", "--screenshot", str(view)) as process:
-        os.kill(audio_process_id(process), signal.SIGKILL)
+        (audio,) = spawned_by(process.pid)
+        os.kill(audio, signal.SIGKILL)
         out, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "the audio process ended by itself (exit code -9)" in errors

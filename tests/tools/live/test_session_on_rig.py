@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -10,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from spawned import spawned_by
 
 if TYPE_CHECKING:
     from altervox.realtime.audio.control import LiveControl
@@ -42,7 +43,13 @@ def streams(rig: PulseServer, sink: str) -> list[str]:
     return [row[0] for row in rows if row[1] == number and row[3] == STREAM]
 
 
-@contextlib.contextmanager
+def open_streams(rig: PulseServer, process: subprocess.Popen[str]) -> int:
+    """How many the session plays to: the command itself opens some for a moment, to find out what devices can do."""
+    listed = rig.pactl("list", "sink-inputs")
+    return sum(listed.count(f'application.process.id = "{audio}"') for audio in spawned_by(process.pid))
+
+
+@contextmanager
 def live(rig: PulseServer, home: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     environment = {**rig.environment, "ALTERVOX_HOME": str(home), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "altervox.tools", "live", *DEVICES, *options]
@@ -61,7 +68,7 @@ def test_headphones_that_go_leave_the_cable_alone_and_are_heard_again_when_back(
 ) -> None:
     module = pulse_rig.pactl("load-module", *HEADPHONES).strip()
     with live(pulse_rig, tmp_path, "--monitor", "headphones", "--json") as process:
-        until(lambda: bool(streams(pulse_rig, "headphones")), 60.0)
+        until(lambda: open_streams(pulse_rig, process) == 2, 60.0)
         cable = streams(pulse_rig, "vcable")
         assert len(cable) == 1
         pulse_rig.pactl("unload-module", module)
@@ -107,22 +114,11 @@ def test_ctrl_c_while_it_starts_leaves_no_traceback(after_s: float, pulse_rig: P
     assert "Traceback" not in errors
 
 
-def audio_process(command: int) -> str:
-    """Process ID of the audio process of a command; empty before it has one."""
-    for child in Path(f"/proc/{command}/task/{command}/children").read_text().split():
-        with contextlib.suppress(FileNotFoundError):  # one that asked the machine for something, and has ended
-            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return child
-    return ""
-
-
 def test_a_session_whose_audio_process_is_told_to_stop_ends(pulse_rig: PulseServer, tmp_path: Path) -> None:
     with live(pulse_rig, tmp_path, "--json") as process:
-        until(lambda: bool(audio_process(process.pid)))
-        audio = audio_process(process.pid)
-        # A stream of its own: the command itself opens one for a moment to find out what the device can do.
-        until(lambda: f'application.process.id = "{audio}"' in pulse_rig.pactl("list", "sink-inputs"), 60.0)
-        os.kill(int(audio), signal.SIGTERM)
+        until(lambda: open_streams(pulse_rig, process) == 1, 60.0)
+        (audio,) = spawned_by(process.pid)
+        os.kill(audio, signal.SIGTERM)
         out, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert json.loads(out)["state"] == "stopped"

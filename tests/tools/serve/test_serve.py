@@ -17,9 +17,10 @@ import pytest
 from altervox.realtime.serve.runtime import local_servers
 from altervox.tools.cli.live import live
 from altervox.tools.cli.serve import serve
-from audio_client import SECONDS, AudioClient, workers
+from audio_client import SECONDS, AudioClient
 from cli_runner import altervox
 from remote_sockets import Client, until
+from spawned import spawned_by
 from websockets.sync.client import connect
 
 pytestmark = pytest.mark.linux
@@ -138,7 +139,7 @@ def test_without_sound_it_serves_and_says_why_nothing_starts(tmp_path: Path) -> 
 def test_workers_end_with_the_server(tmp_path: Path, number: signal.Signals) -> None:
     with process(tmp_path, "serve", "--port=0", "--audio-workers=1", "--max-sessions=1") as (running, client):
         AudioClient(client, rate=48000, voice="off")
-        (worker,) = workers(running.pid)
+        (worker,) = spawned_by(running.pid)
         running.send_signal(number)
         running.wait(20)
         until(lambda: not Path(f"/proc/{worker}").exists(), SECONDS)

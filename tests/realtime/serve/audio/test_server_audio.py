@@ -19,8 +19,9 @@ from altervox.realtime.serve.audio.frames import LAST, LATE, RESUMED
 from altervox.realtime.serve.client import RemoteClient
 from altervox.realtime.serve.errors import RemoteError
 from altervox.realtime.synthetic import speech_like
-from audio_client import SECONDS, AudioClient, directly, workers
+from audio_client import SECONDS, AudioClient, directly
 from remote_sockets import Served, serving, until
+from spawned import spawned_by
 from websockets.exceptions import ConnectionClosed
 
 RATE = 48000
@@ -134,7 +135,7 @@ def test_a_session_that_begins_hears_nothing_of_the_one_before(served: Served) -
 
 def test_a_worker_that_is_killed_ends_its_sessions_and_is_replaced(served: Served) -> None:
     with AudioClient(served.client(), rate=RATE) as audio:
-        for process in workers():
+        for process in spawned_by():
             os.kill(process, signal.SIGKILL)
         closed = end_of(audio).rcvd
         assert closed is not None
@@ -149,15 +150,15 @@ def test_a_worker_that_is_killed_ends_its_sessions_and_is_replaced(served: Serve
 
 
 def test_a_worker_that_hangs_is_killed(served: Served) -> None:
-    before = set(workers())
+    before = set(spawned_by())
     with AudioClient(served.client(), rate=RATE) as audio:
         audio.ask("audio.get")
-        for process in workers():
+        for process in spawned_by():
             os.kill(process, signal.SIGSTOP)
         closed = end_of(audio).rcvd
         assert closed is not None
         assert closed.reason.startswith("worker_died: ")
-    until(lambda: not before & set(workers()), SECONDS)
+    until(lambda: not before & set(spawned_by()), SECONDS)
 
 
 def test_a_lost_connection_is_resumed(served: Served) -> None:
@@ -272,6 +273,6 @@ def test_a_client_that_reads_nothing_harms_nobody(served: Served) -> None:
 
 def test_the_worker_ends_with_its_server(served: Served) -> None:
     with AudioClient(served.client(), rate=RATE):
-        assert workers()
+        assert spawned_by()
     served.server.__exit__(None, None, None)
-    until(lambda: not workers())
+    until(lambda: not spawned_by())
