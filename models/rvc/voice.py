@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from ...kernels.errors import VoiceError
-from .. import base_models
+from ..base_models import content_encoder
 from ..checkpoint import VoiceCheckpoint
+from ..published import CONTENT_ENCODER
 from ..retrieval import FeatureIndex
 from ..voice import VoiceKind, VoiceParams
 from .content import Hubert
@@ -79,7 +80,7 @@ class RvcVoice:
         """
         if self._content is not None:
             return self._content
-        content = base_models.content_encoder(base_models.CONTENT_ENCODER.fetch(), self.device)
+        content = content_encoder(CONTENT_ENCODER.fetch(), self.device)
         if self.version == "v1" and not content.has_projection:
             raise VoiceError(
                 f"{self.name} is a v1 voice and needs a content encoder with final_proj; use hubert_base.pt"

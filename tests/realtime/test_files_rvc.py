@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 from altervox.kernels.errors import BaseModelError, ParameterError
-from altervox.models import base_models
+from altervox.models.published import CONTENT_ENCODER
 from altervox.models.retrieval import FeatureIndex
 from altervox.models.rvc.voice import RvcVoice
 from altervox.models.voice import F0_METHODS, VoiceParams, rescaled_length
@@ -172,7 +172,7 @@ def test_without_the_full_pitch_network_the_small_one_finds_pitch(
     """Without a download and without a word."""
     small = convert(voice, speech[:RATE], replace(PARAMS, f0_method="rmvpe-small"))
     (tmp_path / "base").mkdir()
-    (tmp_path / "base" / "hubert_base.pt").hardlink_to(base_models.CONTENT_ENCODER.fetch())
+    (tmp_path / "base" / "hubert_base.pt").hardlink_to(CONTENT_ENCODER.fetch())
     monkeypatch.setenv("ALTERVOX_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     np.testing.assert_array_equal(convert(voice, speech[:RATE], replace(PARAMS, f0_method="auto")), small)

@@ -10,8 +10,8 @@ from .check import Check
 
 def library_checks() -> Iterator[Check]:
     """The library folder and the base models in it."""
-    from ...models.base_models import CONTENT_ENCODER, PITCH_NETWORK
     from ...models.paths import base_folder, library_folder
+    from ...models.published import CONTENT_ENCODER, PITCH_NETWORK
 
     folder = library_folder()
     nearest = next(p for p in (folder, *folder.parents) if p.exists())

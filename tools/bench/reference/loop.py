@@ -16,9 +16,10 @@ from torch import Tensor
 from ....kernels.level import gate_block, rms_mix
 from ....kernels.limits import GATE_OFF_DB
 from ....kernels.sola import SolaState, sola_join
-from ....models import base_models
+from ....models.base_models import pitch_network
 from ....models.pitch.mel import HOP, SAMPLE_RATE
 from ....models.pitch.rmvpe import RMVPE
+from ....models.published import PITCH_NETWORK
 from ....models.rvc.content import Hubert
 from ....models.rvc.prior import HIDDEN
 from ....models.rvc.synthesizer import latent_frames
@@ -215,7 +216,7 @@ def reference_loop(voice: RvcVoice, config: ReferenceConfig, params: VoiceParams
     content = voice.content_encoder()
     rmvpe = None
     if voice.synthesizer.has_f0:
-        rmvpe = base_models.pitch_network(base_models.PITCH_NETWORK.fetch(), voice.device)
+        rmvpe = pitch_network(PITCH_NETWORK.fetch(), voice.device)
     return ReferenceLoop(voice, content, rmvpe, config, params)
 
 

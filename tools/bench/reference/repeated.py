@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from ....models import base_models
+from ....models.base_models import content_encoder, pitch_network
+from ....models.published import CONTENT_ENCODER, PITCH_NETWORK
 from ....models.rvc.synthesizer import latent_frames
 from ....models.rvc.voice import RvcVoice
 from ....realtime.synthetic import speech_like
@@ -22,8 +23,8 @@ def repeated_step(voice: RvcVoice, block_ms: int) -> Callable[[int], None]:
     net = voice.synthesizer
     geometry = ReferenceGeometry(extra=250, crossfade=5, search=1, block=block_ms // 10)
     audio = torch.from_numpy(speech_like(geometry.window / 100, 16000)).to(voice.device)
-    content = base_models.content_encoder(base_models.CONTENT_ENCODER.fetch(), voice.device)
-    rmvpe = base_models.pitch_network(base_models.PITCH_NETWORK.fetch(), voice.device)
+    content = content_encoder(CONTENT_ENCODER.fetch(), voice.device)
+    rmvpe = pitch_network(PITCH_NETWORK.fetch(), voice.device)
     state = ReferenceState.allocate()
     samples = geometry.rendered * net.shape.samples_per_frame
     noise = torch.randn(1, 192, latent_frames(geometry.window, geometry.extra), device=voice.device)
