@@ -276,6 +276,8 @@ def check(environment: Environment) -> None:
 def test(environment: Environment) -> None:
     """Run the checks and the tests: those that compute, those on the sound rig, which wait, those in real time."""
     install_system_packages()
+    # The tests start hundreds of processes: each would compile altervox again, and every phase the tests.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     check(environment)
     workers = min(os.cpu_count() or 1, MAX_WORKERS)
     phases = [
