@@ -11,6 +11,7 @@ they come last, one after the other.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 
 EXCUSES = ("gpu", "windows", "macos", "linux")
 RIG_FIXTURES = {"pulse_rig", "rig", "desk", "pipewire_rig", "display"}
-WORDS = {"rig": RIG_FIXTURES | {"mark.rig"}, "alone": {"mark.alone"}}  # that a module with such tests holds
+# What the source of a module with such tests holds: a parameter that is such a fixture, or the mark.
+SIGNS = {
+    "rig": re.compile(rf"\b({'|'.join(RIG_FIXTURES)}): (PulseServer|Display|object)\b|\bmark\.rig\b"),
+    "alone": re.compile(r"\bmark\.alone\b"),
+}
 
 # Before any test imports torch or NumPy: threads that wait for one another are many times slower than one, as soon as
 # another test or another program has a processor.
@@ -104,22 +109,21 @@ def _refuse(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 
 def _holds(path: Path, mark: str) -> bool:
-    text = path.read_text(encoding="utf-8")
-    return any(word in text for word in WORDS[mark])
+    return SIGNS[mark].search(path.read_text(encoding="utf-8")) is not None
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Where only the few modules with such tests are wanted, importing all others would take longer than some tests."""
     mark = config.option.markexpr
-    is_module = mark in WORDS and collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    is_module = mark in SIGNS and collection_path.name.startswith("test_") and collection_path.suffix == ".py"
     return True if is_module and not _holds(collection_path, mark) else None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     if RIG_FIXTURES & set(getattr(item, "fixturenames", ())) and not item.get_closest_marker("alone"):
         item.add_marker("rig")
-    for mark in WORDS:
-        assert not item.get_closest_marker(mark) or _holds(item.path, mark), f"{item.path} names none of {WORDS[mark]}"
+    for mark, sign in SIGNS.items():
+        assert not item.get_closest_marker(mark) or _holds(item.path, mark), f"{item.path} lacks {sign.pattern}"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
