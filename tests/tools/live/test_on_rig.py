@@ -200,7 +200,6 @@ def test_a_browser_hears_the_cable_as_a_microphone(pulse_rig: PulseServer, tmp_p
     assert found.bad_frames < found.frames / 2, found.bad_at
 
 
-@pytest.mark.alone
 def test_soft_speech_is_raised_and_noise_stays_behind_the_gate(pulse_rig: PulseServer, tmp_path: Path) -> None:
     noise = 0.03 * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32)
     said = np.concatenate([noise, 0.2 * speech(), noise])
