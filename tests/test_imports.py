@@ -149,7 +149,14 @@ def normal(distribution: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "module", ["altervox.realtime", "altervox.models", "altervox.tools.cli.main", "altervox.realtime.serve.audio.pool"]
+    "module",
+    [
+        "altervox.realtime",
+        "altervox.models.published",
+        "altervox.tools.cli.main",
+        "altervox.tools.live.command",
+        "altervox.realtime.serve.audio.pool",
+    ],
 )
 def test_importing_is_light(module: str, tmp_path: Path) -> None:
     code = f"import sys, {module}; print(*sys.modules)"

@@ -22,7 +22,8 @@ from ...kernels.world import (
     samples_to_analyse,
     voicing_into,
 )
-from ...models.dsp.presets import DspPreset, PresetState, PresetWorkspace
+from ...models.dsp.change import PresetState, PresetWorkspace, apply_preset
+from ...models.dsp.presets import DspPreset
 from ...models.pitch import mel
 from ...models.pitch.rmvpe import RMVPE
 from ...models.voice import VoiceParams
@@ -139,7 +140,7 @@ class DspStage:
         """See `VoiceStage.process`."""
         state, frames = self.state, self._analysis.frames
         analyse_into(state.window_mem, self.take(block), CONTEXT_FRAMES, self._analysis)
-        self.preset.apply(frames, state.preset, params, self._change)
+        apply_preset(self.preset, frames, state.preset, params, self._change)
         synthesize_into(frames, state.synthesis, params.seed, self._synthesis, out)
 
     def advance(self, block: NDArray[np.float32], params: VoiceParams) -> None:
@@ -152,7 +153,7 @@ class DspStage:
         voicing_into(state.window_mem, f0, CONTEXT_FRAMES, self._analysis)
         analyse_into(state.window_mem, f0[-1:], CONTEXT_FRAMES + len(f0) - 1, self._last_analysis)
         frames = SpeechFrames(self._analysis.frames.f0_hz, last.power, last.aperiodicity)
-        self.preset.apply(frames, state.preset, params, self._change)
+        apply_preset(self.preset, frames, state.preset, params, self._change)
         skip_frames(frames, state.synthesis, self._synthesis)
 
     def take(self, block: NDArray[np.float32]) -> NDArray[np.float64]:

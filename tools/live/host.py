@@ -25,7 +25,6 @@ from ...realtime.session.status import Status
 from ..devices.choose import choose_input, choose_output, is_default, list_devices, remember, wanted_name
 from ..devices.claim import claimed
 from ..devices.watch import DeviceWatch
-from .measure import measured
 from .measured import measured_delay_ms
 from .options import LiveOptions, live_settings, stream_spec
 
@@ -211,6 +210,8 @@ class LiveHost:
 
     def measure(self) -> Mapping[str, object]:
         """See `RemoteSession`."""
+        from .measure import measured
+
         with self._switch:
             if self.status().state not in ("stopped", "failed"):
                 raise AudioDeviceError("the session runs and its devices are in use: stop it before measuring")
