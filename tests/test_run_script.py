@@ -266,3 +266,12 @@ def test_the_summary_of_all_phases_names_the_slowest(tmp_path: Path) -> None:
         ["61.2", "s", "tests.second::test_it"],
         ["2.5", "s", "tests.first::test_it"],
     ]
+
+
+@pytest.mark.linux
+def test_a_process_in_the_time_left_yields_to_all_others() -> None:
+    code = "import os; print(os.sched_getscheduler(0) == os.SCHED_IDLE)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, **run.in_time_left()
+    )
+    assert done.stdout.strip() == "True"
