@@ -14,6 +14,8 @@ import scipy.signal
 
 from ....kernels.errors import ParameterError
 from ....kernels.types import FloatArray
+from ....realtime.session import denoise
+from .manifest import at_rate
 
 RATE = 24000  # of all audio before it is measured
 # A voice is as loud as its frames of 20 ms within this of the loudest one; pauses do not count.
@@ -32,6 +34,7 @@ class Condition:
         is_telephone: Whether only 300 to 3400 Hz are left.
         gain_db: Change of level; None for the usual one.
         peak_db: Level of the peak, clipped at full scale; None for no change.
+        is_denoised: Whether noise is suppressed then, as `altervox live --denoise` does.
         block_ms: Block length; None for that of the run, 0 for the whole clip in one block.
         is_held_out: Whether the clips are new sentences of speakers that were trained on, in place of new speakers.
     """
@@ -41,6 +44,7 @@ class Condition:
     is_telephone: bool = False
     gain_db: float | None = None
     peak_db: float | None = None
+    is_denoised: bool = False
     block_ms: int | None = None
     is_held_out: bool = False
 
@@ -52,7 +56,7 @@ class Condition:
     @property
     def sound(self) -> tuple[object, ...]:
         """What conditions have in common that differ in their blocks alone: the audio that a voice hears."""
-        return self.snr_db, self.is_telephone, self.gain_db, self.peak_db, self.is_held_out
+        return self.snr_db, self.is_telephone, self.gain_db, self.peak_db, self.is_denoised, self.is_held_out
 
     def apply(self, audio: FloatArray, noise: FloatArray) -> FloatArray:
         """A clip [N] at 24 kHz as the voice hears it; the noise, of any length, is used where there is to be some."""
@@ -65,7 +69,7 @@ class Condition:
         if self.peak_db is not None:
             peak = max(float(np.abs(audio).max(initial=0.0)), 1e-9)
             audio = np.asarray((audio / peak * 10.0 ** (self.peak_db / 20.0)).clip(-1.0, 1.0), dtype=np.float32)
-        return audio
+        return denoised(audio) if self.is_denoised else audio
 
 
 CLEAN = Condition("clean")
@@ -75,6 +79,8 @@ CONDITIONS = {
         CLEAN,
         Condition("noise-20db", snr_db=20.0),
         Condition("noise-10db", snr_db=10.0),
+        Condition("denoised-20db", snr_db=20.0, is_denoised=True),
+        Condition("denoised-10db", snr_db=10.0, is_denoised=True),
         Condition("telephone", is_telephone=True),
         Condition("quiet", gain_db=-20.0),
         Condition("loud", peak_db=12.0),
@@ -134,6 +140,19 @@ def telephone(audio: FloatArray) -> FloatArray:
     """What a telephone leaves: 300 to 3400 Hz, without delay."""
     band = scipy.signal.butter(4, _TELEPHONE_HZ, "bandpass", fs=RATE, output="sos")
     return np.asarray(scipy.signal.sosfiltfilt(band, audio), dtype=np.float32)
+
+
+def denoised(audio: FloatArray) -> FloatArray:
+    """What RNNoise leaves, without its delay.
+
+    Raises:
+        MissingDependencyError: pyrnnoise is not installed.
+    """
+    suppressor = denoise.NoiseSuppressor()
+    at_48k = at_rate(audio, RATE, denoise.SAMPLE_RATE)
+    padded = np.pad(at_48k, (0, denoise.LATENCY_SAMPLES + -len(at_48k) % denoise.FRAME))
+    suppressor.process(padded, np.zeros(len(padded) // denoise.FRAME, dtype=np.float32))
+    return at_rate(padded[denoise.LATENCY_SAMPLES :], denoise.SAMPLE_RATE, RATE)[: len(audio)]
 
 
 def noise_for(name: str, noises: Sequence[FloatArray]) -> FloatArray:

@@ -14,6 +14,8 @@ from altervox.tools.recipes.voices.conditions import (
     chosen_conditions,
     noise_for,
 )
+from altervox.tools.recipes.voices.manifest import read_audio
+from cli_runner import MALE
 
 
 def tone(hz: float = 1000.0, amplitude: float = 0.1, seconds: float = 0.5) -> FloatArray:
@@ -80,6 +82,15 @@ def test_quiet_and_loud() -> None:
     assert float(np.mean(np.abs(loud) == 1.0)) > 0.5  # half of the sine's height is cut off
 
 
+def test_suppressed_noise_is_quieter_and_speech_stays_in_its_place() -> None:
+    clip = read_audio(MALE, RATE)
+    noisy, quieter = (CONDITIONS[name].apply(clip, NOISE) for name in ("noise-10db", "denoised-10db"))
+    assert len(quieter) == len(clip)
+    wrong = {shift: np.square(np.roll(quieter, shift) - clip).mean() for shift in (-1, 0, 1)}
+    assert wrong[0] == min(wrong.values())
+    assert wrong[0] < 0.9 * np.square(noisy - clip).mean()
+
+
 @pytest.mark.parametrize("name", ["clean", "held-out", "blocks-40ms", "one-block"])
 def test_other_conditions_leave_the_audio_alone(name: str) -> None:
     np.testing.assert_array_equal(CONDITIONS[name].apply(tone(), NOISE), tone())
@@ -88,7 +99,7 @@ def test_other_conditions_leave_the_audio_alone(name: str) -> None:
 def test_conditions_that_differ_in_blocks_alone_are_heard_alike() -> None:
     assert CONDITIONS["clean"].sound == CONDITIONS["one-block"].sound
     sounds = {condition.sound for condition in CONDITIONS.values()}
-    assert len(sounds) == 7
+    assert len(sounds) == 9
 
 
 def test_conditions_are_chosen_by_name() -> None:
