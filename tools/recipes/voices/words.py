@@ -61,6 +61,9 @@ def normalised(text: str) -> list[str]:
 def word_errors(reference: str, heard: str) -> WordErrors:
     """Count what was heard wrongly; nothing is counted where the reference has no words.
 
+    As many errors as the reference has words are the most that count: a recogniser that has lost its way may repeat a
+    phrase without end, and one clip would outweigh all others.
+
     Raises:
         MissingDependencyError: jiwer is not installed.
     """
@@ -68,7 +71,7 @@ def word_errors(reference: str, heard: str) -> WordErrors:
     if not said:
         return WordErrors()
     found = package("jiwer").process_words(" ".join(said), " ".join(got))
-    return WordErrors(found.substitutions + found.deletions + found.insertions, len(said))
+    return WordErrors(min(found.substitutions + found.deletions + found.insertions, len(said)), len(said))
 
 
 def _spelled(digits: str) -> str:

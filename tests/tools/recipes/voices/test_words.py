@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 from altervox.kernels.errors import MissingDependencyError
@@ -40,6 +41,15 @@ def test_errors_add_up() -> None:
 
 def test_nothing_is_counted_without_a_reference() -> None:
     assert word_errors("...", "something") == WordErrors()
+
+
+def test_a_phrase_that_is_repeated_without_end_counts_as_one_lost_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    def process_words(reference: str, heard: str) -> SimpleNamespace:
+        return SimpleNamespace(substitutions=0, deletions=0, insertions=len(heard.split()) - len(reference.split()))
+
+    monkeypatch.setitem(sys.modules, "jiwer", SimpleNamespace(process_words=process_words))
+    assert word_errors("I am sorry", "I am sorry " * 40) == WordErrors(3, 3)
+    assert word_errors("I am sorry", "I am so sorry") == WordErrors(1, 3)
 
 
 def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
