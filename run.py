@@ -36,7 +36,11 @@ SYSTEM_PACKAGES = [
 ]
 MAX_WORKERS = 4  # test processes, of which each may take 2 GB
 SLOWEST = 15
-LEFT_TIME_TESTS = "tests/realtime/stages"  # they compute for minutes and wait for nothing
+# They compute for minutes, and wait for nothing.
+LEFT_TIME_TESTS = [
+    *("tests/realtime/stages", "tests/test_reference_vectors.py"),
+    *(f"tests/models/{name}" for name in ("dsp", "export", "neural", "pitch", "rvc")),
+]
 
 TORCH_CPU = "https://download.pytorch.org/whl/cpu"
 TORCH_CUDA = "https://download.pytorch.org/whl/cu130"
@@ -294,12 +298,12 @@ def test(environment: Environment) -> None:
         reports.append(report)
         return [str(environment.program("pytest")), *options, f"--junitxml={report}"]
 
-    computing = ["-m", "not rig and not alone"]
-    most = tests(*computing, f"--ignore={LEFT_TIME_TESTS}", "-n", str(workers), "--dist", "worksteal")
+    computing = ["-m", "not rig and not alone", "-n", str(workers), "--dist", "worksteal"]
+    most = tests(*computing, *(f"--ignore={path}" for path in LEFT_TIME_TESTS))
     on_rig = tests("-m", "rig", "-n", str(workers + 1), "--dist", "worksteal")
     codes = [subprocess.run(command, cwd=ROOT, check=False).returncode for command in (most, on_rig)]
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:  # shown when both are over
-        others = tests(*computing, LEFT_TIME_TESTS)
+        others = tests(*computing, *LEFT_TIME_TESTS)
         beside = subprocess.Popen(others, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, **in_time_left())
         codes += [subprocess.run(tests("-m", "alone"), cwd=ROOT, check=False).returncode, beside.wait()]
         output.seek(0)
