@@ -69,11 +69,13 @@ def test_a_block_allocates_no_more_than_the_results_of_pyworld_and_onnx_runtime(
     out = np.zeros(engine.block_size, dtype=np.float32)
     frames = 1 if skips else CONFIG.block_ms // 5
     envelopes = 2 * frames * BINS * 8
-    for measured in (False, True):
-        peaks = []
+    passes = list[list[int]]()
+    for measured in (False, True, True):
+        peaks = list[int]()
         gc.collect()
         if measured:
             tracemalloc.start()
+            passes.append(peaks)
         for i in range(100):
             block = audio[i * engine.block_size : (i + 1) * engine.block_size]
             before = tracemalloc.get_traced_memory()[0] if measured else 0
@@ -83,5 +85,5 @@ def test_a_block_allocates_no_more_than_the_results_of_pyworld_and_onnx_runtime(
                 peaks.append(tracemalloc.get_traced_memory()[1] - before - envelopes)
     grown = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert max(peaks) < 4096
+    assert np.min(passes, axis=0).max() < 4096, "what another thread of the tests allocates is not there twice"
     assert grown < 32768
