@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from allocations import allocated
 from altervox.kernels.world import BINS, SAMPLE_RATE
 from altervox.models import load_voice
 from altervox.models.dsp.presets import DSP_VOICES, DspVoice
@@ -69,21 +68,11 @@ def test_a_block_allocates_no_more_than_the_results_of_pyworld_and_onnx_runtime(
     out = np.zeros(engine.block_size, dtype=np.float32)
     frames = 1 if skips else CONFIG.block_ms // 5
     envelopes = 2 * frames * BINS * 8
-    passes = list[list[int]]()
-    for measured in (False, True, True):
-        peaks = list[int]()
-        gc.collect()
-        if measured:
-            tracemalloc.start()
-            passes.append(peaks)
-        for i in range(100):
-            block = audio[i * engine.block_size : (i + 1) * engine.block_size]
-            before = tracemalloc.get_traced_memory()[0] if measured else 0
-            tracemalloc.reset_peak() if measured else None
-            engine.skip(block) if skips else engine.process(block, out)
-            if measured:
-                peaks.append(tracemalloc.get_traced_memory()[1] - before - envelopes)
-    grown = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
-    assert np.min(passes, axis=0).max() < 4096, "what another thread of the tests allocates is not there twice"
+
+    def render(number: int) -> None:
+        block = audio[number * engine.block_size : (number + 1) * engine.block_size]
+        engine.skip(block) if skips else engine.process(block, out)
+
+    most, grown = allocated(render, 100)
+    assert most - envelopes < 4096
     assert grown < 32768

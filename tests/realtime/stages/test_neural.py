@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from allocations import allocated
 from altervox.kernels.pitch_range import PitchRangeState, map_f0_into
 from altervox.kernels.salience import halfway_f0
 from altervox.kernels.synthesis import LATENCY_SAMPLES, SynthesisState, synthesize
@@ -306,21 +305,11 @@ def test_a_block_allocates_no_more_than_a_few_objects(
     engine = Engine(mix, CONFIG, VoiceParams(formant_semitones=1.0))
     audio = resample_poly(speech, 3, 1).astype(np.float32)
     out = np.zeros(engine.block_size, dtype=np.float32)
-    passes = list[list[int]]()
-    for measured in (False, True, True):
-        peaks = list[int]()
-        gc.collect()
-        if measured:
-            tracemalloc.start()
-            passes.append(peaks)
-        for i in range(120):
-            block = audio[i * engine.block_size : (i + 1) * engine.block_size]
-            before = tracemalloc.get_traced_memory()[0] if measured else 0
-            tracemalloc.reset_peak() if measured else None
-            engine.skip(block) if skips else engine.process(block, out)
-            if measured:
-                peaks.append(tracemalloc.get_traced_memory()[1] - before)
-    grown = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
-    assert np.min(passes, axis=0).max() < 16384, "what another thread of the tests allocates is not there twice"
+
+    def render(number: int) -> None:
+        block = audio[number * engine.block_size : (number + 1) * engine.block_size]
+        engine.skip(block) if skips else engine.process(block, out)
+
+    most, grown = allocated(render, 120)
+    assert most < 16384
     assert grown < 32768
