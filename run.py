@@ -304,8 +304,8 @@ def test(environment: Environment) -> None:
     codes = [subprocess.run(command, cwd=ROOT, check=False).returncode for command in (most, on_rig)]
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:  # shown when both are over
         others = tests(*computing, *LEFT_TIME_TESTS)
-        beside = subprocess.Popen(others, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, **in_time_left())
-        codes += [subprocess.run(tests("-m", "alone"), cwd=ROOT, check=False).returncode, beside.wait()]
+        with subprocess.Popen(others, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, **in_time_left()) as beside:
+            codes += [subprocess.run(tests("-m", "alone"), cwd=ROOT, check=False).returncode, beside.wait()]
         output.seek(0)
         say(output.read())
     say(summary([report for report in reports if report.exists()]))
