@@ -83,6 +83,7 @@ def evaluate(
     import torch
 
     from ....models.library import load_voice
+    from ....realtime.session.denoise import NoiseSuppressor
     from ...bench.accuracy import plots as accuracy_plots
     from ...machine import processor
     from ..documents import Table, read_document, replaced, write_document
@@ -108,6 +109,8 @@ def evaluate(
             replaced(read_document(path), {name: Table("", [], []) for name in evaluation_tables.NAMES})
     if plots is not None:
         accuracy_plots.prepare(plots)
+    if any(condition.is_denoised for condition in every):
+        NoiseSuppressor()
     Meters.check()
     torch.set_num_threads(1)
     meters = Meters(work)

@@ -371,6 +371,10 @@ def test_the_command_refuses_before_it_computes(data: Path, tmp_path: Path, monk
         done = altervox("evaluate", *arguments, "--speech", data, module=MODULE)
         assert (done.code, done.out) == (code, ""), done.err
         assert complaint in done.err
+    monkeypatch.setitem(sys.modules, "pyrnnoise", None)
+    done = altervox("evaluate", "woman", "--conditions", "denoised-10db", "--speech", data, module=MODULE)
+    assert (done.code, done.out) == (1, "")
+    assert "need RNNoise" in done.err
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     done = altervox("evaluate", "woman", "--speech", data, module=MODULE)
     assert done.code == 1
