@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from spawned import streams_of
 
 if TYPE_CHECKING:
     from altervox.tools.bench.sinks import BenchSinks
@@ -80,7 +81,7 @@ def difference_ms(rig: PulseServer, sinks: BenchSinks, home: Path, block_ms: str
     )
     try:
         end = time.monotonic() + 60
-        while "ALSA" not in rig.pactl("list", "sink-inputs"):
+        while not streams_of(rig, process.pid):
             assert process.poll() is None, process.stderr.read() if process.stderr else ""
             assert time.monotonic() < end, "the session has not begun to play"
             time.sleep(0.1)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from spawned import spawned_by
+from spawned import spawned_by, streams_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,6 @@ pytestmark = pytest.mark.linux
 RATE = 48000
 TRIES = 8
 OPENINGS_DIFFER_MS = 40.0  # on a busy machine; what piles up in a pause is more
-STREAM = "protocol-native.c"  # what no module of the server has made: the session's, while nothing else plays
 
 
 def side(channel: str) -> str:
@@ -74,12 +73,11 @@ class Session:
     rig: PulseServer
     process: subprocess.Popen[bytes]
 
-    def streams(self) -> list[str]:
+    def streams(self) -> list[int]:
         """The number of the session's stream to the cable, if it is open."""
-        rows = [line.split("\t") for line in self.rig.pactl("list", "short", "sink-inputs").splitlines()]
-        return [row[0] for row in rows if row[3] == STREAM]
+        return streams_of(self.rig, self.process.pid)
 
-    def wait_for_another_stream(self, before: list[str]) -> None:
+    def wait_for_another_stream(self, before: list[int]) -> None:
         until(lambda: bool(self.streams()) and self.streams() != before)
 
     def hear(self, said: FloatArray, mouth: str = "mouth_first", after_s: float = 0.5) -> tuple[FloatArray, FloatArray]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from altervox.kernels.errors import ParameterError
 from altervox.tools.live.hotkeys import global_hot_keys
+from spawned import streams_of
 
 if TYPE_CHECKING:
     from pulse import PulseServer
@@ -259,7 +260,7 @@ def test_a_session_obeys(display: Display, pulse_rig: PulseServer, tmp_path: Pat
     ) as session:
         keyboard = Keyboard(display, lambda: "")
         end = time.monotonic() + 60.0
-        while "ALSA" not in pulse_rig.pactl("list", "sink-inputs"):
+        while not streams_of(pulse_rig, session.pid):
             assert session.poll() is None, "the session has ended"
             assert time.monotonic() < end, "the session has not begun to play"
             time.sleep(0.05)

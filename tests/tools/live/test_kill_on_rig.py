@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from spawned import spawned_by
+from spawned import spawned_by, streams_of
 
 if TYPE_CHECKING:
     from pulse import PulseServer
@@ -184,12 +184,7 @@ def test_a_server_that_is_killed_and_comes_back_leaves_no_lines_of_libraries(pul
         first.close()
         time.sleep(2.0)
         with pulse_server(folder, RIG) as again:
-            until(
-                lambda: (
-                    "altervox" in again.pactl("list", "sink-inputs") or "ALSA" in again.pactl("list", "sink-inputs")
-                ),
-                30.0,
-            )
+            until(lambda: bool(streams_of(again, process.pid)), 30.0)
             time.sleep(1.0)
             process.terminate()
             assert process.wait(10) == 0

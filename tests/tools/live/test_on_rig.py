@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
-from spawned import spawned_by
+from spawned import spawned_by, streams_of
 
 if TYPE_CHECKING:
     from pulse import PulseServer
@@ -77,7 +77,7 @@ def live(rig: PulseServer, home: Path, *options: str) -> Iterator[subprocess.Pop
 def wait_for_streams(rig: PulseServer, process: subprocess.Popen[str], seconds: float = 60.0) -> None:
     """Until the session records and plays; the rig's own clock readers record as well."""
     end = time.monotonic() + seconds
-    while not rig.pactl("list", "short", "sink-inputs").strip():
+    while not streams_of(rig, process.pid):
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         assert time.monotonic() < end, "the session has not begun to play"
         time.sleep(0.1)

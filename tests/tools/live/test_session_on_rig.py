@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from spawned import spawned_by
+from spawned import spawned_by, streams_of
 
 if TYPE_CHECKING:
     from altervox.realtime.audio.control import LiveControl
@@ -43,12 +43,6 @@ def streams(rig: PulseServer, sink: str) -> list[str]:
     return [row[0] for row in rows if row[1] == number and row[3] == STREAM]
 
 
-def open_streams(rig: PulseServer, process: subprocess.Popen[str]) -> int:
-    """How many the session plays to: the command itself opens some for a moment, to find out what devices can do."""
-    listed = rig.pactl("list", "sink-inputs")
-    return sum(listed.count(f'application.process.id = "{audio}"') for audio in spawned_by(process.pid))
-
-
 @contextmanager
 def live(rig: PulseServer, home: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     environment = {**rig.environment, "ALTERVOX_HOME": str(home), "OMP_NUM_THREADS": "1"}
@@ -68,7 +62,7 @@ def test_headphones_that_go_leave_the_cable_alone_and_are_heard_again_when_back(
 ) -> None:
     module = pulse_rig.pactl("load-module", *HEADPHONES).strip()
     with live(pulse_rig, tmp_path, "--monitor", "headphones", "--json") as process:
-        until(lambda: open_streams(pulse_rig, process) == 2, 60.0)
+        until(lambda: len(streams_of(pulse_rig, process.pid)) == 2, 60.0)
         cable = streams(pulse_rig, "vcable")
         assert len(cable) == 1
         pulse_rig.pactl("unload-module", module)
@@ -116,7 +110,7 @@ def test_ctrl_c_while_it_starts_leaves_no_traceback(after_s: float, pulse_rig: P
 
 def test_a_session_whose_audio_process_is_told_to_stop_ends(pulse_rig: PulseServer, tmp_path: Path) -> None:
     with live(pulse_rig, tmp_path, "--json") as process:
-        until(lambda: open_streams(pulse_rig, process) == 1, 60.0)
+        until(lambda: len(streams_of(pulse_rig, process.pid)) == 1, 60.0)
         (audio,) = spawned_by(process.pid)
         os.kill(audio, signal.SIGTERM)
         out, errors = process.communicate(timeout=60)
