@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from importlib import metadata
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 
 def how_to_install(extra: str) -> str:
@@ -36,6 +33,10 @@ def how_to_uninstall(*packages: str) -> str:
 
 def _clone() -> Path | None:
     """The folder that altervox was installed from with `pip install --editable`; None for any other installation."""
+    from importlib import metadata
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
     # Where the clone itself is on sys.path, its egg-info, which lacks this file, comes before what pip installed.
     origins = (installed.read_text("direct_url.json") for installed in metadata.distributions(name="altervox"))
     try:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-
 from ..kernels.errors import OutputError, VoiceError
 from .limits import MAX_PICTURE_BYTES
 from .paths import library_folder
@@ -106,6 +104,7 @@ def square_png(picture: Picture, side: int) -> bytes | None:
         side: Width and height in pixels.
     """
     import av
+    import numpy as np
 
     try:
         with av.open(io.BytesIO(picture.data), "r") as stored:

@@ -78,8 +78,13 @@ def raise_thread_priority(priority: int) -> str:
     return ""
 
 
-def settle_memory() -> None:
-    """Exclude all objects that exist now from garbage collection."""
-    gc.unfreeze()
+def settle_memory(anew: bool = False) -> None:
+    """Exclude all objects that exist now from garbage collection.
+
+    Args:
+        anew: Whether to collect first what has become garbage of those that are excluded already.
+    """
+    if anew:
+        gc.unfreeze()
     gc.collect()
     gc.freeze()

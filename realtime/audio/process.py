@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -46,6 +47,7 @@ def run_audio_process(preload: bool, commands: Connection, statuses: Connection)
     status = Status()
     is_clean = True
     try:
+        gc.disable()  # what is loaded now stays: to look for garbage in it takes a tenth of the time
         from ...kernels.denormals import flush_denormals
         from ...kernels.heap import keep_freed_memory
         from .session import LiveSession
@@ -54,6 +56,8 @@ def run_audio_process(preload: bool, commands: Connection, statuses: Connection)
         keep_freed_memory()
         if preload:
             _preload()
+        gc.freeze()
+        gc.enable()
         settings = commands.recv()
         if not isinstance(settings, LiveSettings):  # it is to end before it has begun
             raise EOFError

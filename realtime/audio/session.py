@@ -105,10 +105,10 @@ class LiveSession:
 
     def run(self) -> None:
         """Run the session until it is stopped."""
+        settle_memory()  # before sound: it takes long
         self._open()
         self._running_s = time.perf_counter()
         self._state = "running"
-        settle_memory()
         self._reporter.start()
         next_commands = next_look = 0.0
         last_turn_s = clock_through_sleep_s()
@@ -345,7 +345,7 @@ class LiveSession:
         if wanted != before.sounding:
             self.processor.try_to(SetVoice(wanted))
         del before
-        settle_memory()  # else the garbage collector would never see what has gone
+        settle_memory(anew=True)  # else the garbage collector would never see what has gone
 
     def _open_again(self) -> str:
         """Open all devices again; returns why that failed, empty where microphone and cable run."""
