@@ -104,7 +104,10 @@ def difference_ms(rig: PulseServer, sinks: BenchSinks, home: Path, block_ms: str
 
 @pytest.fixture(scope="module")
 def sessions(pulse_rig: PulseServer, sinks: BenchSinks, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The median status of each case. A machine that is busy elsewhere moves single ones: then all are tried again."""
+    """The median status of each case. A machine that is busy elsewhere moves single ones: then all are tried again.
+
+    An underrun lengthens the delay, as it should: sessions that had one do not count beside others.
+    """
     home = tmp_path_factory.mktemp("home")
     tries: dict[str, list[dict[str, Any]]] = {case: [] for case in CASES}
     medians: dict[str, Any] = {}
@@ -112,11 +115,12 @@ def sessions(pulse_rig: PulseServer, sinks: BenchSinks, tmp_path_factory: pytest
         for case, lengths in CASES.items():
             tries[case].append(difference_ms(pulse_rig, sinks, home, *lengths))
         for case, statuses in tries.items():
-            ordered = sorted(statuses, key=lambda status: status["measured_ms"] - status["latency_ms"]["total"])
+            smooth = [status for status in statuses if not status["underruns"]] or statuses
+            ordered = sorted(smooth, key=lambda status: status["measured_ms"] - status["latency_ms"]["total"])
             medians[case] = ordered[(len(ordered) - 1) // 2]
         differences = [status["measured_ms"] - status["latency_ms"]["total"] for status in medians.values()]
         print("measured less told, ms:", np.round(differences, 1))
-        if np.abs(differences).max() < EXACT_MS:
+        if np.abs(differences).max() < EXACT_MS and not any(status["underruns"] for status in medians.values()):
             break
     return medians
 
