@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ...kernels.denormals import flush_denormals
 from ...kernels.errors import AudioDeviceError
 from ...kernels.gain import linear
-from ..session.commands import SetVoice
+from ..session.commands import Set, SetVoice
 from ..session.status import SILENCE_DB, Latency, State, Status
 from ..session.voice_change import VOICE_CHANGE
 from ..session.warm_up import WarmUp, longer_block_ms, warmed_up
@@ -325,10 +325,11 @@ class LiveSession:
     def _change_block(self, block_ms: int) -> None:
         """Prepare the voice again with another block size; keep the old one if that fails."""
         self._wanted_block_ms = None
-        before = self.processor
-        wanted = before.state.voice
-        session = replace(self.settings.session, state=replace(before.state, voice=before.sounding), record_folder=None)
-        self.settings = replace(self.settings, session=session)
+        before, state, sounding = self.processor, self.processor.state, self.processor.sounding
+        is_loading = sounding != state.voice  # which may end at any time
+        if is_loading:
+            state = replace(state, voice=sounding, params=replace(state.params, speaker=0))
+        self.settings = replace(self.settings, session=replace(self.settings.session, state=state, record_folder=None))
         try:
             self.processor, self._warm_up = self._warmed_up(block_ms)
         except Exception as error:  # such as no memory for a second voice beside the first
@@ -342,8 +343,9 @@ class LiveSession:
         self._losses.nonfinite_blocks += before.nonfinite_blocks
         self._late_seen, self._late_until_s = 0, 0.0
         self._loop = self._new_loop()
-        if wanted != before.sounding:
-            self.processor.try_to(SetVoice(wanted))
+        if is_loading:
+            wanted = before.state
+            self.processor.try_to(SetVoice(wanted.voice), Set({"speaker": wanted.params.speaker}))
         del before
         settle_memory(anew=True)  # else the garbage collector would never see what has gone
 

@@ -66,9 +66,8 @@ class Processor:
         self.settings = settings
         self.state = settings.state
         self.sounding = settings.state.voice
-        self.engine = SwappableEngine(
-            Engine(voice or load_voice(self.sounding, settings.device), settings.config, self.state.params)
-        )
+        self._voice = voice or load_voice(self.sounding, settings.device)
+        self.engine = SwappableEngine(Engine(self._voice, settings.config, self.state.params))
         self.engine.bypass = self.state.bypass
         self.sample_rate, self.block_size = self.engine.sample_rate, self.engine.block_size
         self.chain = Chain.allocate(self.sample_rate, self.block_size, settings.chain, self.state)
@@ -174,30 +173,32 @@ class Processor:
             self._recorder = None
             self._recordings.submit(recorder.close)
 
-    def do(self, command: Command) -> None:
-        """Apply a command.
+    def do(self, *commands: Command) -> None:
+        """Apply commands: of those that change the state, all or none.
 
         Raises:
-            AltervoxError: the command is invalid; nothing has changed.
+            AltervoxError: one is invalid; the state has not changed.
         """
-        if isinstance(command, Record):
-            self._recordings.submit(self._record, command.folder)
-            return
-        state = self.state.after(command, self.settings.voices)
-        if state.params != self.state.params:
-            check_speaker(self.engine.engine.voice, state.params)
+        state = self.state
+        for command in commands:
+            if isinstance(command, Record):
+                self._recordings.submit(self._record, command.folder)
+            else:
+                state = state.after(command, self.settings.voices)
+        if state.params != self.state.params and state.voice == self.sounding:  # else once the voice is built
+            check_speaker(self._voice, state.params)
         self.state = state
         self.engine.params, self.engine.bypass = state.params, state.bypass
-        if isinstance(command, SetVoice | StepVoice):
+        if any(isinstance(command, SetVoice | StepVoice) for command in commands):
             self._voice_change.want(state.voice)
         else:
             self.engine.retry()
 
-    def try_to(self, command: Command) -> None:
-        """Apply a command; an invalid one is reported as a cause until the next command."""
+    def try_to(self, *commands: Command) -> None:
+        """Apply commands; an invalid one is reported as a cause until this is called again."""
         self.refusal = ""
         try:
-            self.do(command)
+            self.do(*commands)
         except Exception as error:  # whatever a client sends, the session goes on
             self.refusal = str(error) or type(error).__name__
             log.warning("%s", self.refusal)
@@ -258,5 +259,6 @@ class Processor:
 
     def _take_over(self, voice: str, engine: Engine) -> None:
         """Change to a voice that is ready; on the thread that has built it."""
+        check_speaker(engine.voice, self.state.params)
         self.engine.swap_to(engine)
-        self.sounding = voice
+        self._voice, self.sounding = engine.voice, voice

@@ -20,7 +20,7 @@ from ...kernels.rms_mix import rms_mix_into
 from ...kernels.salience import coarse_pitch_into
 from ...models.pitch.mel import HOP, SAMPLE_RATE
 from ...models.retrieval import protect
-from ...models.voice import Voice, VoiceParams, check_speaker
+from ...models.voice import Voice, VoiceParams
 from ..config import FRAME_MS, StreamConfig
 from ..runners import Runner
 from .pitch import MEL_WAIT_FRAMES, PitchStreamState, StreamingRMVPE
@@ -265,9 +265,10 @@ class FeatureStage:
         # shapes stay the same from the first block on, and muted.
         start = state.frames_in - self.lookahead - self.block
         m, logs, f0 = self._prior(start, params)
-        check_speaker(self.voice, params)
+        # Parameters may be those of the voice that comes next, which has more speakers.
+        speaker = min(params.speaker, self.voice.speakers - 1)
         wav = self._rendered[len(state.wav_mem) :]
-        self.generator.step(m, logs, f0, params.speaker, start, params.formant_semitones, params.seed, wav)
+        self.generator.step(m, logs, f0, speaker, start, params.formant_semitones, params.seed, wav)
         if start < 0:
             wav[: -start * per_frame] = 0.0
             if start + self.block <= 0:

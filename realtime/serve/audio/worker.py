@@ -188,11 +188,7 @@ class Worker:
         code = said = ""
         commands: list[Change] = [*([SetVoice(wanted["voice"])] if wanted["voice"] else []), Set(wanted["values"])]
         try:
-            state = processor.state
-            for command in commands:
-                state = state.after(command)
-            for command in commands[::-1]:  # the voice last: it cannot be refused any more
-                processor.do(command)
+            processor.do(*commands)
         except AltervoxError as error:
             code, said = "failed", str(error)
         self._send_report(session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -209,6 +210,33 @@ def test_a_speaker_that_the_voice_does_not_have_is_refused(stage: Stage, monkeyp
     processor.do(SetVoice("solo"))  # begins with the first speaker
     assert processor.state.params.speaker == 0
     until(lambda: processor.sounding == "solo")
+
+
+def test_a_speaker_of_a_voice_that_is_not_there_yet_is_kept_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not checked against the voice that sounds until then, as at the end of a key's hold."""
+    solo, duet = (
+        SimpleNamespace(name=name, kind="rvc", speakers=count, uses=frozenset({"speaker"}))
+        for name, count in (("solo", 1), ("duet", 4))
+    )
+    monkeypatch.setattr("altervox.realtime.engine.make_stage", lambda *_: Stage())
+    is_there = threading.Event()
+
+    def load(name: str, device: str) -> SimpleNamespace:
+        return solo if name == "solo" or not is_there.wait(30) else duet
+
+    monkeypatch.setattr("altervox.realtime.session.processor.load_voice", load)
+    processor = Processor(SessionSettings(SessionState(voice="solo"), StreamConfig(block_ms=20)))
+    processor.do(SetVoice("duet"))
+    processor.do(Set({"speaker": 3}))
+    is_there.set()
+    until(lambda: processor.sounding == "duet")
+    assert processor.state.params.speaker == 3
+    with pytest.raises(ParameterError, match="speaker is 4; duet has speakers 0 to 3"):
+        processor.do(Set({"speaker": 4}))
+    processor.do(SetVoice("solo"), Set({"speaker": 1}))
+    until(lambda: bool(processor.causes))
+    assert processor.causes == ("solo: speaker is 1; solo has speaker 0 only: choose another --speaker",)
+    assert processor.sounding == "duet"
 
 
 def test_nonfinite_and_absurd_samples_of_the_microphone_leave_nothing_behind(tmp_path: Path) -> None:
