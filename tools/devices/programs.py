@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 _END_S = 2.0
+_STARTER = ThreadPoolExecutor(1, "programs")  # the kernel's signal comes with the end of the thread that starts one
 # Whoever starts it may have ended before setpriv asked for the signal.
 _UNLESS_ORPHANED = ("/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
 
@@ -21,7 +23,7 @@ def start(
     stdout: int = subprocess.DEVNULL,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a program that Ctrl-C does not reach, and that the kernel ends with the thread that starts it.
+    """Start a program that Ctrl-C does not reach, and that the kernel ends with this process.
 
     That holds after kill -9, too. It takes setpriv, which util-linux brings to every usual Linux; without it the
     program is left over by a kill -9, and by nothing else.
@@ -36,14 +38,15 @@ def start(
     # Busybox has one, too, which knows nothing of this.
     knows = setpriv is not None and Path(setpriv).resolve().name == "setpriv"
     with_us = [str(setpriv), "--pdeathsig", "KILL", *_UNLESS_ORPHANED, str(os.getpid())] if knows else []
-    return subprocess.Popen(
+    return _STARTER.submit(
+        subprocess.Popen[bytes],
         [*with_us, *command],
         env=environment,
         stdin=stdin,
         stdout=stdout,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-    )
+    ).result()
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
-from altervox.tools.devices.programs import started
+from altervox.tools.devices.programs import end, start, started
 
 pytestmark = pytest.mark.linux
 
@@ -34,10 +35,21 @@ def test_a_program_ends_with_a_process_that_is_killed(number: signal.Signals) ->
         assert is_alive(pid)
         owner.send_signal(number)
         owner.wait()
-    end = time.monotonic() + 2.0
+    end_s = time.monotonic() + 2.0
     while is_alive(pid):
-        assert time.monotonic() < end, "it is left over"
+        assert time.monotonic() < end_s, "it is left over"
         time.sleep(0.01)
+
+
+def test_a_program_outlives_the_thread_that_asked_for_it() -> None:
+    programs: list[subprocess.Popen[bytes]] = []
+    thread = threading.Thread(target=lambda: programs.append(start(["sleep", "60"])))
+    thread.start()
+    thread.join()
+    time.sleep(0.3)
+    (program,) = programs
+    assert program.poll() is None
+    end(program)
 
 
 @pytest.mark.parametrize("tool", ["none", "busybox"])
