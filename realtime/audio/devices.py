@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 Direction = Literal["input", "output"]
 
 _redirecting = threading.RLock()
+# Nobody may ask PortAudio for devices while another thread has it list them again. Taken before `_redirecting`.
+_listing = threading.RLock()
 _LIBRARY_LINE = re.compile(
     rb"ALSA |Expression '|PaAlsa|Cannot connect to server|jack server|JackShm|connect\(2\)|attempt to"
 )
@@ -140,7 +142,7 @@ def rescan() -> None:
     """
     sounddevice = load_sounddevice()
     try:
-        with quiet():
+        with _listing, quiet():
             if sounddevice._initialized:  # it is not where the last attempt has failed
                 sounddevice._terminate()
             sounddevice._initialize()
@@ -210,7 +212,8 @@ def portaudio_devices() -> list[AudioDevice]:
     """
     sounddevice = load_sounddevice()
     try:
-        host_apis, rows = sounddevice.query_hostapis(), sounddevice.query_devices()
+        with _listing:
+            host_apis, rows = sounddevice.query_hostapis(), sounddevice.query_devices()
     except sounddevice.PortAudioError as error:
         raise _does_not_start(error) from None
     found = []
@@ -267,9 +270,9 @@ def supported_rates(device: AudioDevice, direction: Direction, rates: Sequence[i
         raise AudioDeviceError(f"{device.name!r} has no {direction}: `altervox devices` shows what has one")
     sounddevice = load_sounddevice()
     check = sounddevice.check_input_settings if direction == "input" else sounddevice.check_output_settings
-    index = index_here(device)
     supported = []
-    with quiet():
+    with _listing, quiet():
+        index = index_here(device)
         for rate in rates:
             try:
                 check(device=index, channels=1, dtype="float32", samplerate=rate)

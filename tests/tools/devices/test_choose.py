@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from altervox.realtime.audio.devices import (
     RATES,
     index_here,
     load_sounddevice,
+    portaudio_devices,
+    rescan,
     supported_rates,
 )
 from altervox.tools.devices.choose import (
@@ -390,3 +393,22 @@ def test_the_rig_leaves_no_foreign_server_in_the_environment(monkeypatch: pytest
     monkeypatch.setenv("ALSA_CONFIG_PATH", "/somewhere")
     assert not {"PULSE_SERVER", "ALSA_CONFIG_PATH"} & set(clean_environment())
     assert os.environ["PULSE_SERVER"] == "unix:/somewhere"
+
+
+@pytest.mark.linux
+def test_devices_can_be_listed_while_another_thread_lists_them_again(rig: PulseServer) -> None:
+    wanted, ended = {device.portaudio_name for device in list_devices(again=True)}, threading.Event()
+
+    def list_again() -> None:
+        while not ended.is_set():
+            rescan()
+
+    thread = threading.Thread(target=list_again)
+    thread.start()
+    try:
+        for _ in range(15):
+            assert wanted <= {device.portaudio_name for device in portaudio_devices()}
+            time.sleep(0.01)
+    finally:
+        ended.set()
+        thread.join()
