@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ...kernels.errors import AltervoxError, AudioDeviceError
+from ...kernels.errors import AltervoxError, AudioDeviceError, OutputError
 from ...models.library import VoiceInfo, list_voices
 from ...models.voice import UNCHANGED
 from ...realtime.audio.commands import Change, SetBlock, SetSource
@@ -27,6 +28,8 @@ from ..devices.claim import claimed
 from ..devices.watch import DeviceWatch
 from .measured import measured_delay_ms
 from .options import LiveOptions, live_settings, stream_spec
+
+log = logging.getLogger(__name__)
 
 _SESSION = "session"  # who changes the state when the session could not do what was asked of it
 
@@ -132,7 +135,12 @@ class LiveHost:
 
     def devices(self) -> Sequence[AudioDevice]:
         """See `RemoteSession`."""
-        return list_devices(again=True)
+        is_free = self._switch.acquire(blocking=False)
+        try:
+            return list_devices(again=is_free)  # to list them again ends the streams of a measurement
+        finally:
+            if is_free:
+                self._switch.release()
 
     def start(self, request: StartRequest, is_given_up: Callable[[], bool] = lambda: False) -> None:
         """See `RemoteSession`.
@@ -192,7 +200,10 @@ class LiveHost:
         control.wait_until_running(is_given_up)
         for role, given, device in (("input", options.source, source), ("output", options.output, output)):
             if given and not is_given_up():
-                remember(role, None if is_default(given) else device)
+                try:
+                    remember(role, None if is_default(given) else device)
+                except OutputError as error:  # the session runs all the same
+                    log.warning("%s", error)
 
     def _present(self) -> list[AudioDevice]:
         """Every device; the system's list may lack those that the session itself keeps busy."""

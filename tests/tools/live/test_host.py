@@ -67,6 +67,7 @@ def test_a_start_is_given_up_when_it_is_stopped(
     pulse_rig: PulseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enter(pulse_rig, monkeypatch, tmp_path)
+    (tmp_path / "devices.json").mkdir()  # that choices cannot be stored ends nothing
     with LiveHost(OPTIONS, can_start=True) as host:
         starting = threading.Thread(target=host.start, args=(StartRequest(),))
         starting.start()
