@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from ..kernels.errors import ParameterError
 
 FRAME_MS = 10
+LIVE_BLOCK_MS = (20, 1000, 20)  # least, greatest, grid of the blocks of what is heard at once
 BACKENDS = ("auto", "eager", "cuda-graph", "onnx", "onnx-cuda", "onnx-PROVIDER")  # the last for any other provider
 _BACKEND = re.compile(r"auto|eager|cuda-graph|onnx(-[a-z0-9]+)*")
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...models.parameters import Parameter, Value
-from ..config import StreamConfig
+from ..config import LIVE_BLOCK_MS
 from .access import PAIRED_ROLES, ROLES, Right
 from .arguments import Argument, parameter_from_text, parameter_named, parameter_value
 from .audio.frames import FORMATS
-from .audio.spec import GREATEST_BLOCK_MS, GREATEST_RATE, LEAST_BLOCK_MS, LEAST_RATE, PACES
+from .audio.spec import GREATEST_RATE, LEAST_RATE, PACES
 from .errors import RemoteError
 from .topics import TOPICS
 
@@ -76,7 +76,7 @@ def _table(specs: Iterable[CommandSpec]) -> dict[str, CommandSpec]:
     return {spec.name: spec for spec in specs}
 
 
-_LEAST_BLOCK, _GREATEST_BLOCK, _BLOCK_GRID = StreamConfig.LIMITS["block_ms"]
+_LEAST_BLOCK, _GREATEST_BLOCK, _BLOCK_GRID = LIVE_BLOCK_MS
 _BLOCK_HELP = f"Block size, a multiple of {_BLOCK_GRID}"
 _NAME = Argument("name", "text", "Key of the parameter, such as pitch", True, high=64, alias="what")
 _ID = Argument("id", "text", "ID from the list", True, high=64)
@@ -193,8 +193,8 @@ COMMANDS = _table(
                     "block_ms",
                     "integer",
                     f"{_BLOCK_HELP}; default 20",
-                    low=LEAST_BLOCK_MS,
-                    high=GREATEST_BLOCK_MS,
+                    low=_LEAST_BLOCK,
+                    high=_GREATEST_BLOCK,
                     grid=_BLOCK_GRID,
                 ),
                 Argument("pace", "text", "live (default): late blocks are skipped; fast: none is", choices=PACES),

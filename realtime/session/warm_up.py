@@ -25,6 +25,9 @@ _BLOCKS = 40
 _COLD_BLOCKS = 5  # the first ones compile and allocate
 _HOPELESS_BLOCKS = 3  # after which a length is given up if their median is far beyond the limit
 _HOPELESS = 1.5
+_FEWEST_BLOCKS = 2  # after the first one, however long they take
+_LONGEST_S = 3.0  # to time blocks of one length: when they change, the session is silent and deaf meanwhile
+_SPEECH_S = 5.0  # said again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ def warmed_up(
     while True:
         config = replace(lengths, block_ms=candidates.pop(0))
         processor = Processor(replace(without_recording, config=config), voice, prepare_thread)
-        result = time_blocks(processor, limit_ms=ROOM * config.block_ms if candidates else float("inf"))
+        limit_ms = ROOM * config.block_ms if candidates else float("inf")
+        result = time_blocks(processor, limit_ms, _LONGEST_S)
         log.info("blocks of %d ms take %.1f ms, at most %.1f", config.block_ms, result.cost_ms, result.slowest_ms)
         # A longer block costs no less than a shorter one.
         while len(candidates) > 1 and candidates[0] * ROOM < result.cost_ms:
@@ -102,21 +106,21 @@ def _bound(config: StreamConfig, voice: Voice) -> StreamConfig:
     return with_lengths(config, left)
 
 
-def time_blocks(processor: Processor, limit_ms: float = float("inf"), most_s: float = float("inf")) -> WarmUp:
+def time_blocks(processor: Processor, limit_ms: float, most_s: float) -> WarmUp:
     """Run synthetic speech through a processor, which then holds the state of that speech.
 
     Args:
         processor: The processor.
         limit_ms: Cost far beyond which it is not looked at any longer.
-        most_s: Time after which it is not looked at any longer.
+        most_s: Time after which it is not looked at any longer, from the end of the first block on.
 
     Raises:
         VoiceError: the voice failed.
     """
     on_gpu = str(getattr(processor.engine.engine.voice, "device", "cpu")).startswith("cuda")
-    end_s = time.perf_counter() + most_s
+    end_s = float("inf")
     size, blocks = processor.block_size, _BLOCKS + _COLD_BLOCKS
-    samples = speech_like(blocks * size / processor.sample_rate + 0.01, processor.sample_rate)[: blocks * size]
+    samples = np.resize(speech_like(_SPEECH_S, processor.sample_rate), blocks * size)
     out = np.zeros(size, dtype=np.float32)
     costs_ms: list[float] = []
     times_ms: list[float] = []
@@ -128,11 +132,13 @@ def time_blocks(processor: Processor, limit_ms: float = float("inf"), most_s: fl
         times_ms.append(1000.0 * (time.perf_counter() - started_s))
         # On a busy machine, wall-clock time says little about the cost of a block.
         costs_ms.append(times_ms[-1] if on_gpu else 1000.0 * (time.thread_time() - cpu_s))
-        if number + 1 == _COLD_BLOCKS:
+        if number == 0:
+            end_s = time.perf_counter() + most_s
+        elif time.perf_counter() > end_s and len(costs_ms) >= _FEWEST_BLOCKS:
+            break
+        if number in (0, _COLD_BLOCKS - 1):
             times_ms.clear()
             costs_ms.clear()
-        elif number + 1 >= _COLD_BLOCKS + _HOPELESS_BLOCKS and (
-            np.median(costs_ms) > _HOPELESS * limit_ms or time.perf_counter() > end_s
-        ):
+        elif number >= _COLD_BLOCKS + _HOPELESS_BLOCKS - 1 and np.median(costs_ms) > _HOPELESS * limit_ms:
             break
     return WarmUp(processor.settings.config.block_ms, float(np.quantile(costs_ms, 0.9)), max(times_ms))

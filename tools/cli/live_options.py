@@ -122,7 +122,7 @@ def read_live_options(options: dict[str, Any]) -> tuple[LiveOptions, dict[str, s
     """
     from ...kernels.errors import ParameterError
     from ...models.library import lengths_of
-    from ...realtime.config import StreamConfig
+    from ...realtime.config import LIVE_BLOCK_MS, StreamConfig, check_lengths
     from ...realtime.session.settings import ChainConfig, SessionSettings
     from ...realtime.session.state import SessionState
     from ..live.hotkeys import DEFAULT_BINDINGS, parse_bindings
@@ -142,6 +142,9 @@ def read_live_options(options: dict[str, Any]) -> tuple[LiveOptions, dict[str, s
                 f"{options['voice']} was exported for {option} {bound[name]}, not {lengths[name]}: leave {option} out, "
                 "or export the voice again"
             )
+    config = StreamConfig(**{**bound, **lengths}, **({"backend": backend} if backend is not None else {}))
+    if "block_ms" not in bound:
+        check_lengths(config, {"block_ms": LIVE_BLOCK_MS})
     session = SessionSettings(
         state=SessionState(
             voice=options.pop("voice"),
@@ -149,7 +152,7 @@ def read_live_options(options: dict[str, Any]) -> tuple[LiveOptions, dict[str, s
             muted="talk" in bindings,  # until the key is pressed
             **{name: options.pop(name) for name in ("input_gain_db", "gate_db", "gain_db", "monitor_gain_db")},
         ),
-        config=StreamConfig(**{**bound, **lengths}, **({"backend": backend} if backend is not None else {})),
+        config=config,
         device=options.pop("device"),
         chain=ChainConfig(
             suppress_noise=options.pop("denoise"),

@@ -20,7 +20,7 @@ from altervox.realtime.session.commands import Record, Set, SetVoice, StepVoice
 from altervox.realtime.session.processor import Processor
 from altervox.realtime.session.settings import ChainConfig, SessionSettings
 from altervox.realtime.session.state import SessionState
-from altervox.realtime.session.warm_up import AUTO_BLOCKS_MS, ROOM, warmed_up
+from altervox.realtime.session.warm_up import AUTO_BLOCKS_MS, ROOM, time_blocks, warmed_up
 
 RATE = 48000
 BLOCK = 960
@@ -351,6 +351,18 @@ def test_a_length_given_by_hand_is_kept_with_a_warning(stage: Stage) -> None:
     assert result.block_ms == 20
     assert "a block of 20 ms takes 3" in result.warning
     assert "choose --block-ms 60 or another voice" in result.warning
+
+
+def test_to_time_slow_blocks_takes_no_longer_than_it_may(stage: Stage) -> None:
+    processor = Processor(settings())
+    stage.cost_s = 0.05
+    started_s = time.perf_counter()
+    result = time_blocks(processor, float("inf"), 0.2)
+    assert time.perf_counter() - started_s < 45 * stage.cost_s / 2.0
+    assert result.cost_ms == pytest.approx(50.0, abs=15.0)
+    stage.cost_s = 0.3
+    assert time_blocks(processor, float("inf"), 0.1).cost_ms > 250.0
+    assert processor.blocks < 20
 
 
 def test_a_voice_that_fails_from_the_start_is_told_before_any_sound(stage: Stage) -> None:

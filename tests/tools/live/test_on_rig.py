@@ -286,6 +286,7 @@ def test_it_comes_back_when_the_sound_server_does(tmp_path: Path) -> None:
         ),
         (["--input", "Virtual Microphone", "--output", "Virtual Cable", "--voice", "nobody"], "no voice"),
         ([*DEVICES, "--block-ms", "30"], "block_ms is 30"),
+        ([*DEVICES, "--block-ms", "1020"], "block_ms is 1020; it must be a multiple of 20 from 20 to 1000"),
         ([*DEVICES, "--exclusive"], "has no exclusive mode"),
         ([*DEVICES, "--channel", "1"], "'Virtual Microphone' has no channel 1, it has one channel, 0"),
         ([*DEVICES, "--monitor", "vcable"], "name headphones to hear yourself on"),
