@@ -27,7 +27,7 @@ from .frames import (
     unpack,
 )
 from .pipe import Kind, message
-from .spec import AudioSpec
+from .spec import GAP_S, AudioSpec
 
 Answer = Callable[[dict[str, Any] | RemoteError], None]
 
@@ -105,10 +105,12 @@ class AudioSession:
     has_news: bool = False
     is_last: bool = False
     _bucket: Bucket | None = None  # limits a live session to real time
+    _silences: Bucket | None = None  # limits what it leaves out to that, for silence is rendered, too
+    _forwarded: int = 0  # position after the last frame that the worker was sent
     _next_in: int = 0  # sequence numbers
     _next_out: int = 0
     _has_gap: bool = False  # whether the server has dropped what came before the next frame
-    _samples_in: int = 0  # of the client, since the session was opened
+    _samples_in: int = 0  # of the client, since the session was opened, with the silence for missing ones
     _samples_fed: int = 0  # of them, those that the worker has taken
     _outputs: deque[bytes] = field(default_factory=deque)
     _samples_out: int = 0  # in `_outputs`
@@ -120,7 +122,8 @@ class AudioSession:
     def begin(self, now_s: float) -> None:
         """Take frames from now on."""
         rate = self.spec.rate
-        self._bucket = Bucket(now_s, _FASTEST * rate, _BURST_S * rate) if self.spec.is_live else None
+        if self.spec.is_live:
+            self._bucket, self._silences = (Bucket(now_s, _FASTEST * rate, _BURST_S * rate) for _ in range(2))
 
     def receive(self, data: bytes, now_s: float) -> bytes | None:
         """Take in a frame.
@@ -152,18 +155,25 @@ class AudioSession:
         self._next_in = (self._next_in + 1) % _SEQ
         self.is_last = bool(frame.flags & LAST)
         self.received = frame.position + frame.samples
-        if self._bucket is not None and not self._bucket.takes(frame.samples, now_s):
+        silence = self._silence_before(frame.position)
+        if not (_takes(self._silences, silence, now_s) and _takes(self._bucket, frame.samples, now_s)):
             self.dropped_samples += frame.samples
             self._has_gap = True
             if not self.is_last:
                 return None
             frame = replace(frame, flags=frame.flags | DISCONTINUITY, position=self.received, data=b"")
             data = pack(INPUT, frame)
-        self._samples_in += frame.samples
+        self._forwarded = self.received
+        self._samples_in += silence + frame.samples
         if self._has_gap and not is_jump:
             data = renumbered(data, frame.seq, DISCONTINUITY)
         self._has_gap = False
         return message(Kind.INPUT, self.key, data)
+
+    def _silence_before(self, position: int) -> int:
+        """Samples that the worker renders for what is missing before a frame: silence, or a block to start anew."""
+        missing = position - self._forwarded
+        return missing if missing <= GAP_S * self.spec.rate else self.spec.block_samples
 
     def fed(self, samples: int) -> None:
         """The worker has taken so many samples of the client."""
@@ -254,3 +264,7 @@ class AudioSession:
             self._sent_bytes -= len(packed)
             self._outputs.appendleft(packed)
             self._samples_out += self._samples_of(packed)
+
+
+def _takes(bucket: Bucket | None, count: int, now_s: float) -> bool:
+    return bucket is None or bucket.takes(count, now_s)

@@ -11,6 +11,7 @@ from .frames import Format, most_samples
 
 LEAST_RATE, GREATEST_RATE = 8000, 48000
 PACES = ("live", "fast")
+GAP_S = 1.0  # of missing input that is filled with silence; after more, the voice starts anew
 _OTHER_RATE = 48000  # of the engine, where blocks at the client's rate would be no whole number of samples
 _QUEUED_BLOCKS, _QUEUED_MS = 3, 60  # in each direction
 _BEHIND_S = 1.0  # of input and of output that a session without a deadline may hold

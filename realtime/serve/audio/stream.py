@@ -15,10 +15,10 @@ from ....kernels.types import FloatArray
 from ...engine import FADE_IN_MS
 from ...session.processor import Processor
 from .frames import DISCONTINUITY, LAST, LATE, MUTED, OUTPUT, Frame, data_of, most_samples, pack, samples_of
-from .spec import AudioSpec
+from .spec import GAP_S, AudioSpec
 
-GAP_S = 1.0  # of missing input that is filled with silence; after more, the voice starts anew
 _BURST_S = 3.0  # of input that may arrive while this process has no time to look at it
+_MOST_WAITING = 2048  # frames of a live session for which there is no room yet
 _LOAD_WEIGHT = 0.02  # of a block in the average load
 
 
@@ -35,7 +35,8 @@ class AudioStream:
     Attributes:
         spec: What the client chose.
         processor: Effects and voice.
-        fed: Samples of the client that were taken out of their frames.
+        fed: Samples of the client that were taken out of their frames, with the silence in place of missing ones, or
+            with a block where the voice starts anew.
         dropped_samples: Samples that the client or the server left out.
         load: Processor time per block in its durations, a moving average.
         is_finished: Whether all has been converted that the client will send.
@@ -80,6 +81,8 @@ class AudioStream:
 
     def take(self, frame: Frame) -> None:
         """Take in a frame, whose position is not before the end of the frame before."""
+        if self.spec.is_live and len(self._waiting) >= _MOST_WAITING:
+            self._waiting.popleft()  # the one after it counts what is missing
         self._waiting.append(frame)
         self._feed()
 
@@ -152,7 +155,7 @@ class AudioStream:
                 before = int(self._ring.written_total[0])
                 self._put(samples_of(frame))
                 self._newest = int(self._ring.written_total[0]) - before
-            self.fed += frame.samples
+            self.fed += gap + frame.samples
             if frame.flags & LAST:
                 self._flush_to = self._received
                 self._is_last = True
@@ -267,6 +270,7 @@ class AudioStream:
             return
         position = self._waiting[0].position
         self.dropped_samples += position - self._received
+        self.fed += self.spec.block_samples  # what it took to end
         self.processor.reset()
         for resampler in (self._to_engine, self._from_engine):
             if resampler is not None:

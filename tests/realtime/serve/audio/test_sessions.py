@@ -7,10 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from altervox.realtime.config import StreamConfig
 from altervox.realtime.serve.audio.frames import DISCONTINUITY, INPUT, LAST, LATE, OUTPUT, RESUMED, unpack
 from altervox.realtime.serve.audio.pipe import Kind
 from altervox.realtime.serve.audio.sessions import RESUME_S
+from altervox.realtime.serve.audio.stream import AudioStream
 from altervox.realtime.serve.errors import AUDIO_ENDED, BAD_MESSAGE, REPLACED, UNAUTHORIZED
+from altervox.realtime.session.processor import Processor
+from altervox.realtime.session.settings import SessionSettings
+from altervox.realtime.session.state import SessionState
 from remote_audio import BLOCK, RATE, frame, opened, output, send
 from remote_hub import Desk, Remote
 
@@ -334,6 +339,41 @@ def test_a_live_client_cannot_send_faster_than_real_time() -> None:
     send(remote, facts, 200)
     assert unpack(desk.workers.frames(key)[-1], INPUT).flags == DISCONTINUITY
     assert not remote.is_closed
+
+
+@pytest.mark.parametrize(("missing", "taken"), [(15_999, 2), (16_001, 100)])
+def test_silence_for_what_a_client_leaves_out_is_limited_too(missing: int, taken: int) -> None:
+    """To about two seconds at once, and to two seconds of blocks with which the voice starts anew."""
+    desk = Desk()
+    remote, facts = opened(desk)
+    key = desk.workers.keys()[0]
+    for number in range(200):
+        position = number * (missing + 1) + missing
+        send(remote, facts, number, position, flags=DISCONTINUITY, data=b"\0\0")
+    assert len(desk.workers.frames(key)) == taken
+    assert not remote.is_closed
+
+
+@pytest.mark.parametrize(("missing", "most"), [(15_999, 1), (16_001, 50)])
+def test_silence_counts_for_a_client_without_a_deadline(missing: int, most: int) -> None:
+    desk = Desk()
+    remote, facts = opened(desk, pace="fast")
+    session = remote.connection.audio
+    assert session is not None
+    fed = AudioStream(session.spec, Processor(SessionSettings(SessionState(voice="off"), StreamConfig(16_000, 20))))
+    for number in range(1_000):
+        if session.is_full:
+            break
+        position = number * (missing + 1) + missing
+        packed = frame(INPUT, "s16", DISCONTINUITY, facts["session"], number, position, b"\0\0")
+        remote.send(packed)
+        fed.take(unpack(packed, INPUT))
+    assert number <= most
+    while fed.has_block:
+        fed.step()
+    desk.hub.audio.from_worker(1, Kind.TAKEN, desk.workers.keys()[0], fed.fed.to_bytes(8, "little"), desk.now_s)
+    assert session._samples_in == session._samples_fed
+    assert not session.is_full
 
 
 def test_output_that_is_not_read_makes_room_for_newer() -> None:

@@ -108,6 +108,15 @@ def test_a_short_gap_is_silence_at_its_place() -> None:
     assert fed.stream.dropped_samples == 5000
 
 
+def test_frames_for_which_there_is_no_room_are_limited() -> None:
+    fed = Fed(is_live=True)
+    for number in range(5_000):
+        fed.take(speech(0.01)[:1], number * 8_000, DISCONTINUITY, runs=False)
+    assert len(fed.stream._waiting) <= 2048
+    fed.take(speech(0.01)[:1], 5_000 * 8_000, DISCONTINUITY | LAST)
+    assert fed.stream.is_finished
+
+
 def test_after_a_long_gap_the_voice_starts_anew() -> None:
     x, later = speech(0.5), 10_000_000
     fed = Fed("robot")
