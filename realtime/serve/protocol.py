@@ -39,6 +39,7 @@ from .executor import Answer, Caller, Effect, Executor, forbidden, refusal
 from .messages import dump
 from .pairing import Grant
 from .port import RemoteSession
+from .room import has_room
 from .runtime import PROTOCOL
 from .session_commands import Result, SessionCommands
 from .topics import TOPICS, subscription
@@ -109,8 +110,9 @@ class Hub:
             peer: Address of the other side, without its port.
             client: Who it is, for a part of the server that needs neither token nor greeting; None for others.
         """
-        waiting = 0 if client is not None else sum(connection.client is None for connection in self.connections)
-        if len(self.connections) >= MOST_CONNECTIONS or waiting >= MOST_UNAUTHENTICATED:
+        strangers = [connection.peer for connection in self.connections if connection.client is None]
+        is_refused = client is None and not has_room(strangers, peer, MOST_UNAUTHENTICATED)
+        if is_refused or len(self.connections) >= MOST_CONNECTIONS:
             return None
         connection = Connection(
             peer, self._board, self.voices, self._budget, self._handle, self.audio, now_s + AUTH_S, Bucket(now_s)

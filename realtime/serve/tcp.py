@@ -19,6 +19,7 @@ from .bucket import Bucket
 from .connection import Connection
 from .errors import TOO_FAST
 from .http import Request, not_understood, timed_out, unavailable
+from .room import has_room
 
 REQUEST_S = 5.0  # until a socket must have sent a request, and TLS be agreed on
 CLOSE_S = 1.0  # for a client to agree to be closed
@@ -112,7 +113,9 @@ class Socket(ServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take it in, or answer that there is no room."""
         assert isinstance(transport, asyncio.Transport)
-        if len(self._owner.sockets) >= self._owner.most_sockets:
+        peer = transport.get_extra_info("peername")
+        self.peer = str(peer[0]) if peer else ""
+        if not has_room([other.peer for other in self._owner.sockets], self.peer, self._owner.most_sockets):
             transport.set_protocol(asyncio.Protocol())
             transport.write(unavailable().serialize())
             transport.close()
@@ -121,8 +124,6 @@ class Socket(ServerConnection):
         # asyncio does so only for sockets that were made with the protocol's number. Without it an answer that follows
         # an event waits 40 ms for the client to acknowledge the event.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer = transport.get_extra_info("peername")
-        self.peer = str(peer[0]) if peer else ""
         self.transport = transport  # `pause_writing` may be called before the library has set it
         super().connection_made(transport)
         self.expect(REQUEST_S)

@@ -151,6 +151,19 @@ def test_connections_are_limited() -> None:
     assert desk.connect().ask("auth", token=OWNER)["ok"]
 
 
+def test_strangers_lock_out_nobody() -> None:
+    desk = Desk()
+    for stranger in ("192.168.1.66", "192.168.1.66", "fe80::1%eth0"):
+        while desk.hub.connect(desk.now_s, stranger) is not None:
+            assert len(desk.hub.connections) < MOST_UNAUTHENTICATED
+    assert len(desk.hub.connections) == MOST_UNAUTHENTICATED // 2  # a quarter of one address
+    for number in range(MOST_UNAUTHENTICATED):
+        desk.hub.connect(desk.now_s, f"10.0.0.{number}")
+    assert len(desk.hub.connections) == MOST_UNAUTHENTICATED * 3 // 4
+    for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+        assert desk.hub.connect(desk.now_s, address) is not None
+
+
 def test_floods_close_only_who_sends_them() -> None:
     desk = Desk()
     remote, other = desk.client(), desk.client()
