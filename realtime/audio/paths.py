@@ -23,6 +23,8 @@ RING_S = 2.0
 _OPENING_S = 0.5  # in which a device that has just opened works in bursts: a pause would remain as latency
 _OPENED_S = 3.0  # after which blocks that still wait for their turn are late
 _WATCHED_S = 0.4  # at the end of it, in which the callback intervals are measured
+_UNUSUAL_S = 0.1  # between callbacks: looked at again, whether it is a pause ...
+_PATIENT_S = 2.0  # ... until the device has been open for so long
 _SILENT_S = 3.0
 
 
@@ -267,6 +269,8 @@ class OutputPath:
         in_s, out_s = (clock.interval_s(now_s - _WATCHED_S) for clock in (source.clock, self.clock))
         if not (in_s and out_s):
             return False  # one of them sleeps
+        if max(in_s, out_s) > _UNUSUAL_S and now_s - self.opened_s < _PATIENT_S:
+            return False  # a pause, which would count as the usual interval for as long as the session lasts
         self.delay.prefill.begin(1000.0 * in_s, 1000.0 * out_s, now_s)
         self.clock.restart()
         if not source.is_settled:  # another output that is ready later must not disturb those that run

@@ -168,6 +168,24 @@ def test_a_pause_while_the_output_opens_does_not_stay_as_delay() -> None:
     assert sim.output[-5 * RATE :].min() > 0
 
 
+@pytest.mark.parametrize("pause", [{"paused_out": (0.2, 0.45)}, {"stalled_in": (0.2, 0.45)}])
+def test_a_pause_while_devices_open_is_not_taken_for_their_interval(pause: dict[str, tuple[float, float]]) -> None:
+    calm, paused = Simulation(), Simulation()
+    for name, when in pause.items():
+        setattr(paused, name, when)
+    for simulation in (calm, paused):
+        simulation.run(3.0)
+    assert paused.path.is_started
+    assert paused.path.delay.prefill.ms == pytest.approx(calm.path.delay.prefill.ms, abs=1.0)
+
+
+def test_a_device_of_long_intervals_starts_all_the_same() -> None:
+    slow = Simulation(out_frames=7200)  # 150 ms
+    slow.run(4.0)
+    assert slow.path.is_started
+    assert slow.path.delay.prefill.floor_ms == pytest.approx(165.0, abs=1.0)
+
+
 def test_devices_with_a_common_clock_change_no_sample() -> None:
     sim = Simulation()
     sim.signal = ramp
