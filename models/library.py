@@ -24,7 +24,7 @@ from .exclusive import alone
 from .export import manifest as exported
 from .limits import MAX_DESCRIPTION_CHARACTERS
 from .neural import card as neural
-from .paths import library_folder, voices_folder
+from .paths import library_folder, training_state, voices_folder
 from .pictures import remove_picture
 from .voice import Voice, VoiceKind
 
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 _FORBIDDEN = set('/\\:*?"<>|')  # in a file name, on one system or another
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])(\..*)?", re.IGNORECASE)
 _LONGEST_NAME = 200  # bytes
+_LONGEST_PART = 255  # bytes of a part of a path: to look for a longer one is an error
 _MOST_DESCRIBED = 1 << 16  # bytes of a voice.json
 _RESERVED_SPEAKERS = 109  # RVC's trainers make room for so many, whatever number was trained
 _ADDING = ".adding-"  # start of the names of folders that are not voices yet
@@ -89,6 +90,7 @@ def load_voice(name_or_path: str | Path, device: str = "auto") -> Voice:
     name = str(name_or_path)
     if name in DSP_VOICES:
         return DSP_VOICES[name]
+    _check_path(name)
     neural_file = _neural_file(name)
     if neural_file is not None:
         return _load_neural(name, neural_file)
@@ -101,12 +103,26 @@ def load_voice(name_or_path: str | Path, device: str = "auto") -> Voice:
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return _load_rvc(path.name, path, device)
-    both = name.split("+")
-    if len(both) == 2 and all(both) and not path.exists():
-        return _mix(*(load_voice(one, device) for one in both))
+    mixed = name.split("+")
+    if len(mixed) > 1 and all(mixed) and not path.exists():
+        if len(mixed) > 2:
+            raise VoiceError(
+                f"{printable(name, 60)} names {len(mixed)} voices, and a mix is of two, such as clara+edgar"
+            )
+        return _mix(*(load_voice(one, device) for one in mixed))
     if path.is_file() or path.suffix.lower() in (".pth", ".pt") or len(path.parts) > 1:
         return _load_rvc(path.stem, path, device)
-    raise UnknownVoiceError(f"there is no voice {printable(name, 60)!r}{_nearest(name)}; `altervox voices` lists them")
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> UnknownVoiceError:
+    return UnknownVoiceError(f"there is no voice {printable(name, 60)!r}{_nearest(name)}; `altervox voices` lists them")
+
+
+def _check_path(name: str) -> None:
+    """Raises UnknownVoiceError for what is neither a name nor a path on any system."""
+    if any(len(part.encode(errors="replace")) > _LONGEST_PART for part in Path(name).parts):
+        raise _unknown(name)
 
 
 def shipped_neural_voices() -> dict[str, Path]:
@@ -154,6 +170,7 @@ def lengths_of(name_or_path: str | Path) -> Mapping[str, int]:
         CheckpointError: it is an exported voice, and its manifest cannot be used.
     """
     name = str(name_or_path)
+    _check_path(name)
     export = None if name in DSP_VOICES else _export_of(name)
     return {} if export is None else exported.read_manifest(export).lengths
 
@@ -181,7 +198,8 @@ def add_voice(source: Path, name: str | None = None) -> VoiceInfo:
     Args:
         source: A `.pth`, a folder with one, or a `.zip` with one; an `.index` beside it in a folder or zip comes along.
             Or the `.safetensors` of a neural voice, or the folder of an exported voice.
-        name: Name of the voice; None takes the name of the file.
+        name: Name of the voice; None takes the name of the file, or that of a neural voice where its file has the name
+            that all have in the library.
 
     Raises:
         VoiceError: the source holds no voice or several, the name is taken or unusable, or the zip is unsafe.
@@ -216,7 +234,8 @@ def add_voice(source: Path, name: str | None = None) -> VoiceInfo:
 
 def _add_neural(source: Path, name: str | None) -> VoiceInfo:
     """Copy a neural voice into the library, every weight checked."""
-    title = name or source.stem
+    is_from_library = source.name == f"voice{neural.SUFFIX}"
+    title = name or (neural.read_card(source).name if is_from_library else source.stem)
     target, voice = _free_place(title), _load_neural(title, source)
     info = VoiceInfo(title, "neural", voice.sample_rate, voice.description, target)
     _put_into_library({f"voice{neural.SUFFIX}": source}, info, target)
@@ -246,6 +265,23 @@ def _put_into_library(copies: Mapping[str, Path], info: VoiceInfo, target: Path)
         raise OutputError(f"{target} cannot be written: {error.strerror}") from error
 
 
+def replace_neural(source: Path, name: str) -> None:
+    """Move another file into the place of a neural voice's.
+
+    Raises:
+        CheckpointError: it is no neural voice.
+        OutputError: the library cannot be written.
+    """
+    card, folder = neural.read_card(source), voices_folder() / name
+    info = VoiceInfo(name, "neural", neural.SAMPLE_RATE, card.description, folder)
+    try:
+        with alone(library_folder(), "another altervox is adding a voice; waiting for it"):
+            source.replace(folder / f"voice{neural.SUFFIX}")
+            _describe(info, folder)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+
+
 def check_free(name: str) -> None:
     """Raises VoiceError unless a voice of that name can be added."""
     _free_place(name, "")
@@ -262,6 +298,9 @@ def _free_place(title: str, how: str = " by --name") -> Path:
             f"{printable(title, 60)!r} cannot be a voice's name; give one without {' '.join(sorted(_FORBIDDEN))}{how}, "
             "of no more than 100 characters, and none that Windows reserves, such as con or nul"
         )
+    mixed = title.split("+")
+    if len(mixed) == 2 and all(_neural_file(one) for one in mixed):
+        raise VoiceError(f"{title!r} is a mix of two voices; give another name{how}")
     if title in DSP_VOICES or title in shipped_neural_voices():
         raise VoiceError(f"{title!r} is an embedded voice; give another name{how}")
     target = voices_folder() / title
@@ -280,13 +319,17 @@ def _copy(copies: Mapping[str, Path], info: VoiceInfo, target: Path) -> None:
         half_made.mkdir()
         for name, source in copies.items():
             shutil.copyfile(source, half_made / name)
-        described = {k: v for k, v in asdict(info).items() if k != "path"}
-        (half_made / "voice.json").write_text(json.dumps(described, ensure_ascii=False, indent=1), "utf-8")
+        _describe(info, half_made)
         half_made.rename(target)
 
 
+def _describe(info: VoiceInfo, folder: Path) -> None:
+    described = {k: v for k, v in asdict(info).items() if k != "path"}
+    (folder / "voice.json").write_text(json.dumps(described, ensure_ascii=False, indent=1), "utf-8")
+
+
 def remove_voice(name: str) -> None:
-    """Delete a voice of the library.
+    """Delete a voice of the library, and what a training that was stopped has learnt of its speaker.
 
     Raises:
         UnknownVoiceError: there is no such voice.
@@ -294,15 +337,17 @@ def remove_voice(name: str) -> None:
     """
     if name in DSP_VOICES or name in shipped_neural_voices():
         raise VoiceError(f"{name!r} is an embedded voice and stays")
-    path = voices_folder() / name
-    if not _is_plain_name(name) or not path.is_dir():
-        raise UnknownVoiceError(
-            f"there is no voice {printable(name, 60)!r}{_nearest(name)}; `altervox voices` lists them"
-        )
-    try:
-        shutil.rmtree(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be removed: {error.strerror}") from error
+    if not _is_plain_name(name):
+        raise _unknown(name)
+    path, state = voices_folder() / name, training_state(name)
+    if not path.is_dir() and not state.exists():
+        raise _unknown(name)
+    for found, remove in ((state, Path.unlink), (path, shutil.rmtree)):
+        try:
+            if found.exists():
+                remove(found)
+        except OSError as error:
+            raise OutputError(f"{found} cannot be removed: {error.strerror}") from error
     remove_picture(name)
 
 

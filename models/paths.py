@@ -16,8 +16,13 @@ def library_folder() -> Path:
 
 
 def voices_folder() -> Path:
-    """One folder for each RVC voice."""
+    """One folder for each voice."""
     return library_folder() / "voices"
+
+
+def training_state(name: str) -> Path:
+    """The state of a voice whose training was stopped."""
+    return library_folder() / "training" / f"{name}.state"
 
 
 def base_folder() -> Path:

@@ -43,6 +43,7 @@ def file(seed: int = 1, encoder_seed: int = 0, name: str = "") -> VoiceFile:
         f0_log2_mean=MEANS[seed],
         f0_log2_std=0.25,
         encoder_sha256=encoder_digest(heard),
+        attribution="a random generator",
         metrics={"wer": 0.5},
     )
     return VoiceFile(card, speaking, heard)

@@ -214,8 +214,8 @@ def voices_train(
 ) -> int:
     """Make a voice of your own from two to thirty minutes of recordings, on this computer.
 
-    RECORDINGS are files of any format that `altervox convert` reads, or folders, of one person who agrees. Ctrl-C ends
-    early with a usable voice; the same command goes on from there, or after a power cut.
+    RECORDINGS are files of any format that `altervox convert` reads, or folders, of one person who agrees. Ctrl-C in
+    training ends early with a usable voice; the same command goes on from there, or after a power cut.
 
     \b
       altervox voices train anna recordings/
@@ -228,9 +228,14 @@ def voices_train(
 
 @voices.command("add")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--name", help="Name of the voice; default: the name of the file.")
+@click.option(
+    "--name", help="Name of the voice; default: the name of the file, or the one on the card of a voice.safetensors."
+)
 def voices_add(source: Path, name: str | None) -> int:
-    """Add an RVC voice: a .pth, a folder with one, or a .zip. Use only voices that you may use."""
+    """Add a voice: an RVC .pth, a folder or .zip with one, a .safetensors of `voices train`, or an exported voice.
+
+    Use only voices that you may use.
+    """
     from .voices import add
 
     return add(source, name)

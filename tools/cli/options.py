@@ -54,7 +54,8 @@ voice_options = together(  # the options that choose and shape a voice
         "--voice",
         default="woman",
         show_default=True,
-        help="Name of a voice in `altervox voices`, or the path of a .pth file or of an exported voice.",
+        help="Name of a voice in `altervox voices`, a mix of two neural ones such as clara+edgar, or the path of a "
+        ".pth, of a .safetensors or of an exported voice.",
     ),
     *(parameter_option(parameter) for parameter in VOICE_PARAMETERS.values()),
     parameter_option(EFFECT_PARAMETERS["gate_db"]),

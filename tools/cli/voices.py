@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ...kernels.errors import VoiceError
+from ...kernels.errors import ParameterError, VoiceError
 from ...kernels.printable import MESSAGE_LIMIT, encodable, printable
 from ...models.library import VoiceInfo, add_voice, list_voices, load_voice, remove_voice
 from ...models.pictures import remove_picture, set_picture
@@ -42,16 +42,18 @@ def show_one(name: str, as_json: bool, sample: Path | None = None, source: Path 
     """
     from ..voices.show import card_rows, render_sample
 
+    if source is not None and sample is None:
+        raise ParameterError("--from names a recording for --sample: say by --sample where the result goes")
     info = next((v for v in list_voices() if v.name == name), None)
     voice = load_voice(name, "cpu") if info is None or info.kind == "neural" or sample is not None else None
     if info is None:
         assert voice is not None
-        info = VoiceInfo(voice.name, voice.kind, voice.sample_rate, voice.description, Path(name))
+        path = Path(name) if Path(name).exists() else None  # a mix has none
+        info = VoiceInfo(voice.name, voice.kind, voice.sample_rate, voice.description, path)
     row = _row(info) | ({"path": encodable(info.path)} if info.path else {})
     row |= card_rows(voice) if voice is not None else {}
     if sample is not None and voice is not None:
-        render_sample(voice, info.path, source, sample)
-        row["sample"] = encodable(sample)
+        row["sample"] = encodable(render_sample(voice, info.path, source, sample))
     if as_json:
         click.echo(json.dumps(row, indent=1))
     else:

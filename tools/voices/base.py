@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...kernels.errors import CheckpointError, VoiceError
-from ...models.neural.card import BASE, SHIPPED, SUFFIX
+from ...models.neural.card import BASE, SHIPPED, SUFFIX, VoiceCard
 from ...models.neural.network import Encoder
 from ...models.neural.step import Speaking
 from ...models.neural.voice_file import encoder_of, read_voice_file
@@ -11,14 +11,14 @@ from ...models.neural.voice_file import encoder_of, read_voice_file
 PATH = SHIPPED / f"{BASE}{SUFFIX}"
 
 
-def base_voice() -> tuple[Encoder, str, Speaking]:
-    """The encoder that voices share, its digest, and the decoder that they begin with.
+def base_voice() -> tuple[Encoder, VoiceCard, Speaking]:
+    """The encoder that voices share, the card of what they begin with, and its decoder.
 
     Raises:
         VoiceError: this copy of altervox lacks them.
     """
     try:
         file = read_voice_file(PATH)
-        return encoder_of(file, PATH).eval(), file.card.encoder_sha256, file.speaking
+        return encoder_of(file, PATH).eval(), file.card, file.speaking
     except CheckpointError as error:
         raise VoiceError(f"no voice can be trained, for what training begins with is missing: {error}") from error

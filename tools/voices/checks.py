@@ -5,7 +5,7 @@ All of it is measured on a sample of the utterances, in seconds, before any time
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from .recordings import Recording, as_float, levels_db
 LEAST_S = 90.0  # of speech, which two minutes of recordings hold
 LEAST_FORCED_S = 15.0
 LEAST_RATE = 16000
+_MOST_LEFT_OUT = 0.2  # of the speech: where more of it is unfit, all are judged as they are
 
 _SAMPLED = 60  # utterances that are measured, evenly spread
 _SAMPLED_S = 6.0  # of each
@@ -71,35 +72,88 @@ class Sample:
     loud: NDArray[np.bool_]
 
 
-def check(recordings: Sequence[Recording], cuts: Sequence[Sequence[slice]]) -> list[Finding]:
-    """What speaks against a voice made of these recordings; the gravest first.
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Recordings after the check.
+
+    Attributes:
+        recordings: Those to make a voice of.
+        cuts: The utterances of each.
+        is_wide: Whether they hold what lies above 8 kHz.
+        findings: What speaks against a voice made of them; the gravest first.
+        remarks: What was left out and why, in sentences.
+    """
+
+    recordings: list[Recording]
+    cuts: list[Sequence[slice]]
+    is_wide: bool
+    findings: list[Finding]
+    remarks: list[str]
+
+
+def check(recordings: Sequence[Recording], cuts: Sequence[Sequence[slice]]) -> Checked:
+    """Leave out single recordings that are worse than the others, and find out what is wrong with the rest.
 
     Args:
         recordings: The recordings.
         cuts: The utterances of each.
     """
-    total_s = sum((cut.stop - cut.start) / SAMPLE_RATE for of_one in cuts for cut in of_one)
-    all_s = sum(recording.seconds for recording in recordings)
-    if total_s < LEAST_S:
-        said = (
-            f"the recordings hold {_clock(total_s)} of speech in {_clock(all_s)}; a voice takes at least "
-            f"{_clock(LEAST_S)} of it, and ten minutes are better: record more"
-        )
-        finding = Finding(said, total_s >= LEAST_FORCED_S)
-        if not finding.can_force:
-            return [finding]
-        findings = [finding]
-    else:
+    spoken = [(recording, of_one) for recording, of_one in zip(recordings, cuts, strict=True) if of_one]
+    unfit = [_of_one(recording, of_one) for recording, of_one in spoken]
+    remarks = []
+    findings = [finding for of_one in unfit for finding in of_one]
+    if findings and _share(spoken, map(bool, unfit)) < _MOST_LEFT_OUT:
+        remarks += [f"left out: {finding.message}" for finding in findings]
+        spoken = [one for one, found in zip(spoken, unfit, strict=True) if not found]
         findings = []
-    for recording, of_one in zip(recordings, cuts, strict=True):
-        if of_one:
-            findings += _of_one(recording, of_one)
-    samples = [sample_of(audio) for audio in _spread(recordings, cuts)]
-    findings += [finding for finding in (_unclear(samples), _several(samples)) if finding is not None]
-    return sorted(findings, key=lambda finding: finding.can_force)
+    wide = [_is_wide(recording, of_one) for recording, of_one in spoken]
+    narrow = _share(spoken, (not one for one in wide))
+    if 0.0 < narrow < _MOST_LEFT_OUT:
+        remarks += [
+            f"left out: {recording.path} holds nothing above 8 kHz, as the other recordings do"
+            for (recording, _), one in zip(spoken, wide, strict=True)
+            if not one
+        ]
+        spoken = [one for one, has_all in zip(spoken, wide, strict=True) if has_all]
+    elif 0.0 < narrow < 1.0:
+        remarks.append(
+            f"the voice will have nothing above 8 kHz, for {100.0 * narrow:.0f} % of the speech is without it"
+        )
+    left, cuts_left = [recording for recording, _ in spoken], [of_one for _, of_one in spoken]
+    short = _short(_seconds(spoken), sum(recording.seconds for recording in recordings))
+    if short is None or short.can_force:
+        samples = [sample_of(audio) for audio in _spread(left, cuts_left)]
+        findings += [finding for finding in (_unclear(samples), _several(samples)) if finding is not None]
+        findings = ([short] if short is not None else []) + findings
+    else:
+        findings = [short]
+    findings.sort(key=lambda finding: finding.can_force)
+    return Checked(left, cuts_left, narrow < _MOST_LEFT_OUT, findings, remarks)
 
 
-def is_wide(recording: Recording, cuts: Sequence[slice]) -> bool:
+def _short(speech_s: float, all_s: float) -> Finding | None:
+    """Whether there is too little speech."""
+    if speech_s >= LEAST_S:
+        return None
+    said = (
+        f"the recordings hold {_clock(speech_s)} of speech in {_clock(all_s)}; a voice takes at least "
+        f"{_clock(LEAST_S)} of it, and ten minutes are better: record more"
+    )
+    return Finding(said, speech_s >= LEAST_FORCED_S)
+
+
+def _seconds(spoken: Iterable[tuple[Recording, Sequence[slice]]]) -> float:
+    samples: int = sum(cut.stop - cut.start for _, of_one in spoken for cut in of_one)
+    return samples / SAMPLE_RATE
+
+
+def _share(spoken: Sequence[tuple[Recording, Sequence[slice]]], chosen: Iterable[bool]) -> float:
+    """Proportion of the speech that lies in the chosen recordings."""
+    of_chosen = _seconds(one for one, is_chosen in zip(spoken, chosen, strict=True) if is_chosen)
+    return of_chosen / max(_seconds(spoken), 1e-9)
+
+
+def _is_wide(recording: Recording, cuts: Sequence[slice]) -> bool:
     """Whether a recording holds what lies above 8 kHz."""
     spectrum = _spectrum(recording, cuts)
     return recording.rate > LEAST_RATE * 1.3 and _band_db(spectrum, 8500, 11000, 4500, 7000) > _WIDE_DB
@@ -126,7 +180,7 @@ def _of_one(recording: Recording, cuts: Sequence[slice]) -> list[Finding]:
         findings.append(Finding(said, True))
     if (snr := snr_db(recording.audio)) < _LEAST_SNR_DB:
         said = (
-            f"{path} is noisy: speech is {snr:.0f} dB above the noise, not {_LEAST_SNR_DB:.0f} or more; record in quiet"
+            f"{path} is noisy: speech is {snr:.1f} dB above the noise, not {_LEAST_SNR_DB:.0f} or more; record in quiet"
         )
         findings.append(Finding(said, True))
     return findings

@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...kernels.errors import CheckpointError, OutputError, VoiceError
-from ...models.exclusive import alone
-from ...models.library import add_voice, check_free, list_voices
+from ...models.library import add_voice, check_free, list_voices, replace_neural
 from ...models.neural.card import SUFFIX, VoiceCard, read_card
 from ...models.neural.voice import NeuralVoice
 from ...models.neural.voice_file import VoiceFile, write_voice
-from ...models.paths import library_folder, voices_folder
+from ...models.paths import voices_folder
 from .analysis import Example
 from .scoring import conversion_metrics
 
@@ -22,7 +21,7 @@ STOPPED = "stopped after"  # in the card of a voice whose training was not finis
 
 def check_name(name: str, state: Path) -> None:
     """Raises VoiceError unless a voice of that name can be installed: a new one, or one whose training was stopped."""
-    if not (state.exists() and _is_unfinished(name)):
+    if not (is_unfinished(name) and state.exists()):
         check_free(name)
 
 
@@ -32,6 +31,7 @@ def only_one(state: Path) -> Iterator[None]:
 
     Raises:
         VoiceError: another process holds it.
+        OutputError: its folder cannot be written.
     """
     from filelock import FileLock, Timeout
 
@@ -42,6 +42,8 @@ def only_one(state: Path) -> Iterator[None]:
         raise VoiceError(
             f"another altervox is training {state.stem} already; wait for it, or give another name"
         ) from error
+    except OSError as error:
+        raise OutputError(f"{state.parent} cannot be written: {error.strerror}") from error
     try:
         yield
     finally:
@@ -68,8 +70,8 @@ def install(voice: VoiceFile, held_out: Sequence[Example], state: Path) -> tuple
         metrics = conversion_metrics(NeuralVoice.from_file(name, file), held_out)
         card = replace(voice.card, metrics={**voice.card.metrics, **metrics})
         write_voice(file, replace(voice, card=card))
-        if _is_unfinished(name):
-            _replace(file, name)
+        if is_unfinished(name):
+            replace_neural(file, name)
         else:
             add_voice(file, name)
     except OutputError as error:
@@ -80,17 +82,8 @@ def install(voice: VoiceFile, held_out: Sequence[Example], state: Path) -> tuple
     return card, voices_folder() / name
 
 
-def _replace(file: Path, name: str) -> None:
-    """Put a voice in the place of one whose training was stopped, in one step."""
-    target = voices_folder() / name / f"voice{SUFFIX}"
-    try:
-        with alone(library_folder(), "another altervox is adding a voice; waiting for it"):
-            file.replace(target)
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error.strerror}") from error
-
-
-def _is_unfinished(name: str) -> bool:
+def is_unfinished(name: str) -> bool:
+    """Whether there is a voice of that name whose training was stopped."""
     if name not in {info.name for info in list_voices() if info.path is not None}:
         return False
     try:

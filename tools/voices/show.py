@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...kernels.errors import AltervoxError
+from ...kernels.errors import AltervoxError, ParameterError
 from ...models.neural.features import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -45,24 +45,28 @@ def keep_sample(folder: Path, held_out: Sequence[Example]) -> None:
         log.warning("the voice is there, but no sentence for its sample: %s", error)
 
 
-def render_sample(voice: Voice, folder: Path | None, source: Path | None, target: Path) -> None:
-    """Convert a sentence with a voice.
+def render_sample(voice: Voice, folder: Path | None, source: Path | None, target: Path) -> Path:
+    """Convert a sentence with a voice; returns the file that was written.
 
     Args:
         voice: The voice.
         folder: Where it lies in the library, where a sentence may lie beside it.
         source: A recording to convert; None takes that sentence, or for a voice without one the recording that ships.
-        target: The sound file to write.
+        target: The sound file to write, or a folder for it.
 
     Raises:
-        AltervoxError: a file cannot be read or written.
+        AltervoxError: a file cannot be read or written, or the one would be written in the place of the other.
     """
     from ...realtime.files import convert_stream
     from ..convert.batch import convert_file
-    from ..convert.plan import Job
+    from ..convert.plan import plan
     from ..export.speech import RECORDING
 
     if source is None:
         own = folder / SAMPLE_FILE if folder is not None else None
         source = own if own is not None and own.is_file() else RECORDING
-    convert_file(Job(source, target), voice, lambda blocks, rate: convert_stream(voice, blocks, rate))
+    job, *more = plan([source], target, voice.name)
+    if more:
+        raise ParameterError(f"{source} is a folder of several recordings: name one of them")
+    convert_file(job, voice, lambda blocks, rate: convert_stream(voice, blocks, rate))
+    return job.target

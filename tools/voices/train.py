@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from ...kernels.errors import AudioFileError
+from ...kernels.errors import AudioFileError, VoiceError
 from ...kernels.printable import MESSAGE_LIMIT, encodable, printable
 from ...kernels.world import SAMPLE_RATE
 from ...models.neural.card import VoiceCard
 from ...models.neural.network import Encoder
 from ...models.neural.step import Speaking
 from ...models.neural.voice_file import VoiceFile
-from ...models.paths import library_folder
+from ...models.paths import training_state
 from ..cli.voices import command_line
 from .analysis import Example, analyse_recording
 from .base import base_voice
-from .checks import check, is_wide
+from .checks import check
 from .consent import consent
-from .install import STOPPED, check_name, install, only_one
+from .install import STOPPED, check_name, install, is_unfinished, only_one
 from .material import hear, make_material, views_of
 from .progress import Part, shown
 from .recordings import as_float, read_recordings, utterances
@@ -46,6 +46,7 @@ CONFIG = TuningConfig()
 _HELD_OUT = 0.1
 _MOST_HELD_OUT_S = 60.0
 _FINISHING_S = 30.0  # of the time, for what comes after training
+_FEWEST_STEPS = 50  # with which a voice has begun to sound like the recordings
 _MOST_SAID = 10  # sentences about what is wrong with the recordings, of which there may be a thousand
 _MIDDLE_LOG2_HZ = 7.35  # 163 Hz, between lower and higher voices
 _LIMITS = "speech like that of the recordings; singing, whispering and shouting were not trained"
@@ -58,7 +59,7 @@ class Utterances:
     Attributes:
         trained: The utterances to learn from.
         held_out: Those to judge by.
-        is_wide: Whether the recordings hold what lies above 8 kHz.
+        is_wide: Whether they hold what lies above 8 kHz.
         remarks: What was left out or found wrong, in sentences.
         recordings: Number of recordings.
     """
@@ -101,30 +102,66 @@ def train(
     Raises:
         AltervoxError: a name that is taken, no consent, unfit recordings, a full disk; the library is as it was before.
     """
-    state = library_folder() / "training" / f"{name}.state"
+    state = training_state(name)
     check_name(name, state)
-    encoder, digest, base = base_voice()
-    check_writable(state)
+    encoder, base_card, base = base_voice()
     agreed = consent(given_consent)
     started_s = time.monotonic()
     with only_one(state), shown() as part:
+        check_writable(state)
         found = _prepare(inputs, force, seed, part)
         heard = _counted(part("listening", views_of(found.trained) * len(found.trained)))
         material = make_material(found.trained, encoder, seed, heard)
         tuning = Tuning(base, material, found.is_wide, replace(CONFIG, seed=seed), state)
+        _say_what_it_goes_on_from(name, tuning)
         with stoppable() as is_stopped:
             _tune(tuning, started_s + 60.0 * minutes - _FINISHING_S, part, is_stopped)
             if is_stopped():
                 click.echo("stopping: the voice is made of what has been learnt so far", err=True)
+            _check_steps(tuning, minutes, is_stopped())
             judged = part("judging by what was held out", 1)
-            speaking, card = _judged(name, agreed, digest, tuning, found, encoder)
+            speaking, card = _judged(name, agreed, base_card, tuning, found, encoder)
             card, folder = install(VoiceFile(card, speaking, encoder), found.held_out, state)
             judged(1)
-            if tuning.is_finished or not is_stopped():
+            if tuning.is_finished:
                 tuning.forget()
     keep_sample(folder, found.held_out)
     _report(card, folder, found.remarks, time.monotonic() - started_s, as_json)
     return 0
+
+
+def _say_what_it_goes_on_from(name: str, tuning: Tuning) -> None:
+    """Say where an interrupted training goes on.
+
+    Raises:
+        VoiceError: a voice would be replaced by one made of other recordings.
+    """
+    if tuning.step:
+        click.echo(f"going on from step {tuning.step}", err=True)
+    elif is_unfinished(name):
+        raise VoiceError(
+            f"{name} is there already, stopped while it was made of other recordings or with another --seed: remove it "
+            "first, or give another name"
+        )
+    elif tuning.is_of_others:
+        log.warning("what was learnt before was of other recordings or with another --seed: it begins anew")
+
+
+def _check_steps(tuning: Tuning, minutes: float, is_stopped: bool) -> None:
+    """Warn of a voice that has hardly begun to learn.
+
+    Raises:
+        VoiceError: time was too short to learn anything.
+    """
+    if tuning.step >= min(_FEWEST_STEPS, tuning.config.steps):
+        return
+    if not is_stopped:
+        tuning.keep()
+        raise VoiceError(
+            f"{minutes:g} min were over after {tuning.step} of {tuning.config.steps} steps, too few for a voice: give "
+            "the same command with more --minutes, and it goes on from there"
+        )
+    log.warning("the voice has learnt for %d steps only, and hardly sounds like the recordings yet", tuning.step)
 
 
 def _prepare(inputs: Sequence[Path], force: bool, seed: int, part: Part) -> Utterances:
@@ -136,10 +173,12 @@ def _prepare(inputs: Sequence[Path], force: bool, seed: int, part: Part) -> Utte
     advance = part("reading and checking the recordings", 2)
     found = read_recordings(inputs)
     advance(1)
-    cuts = [utterances(recording.audio) for recording in found.items]
-    findings = check(found.items, cuts)
-    for remark in found.remarks:
+    checked = check(found.items, [utterances(recording.audio) for recording in found.items])
+    findings, remarks = checked.findings, found.remarks + checked.remarks
+    for remark in remarks[:_MOST_SAID]:
         log.warning("%s", remark)
+    if len(remarks) > _MOST_SAID:
+        log.warning("and %d more; --json lists all", len(remarks) - _MOST_SAID)
     is_refused = bool(findings) and not (force and all(finding.can_force for finding in findings))
     for finding in findings[1:_MOST_SAID] if is_refused else findings[:_MOST_SAID]:
         log.warning("%s", finding.message)
@@ -147,7 +186,8 @@ def _prepare(inputs: Sequence[Path], force: bool, seed: int, part: Part) -> Utte
         way_on = "; --force goes on all the same" if all(finding.can_force for finding in findings) else ""
         raise AudioFileError(findings[0].message + way_on)
     advance(2)
-    every = [recording.audio[cut] for recording, of_one in zip(found.items, cuts, strict=True) for cut in of_one]
+    pairs = zip(checked.recordings, checked.cuts, strict=True)
+    every = [recording.audio[cut] for recording, of_one in pairs for cut in of_one]
     analysed = _counted(part("analysing", len(every)))
     examples = []
     for audio in every:
@@ -157,9 +197,9 @@ def _prepare(inputs: Sequence[Path], force: bool, seed: int, part: Part) -> Utte
     return Utterances(
         [example for i, example in enumerate(examples) if i not in chosen],
         [examples[i] for i in sorted(chosen)],
-        all(is_wide(recording, of_one) for recording, of_one in zip(found.items, cuts, strict=True) if of_one),
-        found.remarks + [finding.message for finding in findings],
-        len(found.items),
+        checked.is_wide,
+        remarks + [finding.message for finding in findings],
+        len(checked.recordings),
     )
 
 
@@ -202,7 +242,7 @@ def _tune(tuning: Tuning, deadline_s: float, part: Part, is_stopped: Callable[[]
 
 
 def _judged(
-    name: str, agreed: str, digest: str, tuning: Tuning, utterances: Utterances, encoder: Encoder
+    name: str, agreed: str, base: VoiceCard, tuning: Tuning, utterances: Utterances, encoder: Encoder
 ) -> tuple[Speaking, VoiceCard]:
     """The voice with its natural variance, and its card without what only a conversion tells."""
 
@@ -222,9 +262,10 @@ def _judged(
         "lower" if mean < _MIDDLE_LOG2_HZ else "higher",
         round(mean, 4),
         round(spread, 4),
-        digest,
+        base.encoder_sha256,
         data=f"{minutes:.1f} min of speech in {utterances.recordings} recordings",
-        licence="for what the speaker has agreed to",
+        licence=f"for what the speaker has agreed to; made from the base voice of altervox ({base.licence})",
+        attribution=base.attribution,
         consent=agreed,
         metrics={
             "envelope_db": round(envelope_distance_db(speaking, held_out, utterances.is_wide), 2),
@@ -252,5 +293,7 @@ def _report(card: VoiceCard, folder: Path, remarks: Sequence[str], seconds: floa
         f"correlation of F0 {metrics['f0_correlation']:.2f}, voicing as in the source in "
         f"{100.0 * metrics['voicing_agreement']:.0f} % of the frames, level {metrics['level_db']:+.1f} dB"
     )
+    if STOPPED in card.trained:
+        click.echo("the same command goes on from there")
     click.echo(f"hear it: {command_line(['voices', 'show', card.name, '--sample', f'{card.name}.wav'])}")
     click.echo(f"use it: {command_line(['live', '--voice', card.name])}")

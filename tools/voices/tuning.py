@@ -65,6 +65,12 @@ class Tuning:
         is_wide: Whether the recordings hold what lies above 8 kHz.
         config: How.
         state: File of the state; what is in it is taken up if it belongs to this material, base and config.
+
+    Attributes:
+        step: Steps that are done.
+        steps: Steps that there is time for.
+        is_of_others: Whether the state was of other material, base or config, and is not taken up.
+        is_kept: Whether the state could be written.
     """
 
     def __init__(self, base: Speaking, material: Material, is_wide: bool, config: TuningConfig, state: Path) -> None:
@@ -99,7 +105,7 @@ class Tuning:
                 timed_s = now_s
             elif self.step == timed_from + _TIMED_STEPS:
                 fit = (deadline_s - now_s) / max((now_s - timed_s) / _TIMED_STEPS, 1e-6)
-                self.steps = self.step + int(min(max(fit, 0.0), self.steps - self.step))
+                self.steps = self.step + int(min(max(fit, 0.0), self.config.steps - self.step))
             if now_s - kept_s > self.config.keep_every_s:
                 self.keep()
                 kept_s = time.monotonic()
@@ -125,7 +131,6 @@ class Tuning:
         state = {
             "fingerprint": self._fingerprint,
             "step": self.step,
-            "steps": self.steps,
             "seconds": self.seconds,
             "losses": self.losses,
             "decoder": self.decoder.state_dict(),
@@ -152,7 +157,8 @@ class Tuning:
 
     def _restore(self) -> None:
         state = _state_in(self._path)
-        if state is None or state.get("fingerprint") != self._fingerprint:
+        self.is_of_others = state is not None and state.get("fingerprint") != self._fingerprint
+        if state is None or self.is_of_others:
             return
         self.decoder.load_state_dict(state["decoder"])
         self.averaged_decoder.load_state_dict(state["averaged_decoder"])
@@ -160,7 +166,7 @@ class Tuning:
         with torch.no_grad():
             self.voice.copy_(state["voice"])
         self._optimiser.load_state_dict(state["optimiser"])
-        self.step, self.steps, self.seconds = state["step"], state["steps"], state["seconds"]
+        self.step, self.seconds = state["step"], state["seconds"]
         self.losses = state["losses"]
 
     def _learn(self) -> float:

@@ -11,6 +11,7 @@ from altervox.kernels.errors import CheckpointError, UnknownVoiceError, VoiceErr
 from altervox.models import library
 from altervox.models.neural import card, voice_file
 from altervox.models.neural.voice import NeuralVoice
+from altervox.models.paths import training_state
 
 
 @pytest.fixture(autouse=True)
@@ -106,8 +107,31 @@ def test_two_voices_are_mixed_by_their_names(shipped: Path, tmp_path: Path) -> N
 
 
 def test_a_voice_may_be_called_like_a_mix(shipped: Path, tmp_path: Path) -> None:
-    library.add_voice(made_up_neural.write(tmp_path / "anna+bert.safetensors", 3))
-    assert library.load_voice("anna+bert").description == "random weights from 3"
+    """But not like one that there is, which could not be had any more."""
+    library.add_voice(made_up_neural.write(tmp_path / "anna+zoe.safetensors", 3))
+    assert library.load_voice("anna+zoe").description == "random weights from 3"
+    with pytest.raises(VoiceError, match=r"'anna\+bert' is a mix of two voices; give another name by --name"):
+        library.add_voice(made_up_neural.write(tmp_path / "anna+bert.safetensors", 3))
+
+
+def test_a_file_out_of_a_library_has_its_name_on_its_card(tmp_path: Path, home: Path) -> None:
+    path = tmp_path / "voice.safetensors"
+    voice_file.write_voice(path, made_up_neural.file(2, name="alice"))
+    assert library.add_voice(path).name == "alice"
+    assert library.add_voice(path, "zoe").name == "zoe"
+
+
+def test_what_a_stopped_training_has_kept_goes_with_its_voice(tmp_path: Path, home: Path) -> None:
+    library.add_voice(made_up_neural.write(tmp_path / "alice.safetensors"))
+    for name in ("alice", "bob"):  # of bob there is no more than that
+        state = training_state(name)
+        state.parent.mkdir(exist_ok=True)
+        state.write_bytes(b"weights")
+        library.remove_voice(name)
+        assert not state.exists()
+    assert list((home / "voices").iterdir()) == []
+    with pytest.raises(UnknownVoiceError):
+        library.remove_voice("bob")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +139,8 @@ def test_a_voice_may_be_called_like_a_mix(shipped: Path, tmp_path: Path) -> None
     [
         ("anna+brt", r"no voice 'brt' \(did you mean 'bert'\?\)"),
         ("anna+", r"no voice 'anna\+' \(did you mean 'anna'\?\)"),
-        ("anna+bert+anna", r"no voice 'anna\+bert\+anna'"),
+        ("anna+bert+anna", r"anna\+bert\+anna names 3 voices, and a mix is of two"),
+        ("a" * 300, r"no voice 'a+...'"),
         ("anna+robot", r"anna\+robot cannot be mixed, for robot is of kind dsp: give two neural voices"),
         ("woman+man", r"woman\+man cannot be mixed, for woman is of kind dsp"),
         ("anna+alien", r"anna\+alien cannot be mixed, for the two were trained with different encoders"),

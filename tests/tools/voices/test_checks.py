@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import own_recordings
 import pytest
 from altervox.tools.voices import checks
-from altervox.tools.voices.checks import Finding, check, is_wide, sample_of, two_speakers
+from altervox.tools.voices.checks import Checked, Finding, check, sample_of, two_speakers
 from altervox.tools.voices.recordings import Recording, utterances
 from cli_runner import FEMALE, MALE
 from numpy.typing import NDArray
 from own_recordings import RATE, recording, spoken
 
 
-def found_in(*recordings: Recording) -> list[Finding]:
+def checked(*recordings: Recording) -> Checked:
     return check(recordings, [utterances(one.audio) for one in recordings])
+
+
+def found_in(*recordings: Recording) -> list[Finding]:
+    return checked(*recordings).findings
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +60,7 @@ def test_rather_short_can_be_forced(monkeypatch: pytest.MonkeyPatch, speech: NDA
     [
         (lambda x: np.clip(8.0 * x, -0.5, 0.5), r"it\.wav is clipped: \d+\.\d % of its samples", True),
         (own_recordings.telephone, r"it\.wav holds nothing above 4 kHz", False),
-        (lambda x: own_recordings.noisy(x, 8.0), r"it\.wav is noisy: speech is \d+ dB above", True),
+        (lambda x: own_recordings.noisy(x, 8.0), r"it\.wav is noisy: speech is [\d.]+ dB above", True),
         (lambda x: own_recordings.music(30.0), r"(music|no clear speech)", True),
     ],
     ids=["clipped", "telephone", "noisy", "music"],
@@ -107,7 +112,29 @@ def test_two_speakers_are_said() -> None:
 
 def test_what_lies_above_8_khz() -> None:
     wide, narrow = recording(spoken(10.0, FEMALE), 48000), recording(spoken(10.0, MALE), 16000)
-    assert is_wide(wide, utterances(wide.audio))
-    assert not is_wide(narrow, utterances(narrow.audio))
-    pretended = Recording(narrow.path, 48000, narrow.audio)
-    assert not is_wide(pretended, utterances(pretended.audio)), "it was only resampled"
+    assert checked(wide).is_wide
+    assert not checked(narrow).is_wide
+    assert not checked(Recording(narrow.path, 48000, narrow.audio)).is_wide, "it was only resampled"
+
+
+def named(audio: NDArray[np.float32], name: str, rate: int = 48000) -> Recording:
+    return Recording(Path(name), rate, recording(audio).audio)
+
+
+def test_single_recordings_that_are_worse_are_left_out() -> None:
+    """And do not make a voice of all others dull, or impossible."""
+    good = named(spoken(30.0, FEMALE), "good.wav")
+    dull = named(spoken(2.5, MALE), "dull.wav", 16000)
+    noisy = named(own_recordings.noisy(spoken(3.0, FEMALE), 3.0), "noisy.wav")
+    told = named(own_recordings.telephone(spoken(3.0, FEMALE)), "told.wav", 8000)
+    found = checked(good, dull, noisy)
+    assert found.recordings == [good]
+    assert (found.is_wide, found.findings) == (True, [])
+    assert [remark.split(" ")[2] for remark in found.remarks] == ["noisy.wav", "dull.wav"]
+    assert checked(good, told).recordings == [good]
+
+    found = checked(named(spoken(20.0, FEMALE), "good.wav"), named(spoken(20.0, FEMALE), "dull.wav", 16000))
+    assert not found.is_wide
+    assert re.search(r"nothing above 8 kHz, for \d\d % of the speech", found.remarks[0])
+    findings = found_in(good, named(own_recordings.noisy(spoken(20.0, FEMALE), 3.0), "noisy.wav"))
+    assert re.search(r"noisy.wav is noisy: speech is [\d.]+ dB above the noise, not 15", findings[0].message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from altervox.tools.export.speech import RECORDING
 from altervox.tools.voices import base, material, train
 from altervox.tools.voices.install import only_one
 from altervox.tools.voices.tuning import TuningConfig
-from cli_runner import MALE, Outcome, altervox, full_disk
+from cli_runner import FEMALE, MALE, Outcome, altervox, full_disk
 
 CONFIG = TuningConfig(steps=6, size=2, frames=50, warm_up=2, keep_every_s=0.0)
 ENDLESS = TuningConfig(steps=100_000, size=2, frames=50, warm_up=2, keep_every_s=0.0)
@@ -49,6 +50,7 @@ def library(tmp_path: Path, base_file: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(base, "PATH", base_file)
     monkeypatch.setattr(train, "CONFIG", CONFIG)
+    monkeypatch.setattr(train, "_FEWEST_STEPS", 1)
     monkeypatch.setattr(material, "_MOST_VIEWS", 3)
     return tmp_path / "library"
 
@@ -77,6 +79,7 @@ def test_a_voice_of_ones_own(recordings: Path, library: Path, tmp_path: Path) ->
     assert (row["name"], row["kind"], row["register"]) == ("anna", "neural", "lower")
     assert "the reader agreed" in row["consent"]
     assert "6 steps" in row["trained"]
+    assert row["attribution"] == "a random generator", "as the base voice asks"
     assert 80 < row["f0_hz"] < 160
     assert set(row["metrics"]) == METRICS
     assert 0 < row["metrics"]["envelope_db"] < 60
@@ -91,6 +94,11 @@ def test_a_voice_of_ones_own(recordings: Path, library: Path, tmp_path: Path) ->
     other = altervox("voices", "show", "anna", "--sample", "male.flac", "--from", MALE, "--json").json
     assert other["sample"] == "male.flac"
     assert soundfile.info(tmp_path / "male.flac").duration == pytest.approx(5.3, abs=0.01)
+
+    shared = tmp_path / "elsewhere" / "voice.safetensors"
+    shared.parent.mkdir()
+    shutil.copyfile(library / "voices" / "anna" / "voice.safetensors", shared)
+    assert "there is a voice 'anna' already" in altervox("voices", "add", shared).complaints[0]
 
     again = trained(recordings, *CONSENT)
     assert again.complaints == ["altervox: there is a voice 'anna' already; remove it first or give another name"]
@@ -189,6 +197,7 @@ def steps_of(outcome: Outcome) -> int:
 def test_a_stop_leaves_a_usable_voice_and_the_same_command_goes_on(
     recordings: Path,
     library: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     when_training: Callable[[Callable[[], None]], None],
 ) -> None:
@@ -201,10 +210,26 @@ def test_a_stop_leaves_a_usable_voice_and_the_same_command_goes_on(
     assert altervox("convert", MALE, "-o", "out.wav", "--voice", "anna").code == 0
     assert "training/anna.state" in files(library)
 
-    finished = trained(recordings, *CONSENT, "--minutes", "0.01")
-    assert finished.code == 0, finished.err
-    assert steps_of(finished) > steps_of(stopped)
-    assert "training/anna.state" not in files(library)
+    further = trained(recordings, *CONSENT, "--minutes", "0.01")
+    assert further.code == 0, further.err
+    assert f"going on from step {steps_of(stopped)}" in further.err
+    assert steps_of(further) > steps_of(stopped)
+    assert "training/anna.state" in files(library), "time was over before all steps were done"
+
+    voice = weights_of(library)
+    own_recordings.write(tmp_path / "other.flac", own_recordings.spoken(19.0, FEMALE))
+    other = trained("other.flac", *CONSENT)
+    assert other.code == 1
+    assert "anna is there already, stopped while it was made of other recordings" in other.complaints[-1]
+    assert weights_of(library) == voice
+
+    monkeypatch.setattr(train, "_FEWEST_STEPS", 10_000)
+    short = trained(recordings, *CONSENT, "--minutes", "0.01")
+    assert (short.code, weights_of(library) == voice) == (1, True)
+    assert re.search(r"0.01 min were over after \d+ of 100000 steps, too few for a voice", short.complaints[-1])
+
+    altervox("voices", "remove", "anna")
+    assert files(library) == []
 
 
 @pytest.mark.linux
@@ -257,7 +282,7 @@ def test_a_kill_leaves_nothing_half_installed_and_the_state(
     done = trained(recordings, *CONSENT, "--minutes", "0.01")
     assert done.code == 0, done.err
     assert steps_of(done) > 1
-    assert [name for name in files(library) if name.startswith("training")] == []
+    assert [name for name in files(library) if name.startswith("training")] == ["training/anna.state"]
 
 
 def test_without_what_training_begins_with(recordings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,6 +296,19 @@ def test_a_sample_says_what_ships_or_what_is_given() -> None:
     for source, expected in ([], RECORDING), (["--from", MALE], MALE):
         assert altervox("voices", "show", "woman", "--sample", "out.wav", *source).code == 0
         assert soundfile.info("out.wav").duration == pytest.approx(soundfile.info(expected).duration, abs=0.001)
+
+
+def test_a_sample_never_replaces_a_recording(tmp_path: Path) -> None:
+    shutil.copyfile(MALE, "mine.wav")
+    before = Path("mine.wav").read_bytes()
+    done = altervox("voices", "show", "woman", "--sample", "mine.wav", "--from", tmp_path / "mine.wav")
+    assert (done.code, len(done.complaints)) == (2, 1)
+    assert "is the input" in done.complaints[0]
+    assert Path("mine.wav").read_bytes() == before
+    alone = altervox("voices", "show", "woman", "--from", "mine.wav")
+    assert alone.complaints == [
+        "altervox: --from names a recording for --sample: say by --sample where the result goes"
+    ]
 
 
 def test_only_one_trains_a_voice(recordings: Path, library: Path) -> None:

@@ -106,6 +106,19 @@ def test_time_is_bounded(heard: Material, tmp_path: Path) -> None:
     assert len(steps) == 1
 
 
+def test_more_time_brings_more_steps(heard: Material, tmp_path: Path) -> None:
+    config = replace(CONFIG, steps=60)
+    hurried = tuning(heard, tmp_path, config)
+    steps = hurried.run(LATER)
+    for _ in range(9):
+        next(steps)
+    hurried.steps = 20  # there was time for so many
+    hurried.keep()
+    patient = tuning(heard, tmp_path, config)
+    assert (patient.step, patient.is_of_others) == (9, False)
+    assert list(patient.run(LATER))[-1] == 60
+
+
 @pytest.mark.parametrize("spoilt", [b"", b"not a state", None])
 def test_a_state_that_does_not_fit_is_begun_anew(
     spoilt: bytes | None, heard: Material, examples: list[Example], tmp_path: Path
@@ -117,7 +130,8 @@ def test_a_state_that_does_not_fit_is_begun_anew(
         (tmp_path / "anna.state").write_bytes(spoilt)
     else:  # it belongs to other recordings
         heard = make_material(examples[:1], made_up_neural.encoder(), 1, lambda: None)
-    assert tuning(heard, tmp_path).step == 0
+    again = tuning(heard, tmp_path)
+    assert (again.step, again.is_of_others) == (0, spoilt is None)
 
 
 def test_a_full_disk_keeps_the_state_before(heard: Material, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def draw_all(
 
 def plot_words(results: Sequence[Result], folder: Path) -> Path:
     """Draw the word error rate in each condition, a bar for the sources and for each voice."""
-    figure = _figure("Words that Whisper base hears wrongly", (11.0, 4.6))
+    figure = _figure("Words that Whisper base hears wrongly", (13.0, 4.6))
     axes: Axes = figure.subplots()
     conditions = list(dict.fromkeys(result.condition.name for result in results))
     heights: dict[str, dict[str, float]] = {_SOURCES: {}}
@@ -79,7 +79,7 @@ def plot_words(results: Sequence[Result], folder: Path) -> Path:
         places = [j - 0.4 + (i + 0.5) * width for j, name in enumerate(conditions) if name in bars]
         values = [bars[name] for name in conditions if name in bars]
         axes.bar(places, values, width, label=voice, color="0.6" if voice == _SOURCES else f"C{i - 1}")
-    axes.set_xticks(range(len(conditions)), conditions)
+    axes.set_xticks(range(len(conditions)), conditions, fontsize="small")
     axes.set_ylabel("word error rate, %")
     axes.grid(alpha=0.3, axis="y")
     axes.legend()
@@ -87,17 +87,18 @@ def plot_words(results: Sequence[Result], folder: Path) -> Path:
 
 
 def plot_similarity(results: Sequence[Result], folder: Path) -> Path:
-    """Draw how far each voice comes to its target against the words that it costs, a mark for each condition."""
-    figure = _figure("Nearness to the target against lost words", (7.0, 5.0))
+    """Draw how far each voice comes to its target against the words that it costs, in the first condition."""
+    condition = results[0].condition.name
+    figure = _figure(f"Nearness to the target against lost words, {condition}", (7.0, 4.6))
     axes: Axes = figure.subplots()
     for i, voice in enumerate(dict.fromkeys(result.voice for result in results if result.target)):
         own = [(r.scores.words.percent, r.way_percent, r.condition.name) for r in results if r.voice == voice]
-        points = [(x, y, name) for x, y, name in own if x is not None and y is not None]
-        axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o", color=f"C{i}", label=voice, alpha=0.7)
-        for x, y, name in points:
-            axes.annotate(name, (x, y), (4, 3), textcoords="offset points", fontsize="x-small")
+        points = [(x, y) for x, y, name in own if x is not None and y is not None and name == condition]
+        axes.plot([x for x, _ in points], [y for _, y in points], "o", color=f"C{i}", label=voice, alpha=0.8)
     axes.set_xlabel("word error rate, %")
     axes.set_ylabel("% of the way from the sources to the target's ceiling")
+    axes.set_xlim(left=0.0)
+    axes.set_ylim(0.0, 100.0)
     axes.grid(alpha=0.3)
     axes.legend()
     return _save(figure, folder / SIMILARITY_PLOT)

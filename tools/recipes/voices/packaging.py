@@ -28,6 +28,7 @@ from .targets import CC_BY, LIBRISPEECH, TARGETS_THAT_SHIP, Target
 from .training import Voices
 
 _FIGURES = ("wer_percent", "sources_wer_percent", "similarity", "way_percent", "dnsmos", "f0_correlation")
+_NOTED = ("clean", "noise-20db", "noise-10db")  # conditions
 _UTTERANCE_FRAMES = 600  # of 10 ms: the recordings are cut into pieces of 6 s
 
 
@@ -104,15 +105,17 @@ def _card(
 
 
 def note_figures(measured: Path, folder: Path) -> Iterator[str]:
-    """Put what an evaluation found into the cards of the voices that ship; yields the name of each.
+    """Put what an evaluation found, clean and in noise, into the cards of the voices that ship; yields their names.
 
     Args:
         measured: What `evaluate --into` wrote as JSON.
-        folder: Folder of the files.
+        folder: Folder of the files; other voices that were measured are passed over.
     """
-    results = json.loads(measured.read_text("utf-8"))["results"]
+    results = [row for row in json.loads(measured.read_text("utf-8"))["results"] if row["condition"] in _NOTED]
     for name in dict.fromkeys(row["voice"] for row in results):
         path = folder / f"{name}{SUFFIX}"
+        if not path.exists():
+            continue
         file = read_voice_file(path)
         metrics = {"envelope_db": file.card.metrics["envelope_db"]}
         for row in results:

@@ -44,7 +44,7 @@ _run = click.option(
 @_corpus
 @click.option("--part", type=(int, int), default=(0, 1), help="Which of how many processes this one is, from 0 on.")
 def prepare(data: Path, corpus: Path, part: tuple[int, int]) -> None:
-    """Analyse the recordings; what is there already is kept. About 20 minutes on one core."""
+    """Analyse the recordings; what is there already is kept. About 28 minutes on one core."""
     from .corpus import prepare as analyse
 
     torch.set_num_threads(1)

@@ -122,6 +122,7 @@ def test_a_run_becomes_voices_that_can_be_loaded(corpus: Path, tmp_path: Path) -
     assert clara.card.f0_log2_mean > edgar.card.f0_log2_mean
     assert not torch.equal(clara.speaking.voice, edgar.speaking.voice)
     rows = [{"voice": "clara", "condition": "noise-10db", "wer_percent": 50.1234, "similarity": None}]
+    rows += [rows[0] | {"voice": "woman"}, rows[0] | {"condition": "loud"}]  # neither is noted
     rows = [dict.fromkeys(("sources_wer_percent", "way_percent", "dnsmos", "f0_correlation")) | row for row in rows]
     (tmp_path / "measured.json").write_text(json.dumps({"results": rows}), "utf-8")
     assert list(note_figures(tmp_path / "measured.json", tmp_path / "voices")) == ["clara"]
