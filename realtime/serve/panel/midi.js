@@ -14,6 +14,7 @@ let learned = load(); // what it does, by control
 let wanted = ""; // what the next control will do; empty while none is learned
 let access = null;
 let trouble = "";
+let shown = "[]"; // of what is learned
 let isOurs = false; // of several panels in one browser, one obeys
 const down = new Set();
 
@@ -133,6 +134,9 @@ function render() {
     select.replaceChildren(...names.map((name) => el("option", { value: name }, name)));
     if (names.includes(value)) select.value = value;
   }
+  const rows = JSON.stringify([...learned]);
+  if (rows === shown) return; // a button that is replaced while it is pressed hears no click
+  shown = rows;
   byId("midi").replaceChildren(...[...learned].map(([control, name]) => {
     const remove = el("button", { type: "button", "aria-label": `Forget ${control}` }, "Forget");
     remove.onclick = () => learned.delete(control) && store();
