@@ -10,7 +10,8 @@ from altervox.tools.bench.stalls import Stalls, stall_watch
 
 
 def watchers() -> list[int]:
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="utf-8").split()
+    """Whichever thread has started them."""
+    children = [pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text("utf-8").split()]
     return [int(pid) for pid in children if b"bench.stalls" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
