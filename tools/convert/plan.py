@@ -108,7 +108,7 @@ def _without_collisions(jobs: list[Job], from_folders: set[Path]) -> list[Job]:
             continue
         identity = _identity(job.target)
         if identity in sources:
-            raise ParameterError(f"output {job.target} is the input {sources[identity]} too; name another by -o")
+            raise ParameterError(f"output {job.target} is the input {sources[identity]} too; name another output")
         if identity in taken:
             said = f"{taken[identity]} and {job.source} would both be written to {job.target}; convert them one by one"
             if job.source not in from_folders:
