@@ -283,7 +283,8 @@ def check(environment: Environment) -> None:
 def test(environment: Environment) -> None:
     """Run the checks and the tests: those that compute, those on the sound rig, which wait, those in real time.
 
-    Those in real time leave most of the processors' time; tests that compute and wait for nothing take what is left.
+    The latter two leave most of the processors' time; tests that compute and wait for nothing take what is left. Those
+    that count every frame come last, when that is over: even a process that only gets what is left costs some.
     """
     install_system_packages()
     # The tests start hundreds of processes: each would compile altervox again, and every phase the tests.
@@ -301,13 +302,17 @@ def test(environment: Environment) -> None:
     computing = ["-m", "not rig and not alone", "-n", str(workers), "--dist", "worksteal"]
     most = tests(*computing, *(f"--ignore={path}" for path in LEFT_TIME_TESTS))
     on_rig = tests("-m", "rig", "-n", str(workers + 1), "--dist", "worksteal")
-    codes = [subprocess.run(command, cwd=ROOT, check=False).returncode for command in (most, on_rig)]
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:  # shown when both are over
+    in_real_time, counting = tests("-m", "alone and not quiet"), tests("-m", "alone and quiet")
+    codes = [subprocess.run(most, cwd=ROOT, check=False).returncode]
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:  # shown when all are over
         others = tests(*computing, *LEFT_TIME_TESTS)
         with subprocess.Popen(others, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, **in_time_left()) as beside:
-            codes += [subprocess.run(tests("-m", "alone"), cwd=ROOT, check=False).returncode, beside.wait()]
+            for command in (on_rig, in_real_time):
+                codes.append(subprocess.run(command, cwd=ROOT, check=False).returncode)
+            codes.append(beside.wait())
         output.seek(0)
         say(output.read())
+    codes.append(subprocess.run(counting, cwd=ROOT, check=False).returncode)
     say(summary([report for report in reports if report.exists()]))
     if any(codes):
         raise RunError("Tests failed: see above.")

@@ -65,6 +65,7 @@ def lost(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]:
 
 
 @pytest.mark.alone
+@pytest.mark.quiet
 def test_two_pages_are_converted_side_by_side(
     pulse_rig: PulseServer, tmp_path: Path, server: RemoteServer, said: NDArray[np.float32]
 ) -> None:
@@ -107,6 +108,7 @@ def test_two_pages_are_converted_side_by_side(
 
 
 @pytest.mark.alone
+@pytest.mark.quiet
 def test_a_session_goes_on_after_the_connection_was_cut(
     pulse_rig: PulseServer, tmp_path: Path, server: RemoteServer, said: NDArray[np.float32]
 ) -> None:
