@@ -284,7 +284,7 @@ def test(environment: Environment) -> None:
     """Run the checks and the tests: those that compute, those on the sound rig, which wait, those in real time.
 
     The latter two leave most of the processors' time; tests that compute and wait for nothing take what is left. Those
-    that count every frame come last, when that is over: even a process that only gets what is left costs some.
+    that count every frame come last, when that is over or nearly so: even a process that gets what is left costs some.
     """
     install_system_packages()
     # The tests start hundreds of processes: each would compile altervox again, and every phase the tests.
@@ -307,12 +307,11 @@ def test(environment: Environment) -> None:
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:  # shown when all are over
         others = tests(*computing, *LEFT_TIME_TESTS)
         with subprocess.Popen(others, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, **in_time_left()) as beside:
-            for command in (on_rig, in_real_time):
+            for command in (on_rig, in_real_time, counting):
                 codes.append(subprocess.run(command, cwd=ROOT, check=False).returncode)
             codes.append(beside.wait())
         output.seek(0)
         say(output.read())
-    codes.append(subprocess.run(counting, cwd=ROOT, check=False).returncode)
     say(summary([report for report in reports if report.exists()]))
     if any(codes):
         raise RunError("Tests failed: see above.")
