@@ -161,6 +161,7 @@ class Hub:
         deadlines = (c.deadline_s for c in self.connections if c.client is None and c.close is None)
         return min(
             self._commands.holds.next_end_s,
+            self._commands.next_look_s,
             self._admin.pairings.next_end_s,
             self._board.next_flush_s,
             self._next_voices_s,

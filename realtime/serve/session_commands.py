@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 _SPEAKER = "speaker"  # another voice starts with its first one
 _HELD_IN = ("starting", "running", "reconnecting")
 _LOGGED = {VOICE, "recording", "block_ms", "input_device", "output_device", "monitor_device", *KEYS.values()}
+_TOLD_S = 0.1  # within which it is told who has changed the state
+
 Result = dict[str, Any]
 Handler = Callable[[Params, str, float], Result]
 
@@ -43,6 +45,8 @@ class SessionCommands:
     def __init__(self, session: RemoteSession, board: Board, voices: VoiceNames) -> None:
         self.holds = Holds()
         self._session = session
+        self._state = session.state()  # that clients have been told of
+        self.next_look_s = float("inf")  # when a newer one is taken over whoever changed it
         self._board = board
         self._voices = voices
         self.handlers: dict[str, Handler] = {
@@ -69,6 +73,11 @@ class SessionCommands:
         if status.state in ("stopped", "failed") and self.holds.all:
             self._apply(self.holds.release_all(), "hold")
         state = self._session.state()
+        if by or not self._board.state or state.revision == self._state.revision or now_s >= self.next_look_s:
+            self._state, self.next_look_s = state, float("inf")
+        else:  # somebody has changed it meanwhile, and who it was is told in a moment
+            self.next_look_s = min(self.next_look_s, now_s + _TOLD_S)
+        state = self._state
         current = _values(state)
         self._take_over([name for name, value in self.holds.held().items() if current[name] != value])
         before = self._board.status.state
@@ -87,7 +96,9 @@ class SessionCommands:
                     self._board.log(cause)
 
     def expire(self, now_s: float) -> None:
-        """End the holds whose time is over."""
+        """End the holds whose time is over, and take over what nobody has said to have changed."""
+        if self.next_look_s <= now_s:
+            self.refresh("", now_s)
         if self.holds.next_end_s <= now_s:
             self._apply(self.holds.expire(now_s), "hold")
             self.refresh("hold", now_s)

@@ -195,7 +195,7 @@ class LiveHost:
             self._state = self._state.after(Set({"monitor": settings.session.state.monitor}))
             self._control = control
             control.begin(replace(settings, session=replace(settings.session, state=self._state)))
-        self._tell("")
+        self._tell(_SESSION)
         watch.start(control.send)
         control.wait_until_running(is_given_up)
         for role, given, device in (("input", options.source, source), ("output", options.output, output)):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from altervox.realtime.serve.protocol import MOST_CONNECTIONS, MOST_UNAUTHENTICATED
+from altervox.realtime.session.commands import Set
 from remote_hub import OWNER, Desk
 from remote_session import voice
 
@@ -149,6 +150,26 @@ def test_connections_are_limited() -> None:
     assert desk.hub.connect(desk.now_s, "::1") is None
     desk.hub.disconnect(members[0].connection, desk.now_s)
     assert desk.connect().ask("auth", token=OWNER)["ok"]
+
+
+def test_who_has_changed_something_is_told_whatever_comes_before_that() -> None:
+    """A status may come between a change and the word of who made it; what nobody says to have made comes later."""
+    desk = Desk()
+    remote = desk.client()
+    remote.ask("subscribe", topics={"state": {}})
+    remote.events()
+    desk.session.do(Set({"pitch_semitones": 1.0}), "keyboard")
+    desk.heard.insert(0, "")
+    desk.settle()
+    (event,) = remote.events("state")
+    assert (event["data"]["pitch"], event["by"]) == (1.0, "keyboard")
+    desk.session.do(Set({"pitch_semitones": 2.0}), "")
+    desk.settle()
+    assert not remote.events("state")
+    assert desk.hub.next_due_s <= desk.now_s + 0.2
+    desk.wait(0.2)
+    (event,) = remote.events("state")
+    assert (event["data"]["pitch"], event.get("by", "")) == (2.0, "")
 
 
 def test_strangers_lock_out_nobody() -> None:
