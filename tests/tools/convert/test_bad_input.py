@@ -291,7 +291,7 @@ def test_being_stopped_leaves_nothing(number: signal.Signals, place: Path) -> No
     finally:
         process.kill()
         process.wait()
-    assert process.returncode == 130
+    assert process.returncode == 130, err.decode()
     assert out == b""
     assert err.decode().split() == ["altervox:", "interrupted;", "no", "half-written", "file", "is", "left"]
     assert contents(place) == before
