@@ -156,7 +156,8 @@ class AudioSession:
         self.is_last = bool(frame.flags & LAST)
         self.received = frame.position + frame.samples
         silence = self._silence_before(frame.position)
-        if not (_takes(self._silences, silence, now_s) and _takes(self._bucket, frame.samples, now_s)):
+        # In this order: a client whose clock is too fast must not pay for silence with frames that are dropped anyway.
+        if not (_takes(self._bucket, frame.samples, now_s) and _takes(self._silences, silence, now_s)):
             self.dropped_samples += frame.samples
             self._has_gap = True
             if not self.is_last:
