@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
-from collections.abc import Callable
 from multiprocessing import Pipe
 
 import pytest
@@ -19,13 +17,7 @@ from altervox.realtime.session.settings import SessionSettings
 from altervox.realtime.session.state import SessionState
 from altervox.realtime.session.warm_up import WarmUp
 from made_up_device import made_up_device
-
-
-def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+from remote_sockets import until
 
 
 @pytest.fixture
