@@ -237,8 +237,9 @@ def _tune(tuning: Tuning, deadline_s: float, part: Part, is_stopped: Callable[[]
             was_kept = False
             log.warning("the state of the training cannot be kept, for the disk is full: it cannot be taken up again")
         if is_stopped():
-            tuning.keep()
-            return
+            break
+    if not tuning.is_finished:
+        tuning.keep()
 
 
 def _judged(

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import made_up_neural
@@ -230,6 +231,16 @@ def test_a_stop_leaves_a_usable_voice_and_the_same_command_goes_on(
 
     altervox("voices", "remove", "anna")
     assert files(library) == []
+
+
+def test_what_is_learnt_until_time_is_over_is_kept(
+    recordings: Path, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "CONFIG", replace(ENDLESS, keep_every_s=1e9))
+    done = trained(recordings, *CONSENT, "--minutes", "0.01")
+    assert "the same command goes on from there" in done.out
+    again = trained(recordings, *CONSENT, "--minutes", "0.01")
+    assert f"going on from step {steps_of(done)}" in again.err
 
 
 @pytest.mark.linux
