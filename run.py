@@ -39,6 +39,7 @@ SLOWEST = 15
 # They compute for minutes, and wait for nothing.
 LEFT_TIME_TESTS = [
     *("tests/realtime/stages", "tests/test_reference_vectors.py"),
+    *("tests/tools/bench/reference", "tests/tools/bench/test_accuracy.py", "tests/tools/bench/test_noise.py"),
     *(f"tests/models/{name}" for name in ("dsp", "export", "neural", "pitch", "rvc")),
 ]
 
@@ -283,8 +284,8 @@ def check(environment: Environment) -> None:
 def test(environment: Environment) -> None:
     """Run the checks and the tests: those that compute, those on the sound rig, which wait, those in real time.
 
-    The latter two leave most of the processors' time; tests that compute and wait for nothing take what is left. Those
-    that count every frame come last, when that is over or nearly so: even a process that gets what is left costs some.
+    All of them leave some of the processors' time; tests that compute and wait for nothing take what is left. Those
+    that count every frame come when all that is over: even a process that gets what is left costs some.
     """
     install_system_packages()
     # The tests start hundreds of processes: each would compile altervox again, and every phase the tests.
@@ -303,15 +304,17 @@ def test(environment: Environment) -> None:
     most = tests(*computing, *(f"--ignore={path}" for path in LEFT_TIME_TESTS))
     on_rig = tests("-m", "rig", "-n", str(workers + 1), "--dist", "worksteal")
     in_real_time, counting = tests("-m", "alone and not quiet"), tests("-m", "alone and quiet")
-    codes = [subprocess.run(most, cwd=ROOT, check=False).returncode]
+    others = tests(*computing, *LEFT_TIME_TESTS)
+
+    def code(command: list[str]) -> int:
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
+
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:  # shown when all are over
-        others = tests(*computing, *LEFT_TIME_TESTS)
         with subprocess.Popen(others, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, **in_time_left()) as beside:
-            for command in (on_rig, in_real_time, counting):
-                codes.append(subprocess.run(command, cwd=ROOT, check=False).returncode)
-            codes.append(beside.wait())
+            codes = [code(most), code(on_rig), code(in_real_time), beside.wait()]
         output.seek(0)
         say(output.read())
+    codes.append(code(counting))
     say(summary([report for report in reports if report.exists()]))
     if any(codes):
         raise RunError("Tests failed: see above.")
