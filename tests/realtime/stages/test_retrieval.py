@@ -16,6 +16,7 @@ from altervox.models.voice import VoiceParams
 from altervox.realtime.config import StreamConfig
 from altervox.realtime.stages.features import RvcLengths
 from altervox.realtime.stages.rvc import RvcStage
+from altervox.realtime.stages.waveform import StreamingGenerator
 from altervox.realtime.state import restore, snapshot
 from torch import Tensor
 
@@ -37,6 +38,12 @@ class CountedIndex(FeatureIndex):
     def neighbours(self, features: Tensor, most: int = 8) -> Tensor:
         self.searched.append(len(features))
         return super().neighbours(features, most)
+
+
+@pytest.fixture(autouse=True)
+def no_waveform(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is rendered from the prior is not looked at, and takes longer than all before it."""
+    monkeypatch.setattr(StreamingGenerator, "step", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
