@@ -39,7 +39,8 @@ SLOWEST = 15
 # They compute for minutes, and wait for nothing.
 LEFT_TIME_TESTS = [
     *("tests/realtime/stages", "tests/test_reference_vectors.py"),
-    *("tests/tools/bench/reference", "tests/tools/bench/test_accuracy.py", "tests/tools/bench/test_noise.py"),
+    "tests/tools/bench/reference",
+    *(f"tests/tools/bench/test_{name}.py" for name in ("accuracy", "convert", "noise")),
     *(f"tests/models/{name}" for name in ("dsp", "export", "neural", "pitch", "rvc")),
 ]
 
