@@ -279,7 +279,12 @@ def test_being_stopped_leaves_nothing(number: signal.Signals, place: Path) -> No
     _long_input(place / "in.wav", 10)
     wav(place / "out.wav", speech(0.1))
     before = contents(place)
-    process = subprocess.Popen([*COMMAND, *plain("--voice", "woman")], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*COMMAND, *plain("--voice", "woman")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONFAULTHANDLER": "1"},  # where a library that does not survive it gave up
+    )
     try:
         give_up = time.monotonic() + 60
         while not (parts := left_over(place)) or not parts[0].stat().st_size:
