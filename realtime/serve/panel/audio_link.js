@@ -16,6 +16,8 @@ const MOST_DEATHS = 3; // of the process that converts, before the voice is held
 
 class Refused extends Error {}
 
+const gone = () => Object.assign(new Refused("the connection was lost"), { code: "gone" });
+
 export class AudioLink {
   state = "connecting"; // connecting, live, lost, ended
   reason = ""; // why it ended
@@ -100,8 +102,8 @@ export class AudioLink {
   // --- Frames --------------------------------------------------------------------------------------------------------
 
   #transmit(frame) {
-    const waits = this.#socket.bufferedAmount > MOST_WAITING * (HEADER_BYTES + 2 * frame.samples.length);
-    if (waits) {
+    const waits = this.#socket?.bufferedAmount > MOST_WAITING * (HEADER_BYTES + 2 * frame.samples.length);
+    if (waits || !this.#isOpen) {
       this.counts.notSent += frame.samples.length;
       return;
     }
@@ -167,8 +169,17 @@ export class AudioLink {
     return undefined;
   }
 
+  /** Not any more from when the other side has begun to close it, a moment before its end is told. */
+  get #isOpen() {
+    return this.#socket?.readyState === WebSocket.OPEN;
+  }
+
   #ask(cmd, params, within = ANSWER_WITHIN_MS) {
     return new Promise((resolve, reject) => {
+      if (!this.#isOpen) {
+        reject(gone());
+        return;
+      }
       const id = this.#nextId++;
       const late = () => reject(Object.assign(new Refused(`there was no answer to ${cmd}`), { code: "lost" }));
       this.#answers.set(id, { resolve, reject, timer: setTimeout(late, within) });
@@ -229,8 +240,7 @@ export class AudioLink {
   #check() {
     const now = performance.now();
     if (this.state === "live") this.#liveAt = now;
-    const isOpen = this.#socket?.readyState === WebSocket.OPEN;
-    if (isOpen && now - this.#heardAt > 0.4 * SILENT_FOR_MS && this.state === "live") this.#ask("ping", {}).catch(() => {});
+    if (this.#isOpen && now - this.#heardAt > 0.4 * SILENT_FOR_MS && this.state === "live") this.#ask("ping", {}).catch(() => {});
     const others = this.#answers.size ? OPEN_WITHIN_MS : HELLO_WITHIN_MS;
     const patience = this.state === "live" ? SILENT_FOR_MS : others;
     if (this.#socket && now - this.#heardAt > patience) this.#closed(0, "");
@@ -260,7 +270,7 @@ export class AudioLink {
     socket?.close();
     for (const { reject, timer } of this.#answers.values()) {
       clearTimeout(timer);
-      reject(Object.assign(new Refused("the connection was lost"), { code: "gone" }));
+      reject(gone());
     }
     this.#answers.clear();
   }
