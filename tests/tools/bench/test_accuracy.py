@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import made_up_voice
@@ -13,6 +14,7 @@ import soundfile
 import torch
 from altervox.kernels.errors import OutputError
 from altervox.kernels.extras import how_to_install
+from altervox.models.rvc.content import Hubert
 from altervox.tools.bench import synthetic
 from altervox.tools.bench.accuracy import command as accuracy_command
 from altervox.tools.bench.accuracy import plots as accuracy_plots
@@ -82,8 +84,9 @@ def test_pitch_gains_by_lookahead_and_by_the_carried_state(
 
 
 def test_content_gains_by_context_and_pays_for_it(
-    speech: NDArray[np.float32], capsys: pytest.CaptureFixture[str]
+    speech: NDArray[np.float32], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(accuracy_windows, "Hubert", partial(Hubert, layers=4))
     networks = made_up_voice.voice(), accuracy_windows.random_hubert(), made_up_voice.rmvpe()
     short, long = accuracy_windows.content_table(speech[16000:48000], *networks, contexts_ms=(200, 1000))
     assert 0 < long.convolutions < short.convolutions
