@@ -88,7 +88,9 @@ def read_voice(path: Path) -> VoiceCheckpoint:
     tensors = isinstance(weight, Mapping) and all(isinstance(k, str) for k in weight)
     odd = next((v for v in weight.values() if not isinstance(v, Tensor)), None) if tensors else weight
     if odd is not None:
-        raise CheckpointError(f"{path} is no usable voice: its `weight` holds {described(odd)}, not only plain tensors")
+        raise CheckpointError(
+            f"{path} is not a usable voice: its `weight` holds {described(odd)}, not only plain tensors"
+        )
     if not isinstance(config, list | tuple) or len(config) not in (18, 19):
         raise CheckpointError(f"{path} is damaged: its `config` is not the list of 18 values of an RVC voice")
     for needed in ("emb_g.weight", "enc_p.emb_phone.weight"):
@@ -200,7 +202,9 @@ def _check_file(path: Path) -> None:
     if path.suffix.lower() == ".onnx":
         raise CheckpointError(f"{path} is an ONNX file; give the .pth that it was exported from")
     if not head.startswith((b"PK", b"\x80")):  # new files are zip archives, older ones are pickles
-        raise CheckpointError(f"{path} is not a model file: it starts with {head[:8]!r}; download it again")
+        raise CheckpointError(
+            f"{path} is not a model file, for it starts with {head[:8]!r}: give the .pth, .pt or .safetensors of one"
+        )
 
 
 def _refuse_other_kinds(path: Path, payload: Any) -> None:

@@ -48,7 +48,7 @@ def read_index(path: Path, width: int) -> FeatureIndex:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     except _UnreadableError as error:
         raise CheckpointError(
-            f"{path} is no readable index ({error}); the voice's author may have a whole one"
+            f"{path} is not a readable index ({error}); the voice's author may have a whole one"
         ) from error
     count = sum(map(len, lists))
     if count == 0 or found_width != width:

@@ -77,7 +77,7 @@ def load_voice(name_or_path: str | Path, device: str = "auto") -> Voice:
     """Load a voice.
 
     Args:
-        name_or_path: An embedded voice, a voice of the library, or the path of a `.pth`, of a folder with one, of the
+        name_or_path: A built-in voice, a voice of the library, or the path of a `.pth`, of a folder with one, of the
             `.safetensors` of a neural voice, or of an exported voice. Or two neural voices to mix, such as "a+b".
         device: "auto", "cpu", "cuda", "cuda:0" or "mps".
 
@@ -269,7 +269,7 @@ def replace_neural(source: Path, name: str) -> None:
     """Move another file into the place of a neural voice's.
 
     Raises:
-        CheckpointError: it is no neural voice.
+        CheckpointError: it is not a neural voice.
         OutputError: the library cannot be written.
     """
     card, folder = neural.read_card(source), voices_folder() / name
@@ -302,7 +302,7 @@ def _free_place(title: str, how: str = " by --name") -> Path:
     if len(mixed) == 2 and all(_neural_file(one) for one in mixed):
         raise VoiceError(f"{title!r} is a mix of two voices; give another name{how}")
     if title in DSP_VOICES or title in shipped_neural_voices():
-        raise VoiceError(f"{title!r} is an embedded voice; give another name{how}")
+        raise VoiceError(f"{title!r} is a built-in voice; give another name{how}")
     target = voices_folder() / title
     if target.exists():
         raise VoiceError(f"there is a voice {title!r} already; remove it first or give another name{how}")
@@ -336,7 +336,7 @@ def remove_voice(name: str) -> None:
         VoiceError: it is an embedded one.
     """
     if name in DSP_VOICES or name in shipped_neural_voices():
-        raise VoiceError(f"{name!r} is an embedded voice and stays")
+        raise VoiceError(f"{name!r} is a built-in voice and stays")
     if not _is_plain_name(name):
         raise _unknown(name)
     path, state = voices_folder() / name, training_state(name)

@@ -50,7 +50,7 @@ def set_picture(name: str, source: Path) -> None:
         raise VoiceError(f"{source} is larger than {MAX_PICTURE_BYTES >> 10} KiB; make the picture smaller")
     kind = _kind_of(data)
     if kind is None:
-        raise VoiceError(f"{source} is no picture that browsers show; give a PNG, JPEG, WebP or GIF file")
+        raise VoiceError(f"{source} is not an image that browsers can show; give a PNG, JPEG, WebP or GIF file")
     folder = _folder()
     part = folder / f".{os.getpid()}.part"
     try:

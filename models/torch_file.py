@@ -200,7 +200,7 @@ def _read_legacy(file: BinaryIO, size: int) -> Any:
     pickled = io.BytesIO(file.read(MAX_PICKLE_BYTES))
     interpreter = _Interpreter(size, None)
     if interpreter.run(pickled) != _LEGACY_MAGIC:
-        raise ValueError("it is no model file of PyTorch")
+        raise ValueError("it is not a model file of PyTorch")
     _version, _system, payload, keys = (interpreter.run(pickled) for _ in range(4))
     file.seek(pickled.tell())
     for key in keys:
@@ -443,7 +443,7 @@ def _extend(target: Any, items: list[Any]) -> None:
     if isinstance(target, list):
         target += items
     elif not isinstance(target, Opaque):
-        raise ValueError("it appends to what is no list")
+        raise ValueError("it appends to something that is not a list")
 
 
 def _set_items(target: Any, items: list[Any]) -> Any:
@@ -456,5 +456,5 @@ def _set_items(target: Any, items: list[Any]) -> Any:
             )
             target[key if plain else Opaque(f"key {len(target)}")] = value
     elif not isinstance(target, Opaque):
-        raise ValueError("it sets items of what is no dictionary")
+        raise ValueError("it sets items of something that is not a dictionary")
     return target

@@ -200,7 +200,7 @@ def _unpacked(source: Path, scratch: Path) -> VoiceFiles:
         ) from error
     except _ZIP_DAMAGE as error:
         reason = printable(error, 100) or type(error).__name__
-        raise VoiceError(f"{source} is no complete zip archive ({reason}); download it again") from error
+        raise VoiceError(f"{source} is not a complete zip archive ({reason}); download it again") from error
     return VoiceFiles(scratch / "voice.pth", scratch / "voice.index" if index else None, remark, names)
 
 

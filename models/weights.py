@@ -51,7 +51,7 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor]) -> None:
         {name: _taken(left, name, wanted) for name, wanted in network.state_dict().items()}, assign=True
     )
     if left:
-        raise CheckpointError(f"{printable(next(iter(left)), 80)} is no tensor of such a network")
+        raise CheckpointError(f"{printable(next(iter(left)), 80)} is not a tensor of such a network")
     assert not any(t.is_meta for t in chain(network.parameters(), network.buffers())), "made in __init__ on any device"
 
 

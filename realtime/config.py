@@ -21,10 +21,10 @@ def check_backend(backend: str) -> None:
         raise ParameterError(f"backend is {backend!r}; it must be one of {', '.join(BACKENDS)}")
 
 
-def check_lengths(config: object, limits: Mapping[str, tuple[int, int, int]]) -> None:
-    """Raises ParameterError unless each attribute named lies within (least, greatest, grid)."""
+def check_lengths(lengths: Mapping[str, int], limits: Mapping[str, tuple[int, int, int]]) -> None:
+    """Raises ParameterError unless each length that has limits lies within (least, greatest, grid)."""
     for name, (least, greatest, grid) in limits.items():
-        value = getattr(config, name)
+        value = lengths[name]
         if not least <= value <= greatest or value % grid:
             raise ParameterError(f"{name} is {value}; it must be a multiple of {grid} from {least} to {greatest}")
 
@@ -78,7 +78,7 @@ class StreamConfig:
         check_backend(self.backend)
         if self.precision not in self.PRECISIONS:
             raise ParameterError(f"precision is {self.precision!r}; it must be one of {', '.join(self.PRECISIONS)}")
-        check_lengths(self, self.LIMITS)
+        check_lengths({name: getattr(self, name) for name in self.LIMITS}, self.LIMITS)
         if self.crossfade_ms + 20 > self.lookahead_ms:
             raise ParameterError(
                 f"crossfade_ms is {self.crossfade_ms}; with lookahead_ms {self.lookahead_ms} it may be "

@@ -112,6 +112,6 @@ DSP_VOICES: dict[str, Voice] = {
             "the same medium pitch for every speaker",
             DspPreset(0.0, 155.0, (-9.0, 9.0), formant_per_pitch=0.22),
         ),
-        DspVoice("cartoon", "an octave higher, with small formants", DspPreset(12.0, formant_semitones=5.0)),
+        DspVoice("cartoon", "an octave higher, with raised formants", DspPreset(12.0, formant_semitones=5.0)),
     )
 }

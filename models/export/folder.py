@@ -40,7 +40,7 @@ def read_graph(folder: Path, manifest: Manifest, name: str) -> tuple[GraphSpec, 
     try:
         model = onnx.load_model_from_string(held)
     except Exception as error:  # of a package that onnx brings along
-        raise CheckpointError(f"{folder / graph.stored.file} is no ONNX file: export the voice again") from error
+        raise CheckpointError(f"{folder / graph.stored.file} is not an ONNX file: export the voice again") from error
     found = check_graph(model, name)
     for declared, actual in zip((graph.inputs, graph.outputs), found, strict=True):
         if {key: (tensor.shape, tensor.dtype) for key, tensor in declared.items()} != dict(actual):

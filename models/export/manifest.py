@@ -150,7 +150,7 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}): give the folder of an export") from error
     if len(raw) > MAX_MANIFEST_BYTES:
-        raise CheckpointError(f"{path} has more than {MAX_MANIFEST_BYTES:,} bytes and is no manifest of altervox")
+        raise CheckpointError(f"{path} has more than {MAX_MANIFEST_BYTES:,} bytes and is not a manifest of altervox")
     try:
         described = json.loads(raw)
         if not isinstance(described, dict) or described.get("format") != FORMAT:
@@ -164,7 +164,7 @@ def read_manifest(folder: Path) -> Manifest:
         return _manifest(described)
     except (_WrongError, ValueError, RecursionError) as error:
         reason = printable(error, 200) or type(error).__name__
-        raise CheckpointError(f"{path} is no valid manifest ({reason}): export the voice again") from error
+        raise CheckpointError(f"{path} is not a valid manifest ({reason}): export the voice again") from error
 
 
 class _WrongError(Exception):
@@ -211,7 +211,7 @@ class _Entries:
 
     def __init__(self, value: object, where: str) -> None:
         if not isinstance(value, dict):
-            raise _WrongError(f"{where} is no object")
+            raise _WrongError(f"{where} is not an object")
         self._left, self._where = dict(value), where
 
     def take(self, name: str) -> Any:
@@ -242,7 +242,7 @@ class _Entries:
     def objects(self, name: str, limit: int) -> dict[str, Any]:
         value = self.take(name)
         if not isinstance(value, dict) or len(value) > limit:
-            raise _WrongError(f"{name} of {self._where} is no object of at most {limit} entries")
+            raise _WrongError(f"{name} of {self._where} is not an object of at most {limit} entries")
         return value
 
     def done(self) -> None:
@@ -320,7 +320,7 @@ def _tensors(values: dict[str, Any], batch: int) -> dict[str, Tensor]:
     found = {}
     for name, value in values.items():
         if not _TENSOR.fullmatch(name):
-            raise _WrongError(f"{printable(name, 40)!r} is no name of a tensor")
+            raise _WrongError(f"{printable(name, 40)!r} is not the name of a tensor")
         entries = _Entries(value, name)
         shape, dtype = entries.take("shape"), entries.one_of("dtype", _DTYPES)
         entries.done()

@@ -101,7 +101,7 @@ def _gru_problems(node: NodeProto, graph: GraphProto) -> Iterator[str]:
         if name in makers and name not in seen:
             seen.add(name)
             waiting += makers[name].input
-    yield "has a GRU whose state is no input"
+    yield "has a GRU whose state is not an input"
 
 
 def inferred(model: ModelProto) -> GraphProto:

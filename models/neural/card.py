@@ -70,7 +70,7 @@ class VoiceCard:
         for one in fields(self):
             value = getattr(self, one.name)
             if one.type == "str" and (not isinstance(value, str) or len(value) > _MAX_TEXT_CHARACTERS):
-                raise ValueError(f"{one.name} is no text of at most {_MAX_TEXT_CHARACTERS} characters")
+                raise ValueError(f"{one.name} is not a text of at most {_MAX_TEXT_CHARACTERS} characters")
         if not self.name or len(self.name) > MAX_NAME_CHARACTERS or not self.name.isprintable():
             raise ValueError(f"the name {printable(self.name, 60)!r} is empty, too long or holds control characters")
         if self.register not in ("lower", "higher"):
@@ -82,7 +82,7 @@ class VoiceCard:
         if not _SHA256.fullmatch(self.encoder_sha256):
             raise ValueError(f"encoder_sha256 is {printable(self.encoder_sha256, 40)!r}, no SHA-256")
         if not isinstance(self.metrics, Mapping) or len(self.metrics) > _MAX_METRICS:
-            raise ValueError(f"metrics is no object of at most {_MAX_METRICS} numbers")
+            raise ValueError(f"metrics is not an object of at most {_MAX_METRICS} numbers")
         for name, value in self.metrics.items():
             if len(name) > MAX_NAME_CHARACTERS or not _is_number(value):
                 raise ValueError(f"the metric {printable(name, 40)!r} is not a number")
@@ -101,9 +101,9 @@ def card_of(text: str) -> VoiceCard:
     try:
         described = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError("it is no JSON") from error
+        raise ValueError("it is not JSON") from error
     if not isinstance(described, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     known = {one.name for one in fields(VoiceCard)}
     try:
         card = VoiceCard(**{name: value for name, value in described.items() if name in known})
@@ -143,22 +143,22 @@ def _metadata_in(path: Path, head: bytes) -> Mapping[str, str]:
     """
     length = int.from_bytes(head[:8], "little")
     if len(head) < 9 or head[8:9] != b"{" or length > MAX_HEAD_BYTES:
-        raise CheckpointError(f"{path} is no neural voice of altervox: it is no safetensors file")
+        raise CheckpointError(f"{path} is not a neural voice of altervox: it is not a safetensors file")
     if len(head) < 8 + length:
         raise CheckpointError(f"{path} is damaged: it ends within its head; get it again")
     try:
         metadata = json.loads(head[8 : 8 + length]).get("__metadata__", {})
     except (ValueError, RecursionError, AttributeError) as error:
-        raise CheckpointError(f"{path} is damaged: its head is no JSON object; get it again") from error
+        raise CheckpointError(f"{path} is damaged: its head is not JSON object; get it again") from error
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise CheckpointError(f"{path} is damaged: its metadata are no texts; get it again")
+        raise CheckpointError(f"{path} is damaged: its metadata is not text; get it again")
     return metadata
 
 
 def _card_in(path: Path, metadata: Mapping[str, str]) -> VoiceCard:
     version = metadata.get(FORMAT)
     if version is None:
-        raise CheckpointError(f"{path} is no neural voice of altervox, but another safetensors file")
+        raise CheckpointError(f"{path} is not a neural voice of altervox, but another safetensors file")
     if version != FORMAT_VERSION:
         raise CheckpointError(
             f"{path} is a neural voice of format {printable(version, 20)}, and this altervox reads format "

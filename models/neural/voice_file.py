@@ -93,7 +93,7 @@ def read_voice_file(path: Path) -> VoiceFile:
                 raise CheckpointError(f"{name} is missing or not of the shape {list(shape)}")
         speaking = Speaking(decoder, *(tensors.pop(name) for name in _SHAPES))
         if tensors:
-            raise CheckpointError(f"{printable(next(iter(tensors)), 80)} is no tensor of such a voice")
+            raise CheckpointError(f"{printable(next(iter(tensors)), 80)} is not a tensor of such a voice")
     except CheckpointError as error:
         raise CheckpointError(f"{path} is damaged: {error}; get it again") from error
     if encoder is not None and encoder_digest(encoder) != card.encoder_sha256:
@@ -161,7 +161,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not bool(torch.isfinite(tensor.float()).all()):
             raise CheckpointError(
-                f"{path} is damaged: {printable(name, 80)} holds what are no finite numbers; get it again"
+                f"{path} is damaged: {printable(name, 80)} holds numbers that are not finite; get it again"
             )
     return {name: tensor.float() for name, tensor in tensors.items()}
 

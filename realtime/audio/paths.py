@@ -32,7 +32,7 @@ def _block_samples(device_rate: int, block_ms: int) -> int:
     samples, rest = divmod(device_rate * block_ms, 1000)
     if rest:
         raise ParameterError(
-            f"blocks of {block_ms} ms at {device_rate} Hz are no whole number of samples: use a rate that is a "
+            f"blocks of {block_ms} ms at {device_rate} Hz are not a whole number of samples: use a rate that is a "
             "multiple of 50 Hz"
         )
     return samples

@@ -36,7 +36,7 @@ class RemoteClient:
 
     Every command waits for its answer and raises RemoteError if it is refused. Several may wait at the same time.
     Beside the protocol's error codes there are "unreachable" (there is no server), "closed" (the connection has
-    ended), "timeout" (no answer) and "not_ours" (the other side is no altervox).
+    ended), "timeout" (no answer) and "not_ours" (the other side is not altervox).
 
     Args:
         url: Address of the server: ws, wss, http or https, with host and port.

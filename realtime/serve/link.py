@@ -142,7 +142,7 @@ class Link:
         """
         if isinstance(found := await self.receive_either(), bytes):
             await self._socket.close(1002)
-            raise RemoteError("not_ours", f"{self._host} sent what is no message of altervox: binary")
+            raise RemoteError("not_ours", f"{self._host} sent something that is not a message of altervox: binary")
         return found
 
     async def receive_either(self) -> dict[str, Any] | bytes:
@@ -160,7 +160,9 @@ class Link:
             raise self._ended() from None
         except BadMessage as error:
             await self._socket.close(1002)
-            raise RemoteError("not_ours", f"{self._host} sent what is no message of altervox: {error}") from None
+            raise RemoteError(
+                "not_ours", f"{self._host} sent something that is not a message of altervox: {error}"
+            ) from None
 
     async def exchange(
         self, command: str, params: Mapping[str, Any], seconds: float, heard: Callable[[dict[str, Any]], object]
@@ -293,8 +295,8 @@ def socket_url(url: str) -> str:
     if not host or parts.query or parts.fragment or parts.username:
         raise RemoteError(
             "bad_request",
-            f"{printable(url)!r} is no address of a server: write it as ws://127.0.0.1:{DEFAULT_PORT}, or with wss:// "
-            "for a server that has a certificate",
+            f"{printable(url)!r} is not the address of a server: write it as ws://127.0.0.1:{DEFAULT_PORT}, or with "
+            "wss:// for a server that has a certificate",
             "url",
         )
     return f"{scheme}://{parts.netloc}{parts.path if parts.path not in ('', '/') else SOCKET_PATH}"

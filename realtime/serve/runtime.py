@@ -129,7 +129,7 @@ def local_server(port: int | None = None) -> LocalServer:
         raise ServerError(
             f"no altervox of yours serves port {port}, only {others}: choose that one"
             if others
-            else "no altervox of yours can be controlled: start `altervox serve`, or `altervox live --remote`, first"
+            else "no running altervox was found: start `altervox serve`, or `altervox live --remote`, first"
         )
     return server
 

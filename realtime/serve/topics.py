@@ -20,7 +20,7 @@ TOPICS: dict[str, tuple[str, Right, int]] = {  # what it brings, least role, mos
     "pairings": ("programs that ask to be paired: at once, then whenever there are others", "admin", 0),
 }
 _LEAST_HZ = 1.0
-_DEFAULT_HZ = {"meters": 10.0, "stats": 2.0}
+DEFAULT_HZ = {"meters": 10.0, "stats": 2.0}
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ def subscription(name: str, options: object, role: Role) -> Subscription:
             raise RemoteError("unknown_field", f"the topic {name} has no option {option[:64]!r}", "topics")
     if not most_hz:
         return Subscription()
-    hz = options.get("hz", _DEFAULT_HZ[name])
+    hz = options.get("hz", DEFAULT_HZ[name])
     if isinstance(hz, bool) or not isinstance(hz, int | float):
         raise RemoteError("bad_type", f"hz of {name} must be a number", "hz")
     if not _LEAST_HZ <= hz <= most_hz:

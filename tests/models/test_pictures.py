@@ -34,9 +34,9 @@ def test_a_new_picture_takes_the_place_of_the_old(tmp_path: Path, home: Path) ->
     ("data", "words"),
     [
         (None, "cannot be read: No such file"),
-        (b"", "is no picture that browsers show"),
-        (b"<svg onload='alert(1)'/>", "is no picture that browsers show"),
-        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "is no picture that browsers show"),
+        (b"", "is not an image that browsers can show"),
+        (b"<svg onload='alert(1)'/>", "is not an image that browsers can show"),
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "is not an image that browsers can show"),
         (PNG + bytes(1 << 20), "is larger than 1024 KiB"),
     ],
 )

@@ -40,7 +40,7 @@ def test_loading_a_voice_imports_nothing_that_only_other_devices_need() -> None:
     [
         ({"weight": torch.zeros(3, 2)}, "weight has the shape"),
         ({"weight": torch.zeros(2, 2, dtype=torch.int8)}, "weight holds int8 numbers"),
-        ({"other": torch.zeros(1)}, "other is no tensor of such a network"),
+        ({"other": torch.zeros(1)}, "other is not a tensor of such a network"),
     ],
 )
 def test_what_does_not_fit_is_named(changes: dict[str, torch.Tensor], message: str) -> None:

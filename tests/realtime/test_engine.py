@@ -1,4 +1,4 @@
-"""The engine with embedded voices: delay, blocks, hot parameters, state, and what must not get through."""
+"""The engine with built-in voices: delay, blocks, hot parameters, state, and what must not get through."""
 
 from __future__ import annotations
 

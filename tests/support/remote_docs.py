@@ -5,7 +5,7 @@ from __future__ import annotations
 from altervox.realtime.serve.arguments import Argument
 from altervox.realtime.serve.commands import COMMANDS
 from altervox.realtime.serve.errors import CLOSE_CODES, ERRORS
-from altervox.realtime.serve.topics import TOPICS
+from altervox.realtime.serve.topics import DEFAULT_HZ, TOPICS
 from altervox.realtime.session.state import PARAMETERS
 
 
@@ -57,10 +57,10 @@ def parameters() -> list[str]:
 
 def topics() -> list[str]:
     rows = [
-        f"| `{name}` | {role} | {f'1 to {most_hz}' if most_hz else ''} | {said} |"
+        f"| `{name}` | {role} | {f'1 to {most_hz}; {DEFAULT_HZ[name]:g}' if most_hz else ''} | {said} |"
         for name, (said, role, most_hz) in TOPICS.items()
     ]
-    return ["| topic | least role | `hz` | what it brings |", "| --- | --- | --- | --- |", *rows]
+    return ["| topic | least role | `hz`; default | what it brings |", "| --- | --- | --- | --- |", *rows]
 
 
 def errors() -> list[str]:

@@ -158,7 +158,7 @@ def bench_serve(
     "--voice",
     default="rvc-v2-40k",
     show_default=True,
-    help="RVC voice, by name or path, or rvc-v2-40k ... for synthetic weights.",
+    help="Neural or RVC voice, by name or path, or rvc-v2-40k ... for synthetic weights.",
 )
 @click.option(
     "--block-ms", "blocks_ms", type=click.IntRange(20, 2000), multiple=True, help="Block size in ms; default: 100."
@@ -166,7 +166,7 @@ def bench_serve(
 @_context_ms
 @json_option
 def bench_backends(voice: str, blocks_ms: tuple[int, ...], context_ms: int | None, as_json: bool) -> int:
-    """Export an RVC voice and time its blocks by torch and by every execution provider of ONNX Runtime."""
+    """Export a neural or RVC voice and time its blocks by torch and by every execution provider of ONNX Runtime."""
     from ..bench.backends import bench_backends as run
 
     return run(voice, list(blocks_ms) or [100], context_ms or 1000, as_json)

@@ -56,7 +56,7 @@ def export(
     batch: int,
     opset: int,
 ) -> int:
-    """Export an RVC voice, or rmvpe-small, as ONNX graphs that run without torch.
+    """Export a neural or RVC voice, a mix such as clara+edgar, or rmvpe-small as ONNX graphs that run without torch.
 
     The graphs have fixed shapes, and whatever they carry from block to block is an input and an output. They are
     compared with the networks over 50 blocks before the folder is put in place; docs/export.md describes it.

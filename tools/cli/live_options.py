@@ -142,9 +142,9 @@ def read_live_options(options: dict[str, Any]) -> tuple[LiveOptions, dict[str, s
                 f"{options['voice']} was exported for {option} {bound[name]}, not {lengths[name]}: leave {option} out, "
                 "or export the voice again"
             )
+    limits = StreamConfig.LIMITS if "block_ms" in bound else {**StreamConfig.LIMITS, "block_ms": LIVE_BLOCK_MS}
+    check_lengths(lengths, {name: limits[name] for name in lengths})
     config = StreamConfig(**{**bound, **lengths}, **({"backend": backend} if backend is not None else {}))
-    if "block_ms" not in bound:
-        check_lengths(config, {"block_ms": LIVE_BLOCK_MS})
     session = SessionSettings(
         state=SessionState(
             voice=options.pop("voice"),

@@ -41,7 +41,7 @@ class _StderrHandler(logging.Handler):
 @click.version_option(package_name="altervox", prog_name="altervox", message="%(prog)s %(version)s")
 @click.option("-v", "--verbose", is_flag=True, help="Verbose output with tracebacks.")
 def cli(verbose: bool) -> None:
-    """Change a voice: woman, man, child, giant, robot, whisper, or an RVC voice of your own.
+    """Change a voice, live or in files: into another of your own, another person's, one you trained, or an RVC voice.
 
     \b
       altervox live --voice robot
@@ -333,7 +333,7 @@ def run(command: click.Command, program: str) -> NoReturn:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("altervox: interrupted; no half-written file is left", err=True)
+        click.echo("altervox: interrupted", err=True)
         code = INTERRUPTED
     except AltervoxError as error:
         log.debug("traceback", exc_info=error)

@@ -26,7 +26,7 @@ from .live_options import live_options, read_live_options
     default="127.0.0.1",
     show_default=True,
     metavar="ADDRESS",
-    help="Address to listen on; 0.0.0.0 for all. To any but the default other computers can connect: needs "
+    help="Address to listen on; 0.0.0.0 for all. Any other than the default lets other computers connect and needs "
     "--token-file.",
 )
 @click.option(

@@ -54,7 +54,7 @@ def opened_by_ffmpeg(path: Path, head: bytes, track: int | None) -> Iterator[Aud
                 f"{path} is an MP4 file without its index: the recording or the download was cut off; fetch it again"
             ) from error
         raise AudioFileError(
-            f"{path} is no audio that altervox can read; it reads WAV, FLAC, OGG, MP3, M4A, WebM and video files"
+            f"{path} is not audio that altervox can read; it reads WAV, FLAC, OGG, MP3, M4A, WebM and video files"
         ) from error
     with container:
         stream, warnings = _chosen(path, container, track)

@@ -79,7 +79,7 @@ def _first_bytes(path: Path) -> bytes:
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
-        raise AudioFileError(f"{path} has a name that is no valid Unicode; rename it") from error
+        raise AudioFileError(f"{path} has a name that is not valid Unicode; rename it") from error
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):

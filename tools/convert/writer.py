@@ -66,22 +66,22 @@ def container_of(path: Path) -> Container:
     """The format that a path's extension stands for.
 
     Raises:
-        ParameterError: there is none, or the path is no valid Unicode.
+        ParameterError: there is none, or the path is not valid Unicode.
     """
     check_name(path)
     container = CONTAINERS.get(path.suffix.lower())
     if container is None:
-        what = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
+        what = f"ends in {path.suffix!r}" if path.suffix else "has no file extension"
         raise ParameterError(f"output {path} {what}; use one of {' '.join(CONTAINERS)}")
     return container
 
 
 def check_name(path: Path) -> None:
-    """Raises ParameterError for a path that is no valid Unicode: libraries and JSON could not name it."""
+    """Raises ParameterError for a path that is not valid Unicode: libraries and JSON could not name it."""
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
-        raise ParameterError(f"output {path} is no valid Unicode; give another name") from error
+        raise ParameterError(f"output {path} is not valid Unicode; give another name") from error
 
 
 def accepted_rate(container: Container, rate: int) -> int:

@@ -179,7 +179,7 @@ def _find() -> tuple[PulseDevice | None, PulseDevice | None]:
     sink = next((d for d in devices if d.kind == "sink" and d.name == SINK), None)
     source = next((d for d in devices if d.kind == "source" and d.name == SOURCE), None)
     if sink is not None and not sink.is_null:
-        raise AudioDeviceError(f"an output that is no virtual cable is called {SINK}: rename it or remove it")
+        raise AudioDeviceError(f"an output that is not a virtual cable is called {SINK}: rename it or remove it")
     return sink, source
 
 
@@ -203,6 +203,6 @@ def _makes_source(module: Module) -> bool:
 
 def _unload(found: list[Module], name: str) -> None:
     if not found:
-        raise AudioDeviceError(f"an input that is no end of the cable is called {name}: rename it or remove it")
+        raise AudioDeviceError(f"an input that is not the end of the cable is called {name}: rename it or remove it")
     for module in found:
         pactl("unload-module", str(module.number))

@@ -228,7 +228,7 @@ def _numbered(devices: Sequence[AudioDevice], direction: Direction, index: int) 
         raise UnknownAudioDeviceError(f"no device has the number {index}: the {direction}s are {_listing(able)}")
     if not device.channels(direction):
         raise UnknownAudioDeviceError(
-            f"device {index}, {device.name!r}, is no {direction}: the {direction}s are {_listing(able)}"
+            f"device {index}, {device.name!r}, is not an {direction}: the {direction}s are {_listing(able)}"
         )
     return device
 

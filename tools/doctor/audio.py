@@ -36,7 +36,9 @@ def audio_checks(path: Path) -> Iterator[Check]:
             if source.warnings:
                 yield Check("reading", "warning", "; ".join(source.warnings), "export or download it again")
     except AudioFileError as error:
-        yield Check("audio", "error", str(error), "try to open it in a player; export it again as WAV")
+        is_there = path.exists()
+        remedy = "try to open it in a player; export it again as WAV" if is_there else "give the path of a file"
+        yield Check("audio", "error", str(error), remedy)
         return
     if frames == 0:
         yield Check("length", "error", "0 samples", "record it again")

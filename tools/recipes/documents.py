@@ -57,7 +57,7 @@ def read_document(path: Path) -> str:
     except OSError as error:
         raise OutputError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise OutputError(f"{path} is no text in UTF-8, so no table can be put into it") from error
+        raise OutputError(f"{path} is not UTF-8 text, so no table can be put into it") from error
 
 
 def write_document(path: Path, text: str) -> None:

@@ -164,11 +164,11 @@ def _of_one(recording: Recording, cuts: Sequence[slice]) -> list[Finding]:
     path = recording.path
     if recording.rate < LEAST_RATE:
         said = (
-            f"{path} has a sample rate of {recording.rate} Hz, of which a voice would be dull; record at 16 kHz or more"
+            f"{path} has a sample rate of {recording.rate} Hz, so its voice would sound dull; record at 16 kHz or more"
         )
         return [Finding(said, False)]
     if _band_db(_spectrum(recording, cuts), 4500, 7000, 300, 3000) < _NARROW_DB:
-        said = f"{path} holds nothing above 4 kHz, like a telephone call, of which a voice would be dull; leave it out"
+        said = f"{path} holds nothing above 4 kHz, like a telephone call, so its voice would sound dull; leave it out"
         return [Finding(said, False)]
     findings = []
     clipped = clipped_share(recording.audio, cuts)

@@ -36,7 +36,7 @@ def consent(given: str | None) -> str:
         err=True,
     )
     speaker = _checked(click.prompt("Who speaks in these recordings", err=True), "the name of the speaker")
-    question = f"Does {speaker} agree that a voice is made of them, and know what it will be used for?"
+    question = f"Does {speaker} consent to a voice made from these recordings, and know what it will be used for?"
     if not click.confirm(question, err=True):
         raise VoiceError(f"without the consent of {speaker} no voice is made")
     return _recorded(f'{speaker}: asked "{question}", the person at the terminal answered yes')

@@ -80,7 +80,7 @@ def read_recordings(inputs: Sequence[Path]) -> Recordings:
         AudioFileError: a file that was named cannot be read, or nothing was found.
     """
     named, in_folders, others = _found(inputs)
-    remarks = [f"left out, as they are no audio files: {_listed(others)}"] if others else []
+    remarks = [f"left out, as they are not audio files: {_listed(others)}"] if others else []
     items: list[Recording] = []
     left = int(LONGEST_S * SAMPLE_RATE)
     for path in (*named, *in_folders):

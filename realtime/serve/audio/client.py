@@ -335,7 +335,7 @@ class RemoteAudio:
         try:
             frame = unpack(data, OUTPUT)
         except BadFrame as error:
-            raise RemoteError("not_ours", f"the server sent what is no frame: {error}") from None
+            raise RemoteError("not_ours", f"the server sent something that is not a frame: {error}") from None
         end = frame.position + frame.samples
         sent_s = float("nan")
         while self._times and self._times[0][0] <= end:

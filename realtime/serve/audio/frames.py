@@ -109,7 +109,7 @@ def unpack(message: bytes, direction: int) -> Frame:
     sample_format = FORMATS[number]
     data = message[HEADER_BYTES:]
     if len(data) % SAMPLE_BYTES[sample_format]:
-        raise BadFrame(f"{len(data)} bytes are no whole number of samples")
+        raise BadFrame(f"{len(data)} bytes are not a whole number of samples")
     if not data and not flags & LAST:
         raise BadFrame("no samples")
     return Frame(sample_format, flags, session, seq, position, data)

@@ -134,7 +134,7 @@ class OscMap:
         try:
             content = tomllib.loads(data.decode())
         except (ValueError, RecursionError) as error:
-            raise ParameterError(f"{where} is no TOML ({printable(error, 100)}): {_FORMAT}") from None
+            raise ParameterError(f"{where} is not valid TOML ({printable(error, 100)}): {_FORMAT}") from None
         for name in content.keys() - {"voices", "parameters", "avatars"}:
             raise ParameterError(f"{where}: {printable(name, 60)!r} is none of voices, [parameters] and [avatars]")
         voices, parameters, avatars = (content.get(name) for name in ("voices", "parameters", "avatars"))

@@ -124,7 +124,7 @@ BROKEN: dict[str, tuple[Callable[[], ModelProto], str]] = {
     "outside": (lambda: external("../../../etc/passwd"), "another file"),
     "beside": (lambda: external("weights.bin"), "another file"),
     "gru of another order": (lambda: gru(before_reset=0), "linear_before_reset"),
-    "gru without state": (lambda: gru(state=""), "whose state is no input"),
+    "gru without state": (lambda: gru(state=""), "whose state is not an input"),
 }
 
 

@@ -49,7 +49,7 @@ def test_shipped_voices_are_listed_and_loaded_by_name(shipped: Path) -> None:
     )
     assert "mix" not in voice.uses
     for change in (lambda: library.remove_voice("anna"), lambda: library.add_voice(shipped / "anna.safetensors")):
-        with pytest.raises(VoiceError, match="'anna' is an embedded voice"):
+        with pytest.raises(VoiceError, match="'anna' is a built-in voice"):
             change()
 
 
@@ -59,7 +59,7 @@ def test_a_shipped_voice_that_is_damaged_is_listed_as_such(shipped: Path) -> Non
         ("anna", "random w"),
         ("bert", "damaged:"),
     ]
-    with pytest.raises(CheckpointError, match=r"bert\.safetensors is no neural voice"):
+    with pytest.raises(CheckpointError, match=r"bert\.safetensors is not a neural voice"):
         library.load_voice("bert")
 
 

@@ -58,26 +58,26 @@ def test_a_voice_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "empty": (lambda good: b"", "is no safetensors file"),
-    "a web page": (lambda good: b"<!DOCTYPE html>" + good, "is no safetensors file"),
-    "a pickle": (lambda good: b"\x80\x02}q\x00." * 100, "is no safetensors file"),
+    "empty": (lambda good: b"", "is not a safetensors file"),
+    "a web page": (lambda good: b"<!DOCTYPE html>" + good, "is not a safetensors file"),
+    "a pickle": (lambda good: b"\x80\x02}q\x00." * 100, "is not a safetensors file"),
     "cut off in its head": (lambda good: good[:1000], "is damaged: it ends within its head"),
     "cut off in its weights": (lambda good: good[:-1000], "is damaged: "),
     "more at its end": (lambda good: good + b"more", "is damaged: "),
-    "a head that is no JSON": (lambda good: good[:9] + b"!" + good[10:], "is damaged: its head is no JSON"),
-    "a head of 2 ** 62 bytes": (lambda good: (1 << 62).to_bytes(8, "little") + good[8:], "is no safetensors file"),
+    "a head that is not JSON": (lambda good: good[:9] + b"!" + good[10:], "is damaged: its head is not JSON"),
+    "a head of 2 ** 62 bytes": (lambda good: (1 << 62).to_bytes(8, "little") + good[8:], "is not a safetensors file"),
     "a deep head": (
         lambda good: (200_002).to_bytes(8, "little") + b'{"a":' + b"[" * 199_996 + b"}" + good,
-        "is damaged: its head is no JSON",
+        "is damaged: its head is not JSON",
     ),
-    "other weights": (lambda good: save({"x": torch.zeros(3)}), "is no neural voice of altervox, but another"),
+    "other weights": (lambda good: save({"x": torch.zeros(3)}), "is not a neural voice of altervox, but another"),
     "another version": (
         lambda good: rewritten(good, metadata={"altervox": "2\x1b[31m"}),
         "is a neural voice of format 2, and this altervox reads format 1: update altervox",
     ),
-    "no card": (lambda good: rewritten(good, metadata={"card": ""}), "its card cannot be used, for it is no JSON"),
-    "a card that is no JSON": (lambda good: rewritten(good, metadata={"card": "{'a': 1}"}), "for it is no JSON"),
-    "a card that is a list": (lambda good: rewritten(good, metadata={"card": "[]"}), "for it is no JSON object"),
+    "no card": (lambda good: rewritten(good, metadata={"card": ""}), "its card cannot be used, for it is not JSON"),
+    "a card that is not JSON": (lambda good: rewritten(good, metadata={"card": "{'a': 1}"}), "for it is not JSON"),
+    "a card that is a list": (lambda good: rewritten(good, metadata={"card": "[]"}), "for it is not a JSON object"),
     "a card without its F0": (lambda good: rewritten(good, metadata={"card": card(f0_log2_mean=None)}), "f0_log2_mean"),
     "a card with NaN": (
         lambda good: rewritten(good, metadata={"card": card(f0_log2_mean=float("nan"))}),
@@ -96,10 +96,10 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "the name 'a' is empty, too long or holds control characters",
     ),
     "no name": (lambda good: rewritten(good, metadata={"card": card(name="")}), "the name '' is empty"),
-    "a name that is a number": (lambda good: rewritten(good, metadata={"card": card(name=3)}), "name is no text"),
+    "a name that is a number": (lambda good: rewritten(good, metadata={"card": card(name=3)}), "name is not a text"),
     "a text of 5000 characters": (
         lambda good: rewritten(good, metadata={"card": card(limits="x" * 5000)}),
-        "limits is no text of at most 4000 characters",
+        "limits is not a text of at most 4000 characters",
     ),
     "a text as a metric": (
         lambda good: rewritten(good, metadata={"card": card(metrics={"wer": "low"})}),
@@ -119,15 +119,15 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "half of an encoder": (lambda good: rewritten(good, drop="encoder.blocks"), "is missing"),
     "one tensor more": (
         lambda good: rewritten(good, tensors={"other": torch.zeros(3)}),
-        "other is no tensor of such a voice",
+        "other is not a tensor of such a voice",
     ),
     "NaN": (
         lambda good: rewritten(good, tensors={"mean": torch.full((80,), torch.nan)}),
-        "mean holds what are no finite numbers",
+        "mean holds numbers that are not finite",
     ),
     "whole numbers": (
         lambda good: rewritten(good, tensors={"mean": torch.zeros(80, dtype=torch.int64)}),
-        "mean holds what",
+        "mean holds numbers that are not finite",
     ),
     "another encoder than the card names": (
         lambda good: rewritten(good, metadata={"card": card(encoder_sha256="0" * 64)}),

@@ -129,7 +129,7 @@ def test_addresses_that_are_none(url: str) -> None:
         async with RemoteClient(url, "x"):
             pass
 
-    with pytest.raises(RemoteError, match="is no address of a server: write it as ws://") as caught:
+    with pytest.raises(RemoteError, match="is not the address of a server: write it as ws://") as caught:
         asyncio.run(run())
     assert caught.value.code == "bad_request"
 

@@ -88,7 +88,7 @@ def test_a_name_that_is_no_unicode_fails_alone(output: str | None, as_json: bool
     done = altervox("convert", folder, "--voice", "off", *options)
     assert done.code == 1
     assert (tmp_path / "out" / "good.wav" if output else folder / "good.off.wav").exists()
-    assert f"{folder}{os.sep}m\\xfcller.wav has a name that is no valid Unicode; rename it" in done.complaints[0]
+    assert f"{folder}{os.sep}m\\xfcller.wav has a name that is not valid Unicode; rename it" in done.complaints[0]
     assert "\x1b" not in done.err + done.out
     if as_json:
         assert [set(row) for row in done.json if "error" in row] == [{"input", "error"}]

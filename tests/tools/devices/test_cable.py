@@ -116,7 +116,7 @@ def test_a_name_that_something_else_has_is_refused(server: PulseServer, tmp_path
     refused = altervox("cable", "create")
     assert refused.code == 1
     assert refused.complaints == [
-        "altervox: an output that is no virtual cable is called altervox_cable: rename it or remove it"
+        "altervox: an output that is not a virtual cable is called altervox_cable: rename it or remove it"
     ]
     assert altervox("cable", "remove").out == "there was no cable to remove\n"
     assert "altervox_cable" in server.names("sinks"), "it is not ours"

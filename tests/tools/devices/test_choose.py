@@ -141,7 +141,7 @@ def test_names_that_are_unclear_or_unknown_are_answered_with_the_near_ones(rig: 
     with pytest.raises(UnknownAudioDeviceError, match="no device has the number 99"):
         choose_input(devices, "99")
     cable = next(device for device in devices if device.system_name == "vcable")
-    with pytest.raises(UnknownAudioDeviceError, match=f"device {cable.index}, 'Virtual Cable', is no input"):
+    with pytest.raises(UnknownAudioDeviceError, match=f"device {cable.index}, 'Virtual Cable', is not an input"):
         choose_input(devices, str(cable.index))
 
 

@@ -131,7 +131,7 @@ def test_a_good_file() -> None:
     [
         ("missing.wav", lambda p: None, "audio", "error", "does not exist"),
         ("empty.wav", lambda p: p.write_bytes(b""), "audio", "error", "is empty"),
-        ("text.wav", lambda p: p.write_text("hello " * 99), "audio", "error", "is no audio"),
+        ("text.wav", lambda p: p.write_text("hello " * 99), "audio", "error", "is not audio"),
         ("none.wav", lambda p: soundfile.write(p, np.zeros(0), 16000), "length", "error", "0 samples"),
         ("quiet.wav", lambda p: soundfile.write(p, np.zeros(800), 16000), "level", "warning", "digital silence"),
         ("loud.wav", lambda p: soundfile.write(p, np.ones(800), 16000), "level", "warning", "clipped"),

@@ -48,7 +48,7 @@ def test_no_server() -> None:
     done = altervox("remote", "set", "pitch=1")
     assert (done.code, done.out) == (1, "")
     assert done.err == (
-        "altervox: no altervox of yours can be controlled: start `altervox serve`, or `altervox live --remote`, first\n"
+        "altervox: no running altervox was found: start `altervox serve`, or `altervox live --remote`, first\n"
     )
 
 
@@ -77,4 +77,4 @@ def test_an_address_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("secret\n", encoding="utf-8")
     done = altervox("remote", "--url", "ftp://here", "--token-file", tmp_path / "token", "state")
     assert done.code == 2
-    assert "'ftp://here' is no address of a server" in done.err
+    assert "'ftp://here' is not the address of a server" in done.err

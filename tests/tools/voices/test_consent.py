@@ -49,4 +49,4 @@ def test_a_person_is_asked_in_plain_words(
             consent(None)
     asked = capsys.readouterr()
     assert asked.out == "", "it may be JSON"
-    assert "Does Anna Muster agree" in asked.err
+    assert "Does Anna Muster consent" in asked.err

@@ -27,7 +27,7 @@ def test_files_and_folders_of_any_format_each_once(tmp_path: Path) -> None:
     assert found.seconds == pytest.approx(5.3 + 2 + 2, abs=0.1)
     assert all(0.65 < np.abs(item.audio).max() / 32768 < 0.71 for item in found.items)
     remarks = "\n".join(found.remarks)
-    assert "no audio files: notes.txt" in remarks
+    assert "not audio files: notes.txt" in remarks
     assert "broken.wav" in remarks
     assert "silent.wav is silent" in remarks
     assert ".DS_Store" not in remarks

@@ -148,7 +148,7 @@ def test_unfit_recordings_are_refused_unless_forced(recordings: Path, library: P
     assert not files(library)
 
 
-@pytest.mark.parametrize(("name", "said"), [("woman", "embedded voice"), ("a/b", "cannot be a voice's name")])
+@pytest.mark.parametrize(("name", "said"), [("woman", "built-in voice"), ("a/b", "cannot be a voice's name")])
 def test_a_name_that_cannot_be_used(name: str, said: str, recordings: Path) -> None:
     done = altervox("voices", "train", name, recordings, *CONSENT)
     assert (done.code, len(done.complaints)) == (1, 1)

@@ -16,7 +16,7 @@ from .command import bench_convert
 @backend_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, for programs.")
 def command(seconds: float, names: tuple[str, ...], device: str, backend: str | None, as_json: bool) -> int:
-    """Convert synthetic speech with the embedded voices and with full-size RVC voices made for the purpose."""
+    """Convert synthetic speech with the built-in voices and with full-size RVC voices made for the purpose."""
     return bench_convert(seconds, list(names), device, backend or "auto", as_json)
 
 

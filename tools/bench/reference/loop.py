@@ -62,7 +62,7 @@ class ReferenceConfig:
     }
 
     def __post_init__(self) -> None:
-        check_lengths(self, self.LIMITS)
+        check_lengths({name: getattr(self, name) for name in self.LIMITS}, self.LIMITS)
 
     @property
     def geometry(self) -> ReferenceGeometry:

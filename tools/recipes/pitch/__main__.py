@@ -66,9 +66,11 @@ def synthesise(corpus_folder: Path) -> None:
 @recipe.command()
 @_folder
 @_run
-@click.option("--steps", type=click.IntRange(1), default=4000, show_default=True, help="Of the first part.")
 @click.option(
-    "--learning-rate", type=click.FloatRange(1e-5, 1e-1), default=3e-3, show_default=True, help="At its peak."
+    "--steps", type=click.IntRange(1), default=4000, show_default=True, help="Steps of the first part of the training."
+)
+@click.option(
+    "--learning-rate", type=click.FloatRange(1e-5, 1e-1), default=3e-3, show_default=True, help="Peak learning rate."
 )
 @click.option(
     "--from",
@@ -76,7 +78,7 @@ def synthesise(corpus_folder: Path) -> None:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Weights (safetensors) to begin with in place of random ones: another round.",
 )
-@click.option("--threads", type=click.IntRange(1), default=None, help="Of torch.")
+@click.option("--threads", type=click.IntRange(1), default=None, help="Threads that torch uses.")
 def train(
     corpus_folder: Path,
     run_folder: Path,

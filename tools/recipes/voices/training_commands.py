@@ -57,13 +57,21 @@ def prepare(data: Path, corpus: Path, part: tuple[int, int]) -> None:
 @_data
 @_corpus
 @_run
-@click.option("--learning-rate", type=click.FloatRange(1e-5, 1e-1), default=1.5e-3, show_default=True, help="Peak.")
+@click.option(
+    "--learning-rate", type=click.FloatRange(1e-5, 1e-1), default=1.5e-3, show_default=True, help="Peak learning rate."
+)
 @click.option("--size", type=click.IntRange(1), default=12, show_default=True, help="Stretches of a batch.")
-@click.option("--frames", type=click.IntRange(16), default=128, show_default=True, help="Frames of 20 ms of each.")
+@click.option(
+    "--frames",
+    type=click.IntRange(16),
+    default=128,
+    show_default=True,
+    help="Length of each stretch of speech, in frames of 20 ms.",
+)
 @click.option(
     "--code-noise", type=click.FloatRange(0.0, 2.0), default=0.3, show_default=True, help="Added to the code."
 )
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of torch.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads that torch uses.")
 @click.option("--compile", "is_compiled", is_flag=True, help="A quarter faster; needs a C++ compiler.")
 def train(
     data: Path,

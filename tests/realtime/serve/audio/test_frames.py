@@ -74,7 +74,7 @@ def changed(at: int, value: int) -> bytes:
     [
         (b"", "shorter than its header"),
         (GOOD[:23], "shorter than its header"),
-        (GOOD[:-1], "no whole number of samples"),
+        (GOOD[:-1], "not a whole number of samples"),
         (changed(0, 0xA8), "magic is 168"),
         (changed(1, 2), "version is 2"),
         (changed(2, OUTPUT), "type is 2, not 1"),

@@ -53,7 +53,7 @@ def test_a_session_is_opened_and_frames_go_both_ways() -> None:
         ({"position": 0, "flags": DISCONTINUITY}, "position is 0, not 320"),
         ({"position": 1 << 63, "flags": DISCONTINUITY}, "position is 9223372036854775808"),
         ({"data": b""}, "no samples"),
-        ({"data": b"abc"}, "no whole number of samples"),
+        ({"data": b"abc"}, "not a whole number of samples"),
         ({"data": bytes(32768)}, "32768 at most"),
     ],
 )

@@ -70,8 +70,8 @@ def test_a_map(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("voices = [", "is no TOML"),
-        ("\udcff", "is no TOML"),
+        ("voices = [", "is not valid TOML"),
+        ("\udcff", "is not valid TOML"),
         ("x = 1", "'x' is none of voices, "),
         ('voices = "woman"', "voices is a list of names"),
         ("voices = [1]", "voices is a list of names"),
