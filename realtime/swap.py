@@ -21,6 +21,7 @@ import numpy as np
 
 from ..kernels.errors import ParameterError, VoiceError
 from ..kernels.fades import fade_in_curve
+from ..kernels.speaker import SpeakerState
 from ..kernels.types import FloatArray
 from .engine import FADE_IN_MS, Engine
 
@@ -114,7 +115,9 @@ class SwappableEngine:
         self._retired_nonfinite = 0
         self._bypass_at = 0  # of the fade to the input, 0 .. fade
         self._is_cut = False
-        self._last_sample = 0.0
+        self._last_sample = 0.0  # of the engine that is heard
+        self._last_heard = 0.0  # of the output, which a swap and the bypass are part of
+        self._speaker: SpeakerState | None = None  # as the last engine knew it that depends on it
 
     @property
     def engine(self) -> Engine:
@@ -172,7 +175,9 @@ class SwappableEngine:
         engine.process(block, out)
         engine.reset()
         stage = self._current.engine.stage
-        engine.adopt_speaker(stage.speaker if stage is not None else None)
+        if stage is not None and stage.speaker is not None:
+            self._speaker = stage.speaker
+        engine.adopt_speaker(self._speaker)
         latency = max(self._target_latency, engine.latency_samples)
         reader = _Reader(engine, latency, self._where_to_start(engine, latency))
         self._catch_up(reader, block, out)
@@ -209,6 +214,7 @@ class SwappableEngine:
             self._is_cut = False
             self._out_scratch[: len(self._cut_fade)] *= self._cut_fade
         out[:] = self._out_scratch
+        self._last_heard = float(out[-1])
 
     def skip(self, block: FloatArray, out: FloatArray) -> None:
         """Let the next block pass without rendering it; see `Engine.skip`. A swap and a bypass go on meanwhile.
@@ -230,8 +236,8 @@ class SwappableEngine:
         self._advance_fades(self.bypass)
         out[:] = 0.0
         fade = len(self._cut_fade)
-        np.multiply(self._cut_fade[::-1], self._last_sample, out=out[:fade])
-        self._last_sample = 0.0
+        np.multiply(self._cut_fade[::-1], self._last_heard, out=out[:fade])
+        self._last_sample = self._last_heard = 0.0
         self._is_cut = True
 
     def reset(self) -> None:
@@ -248,7 +254,8 @@ class SwappableEngine:
         self._target_latency = engine.latency_samples
         self._bypass_at = self._fade if self.bypass else 0
         self._is_cut = False
-        self._last_sample = 0.0
+        self._last_sample = self._last_heard = 0.0
+        self._speaker = None
 
     def retry(self) -> None:
         """Try an engine that was left alone after failures again with the next block."""
