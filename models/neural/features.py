@@ -26,6 +26,7 @@ F_MAX_HZ = 7600.0
 FLOOR = 1e-6
 DECAY = 0.0069  # of the level in nepers per frame: 6 dB/s
 LOWEST_LEVEL = -10.0  # as of noise at about -68 dB of full scale: what is softer is not raised
+HIGHEST_LEVEL = -1.5  # more than clipped speech: what is louder is a fault, which must not last as long as it is loud
 DEEPEST = -9.0  # nepers below the level, where frames are cut off
 _MIDDLE, _SPREAD = -3.5, 2.5  # nepers below the level: brings the frames near to zero mean and unit variance
 
@@ -127,7 +128,7 @@ def normalise_into(log_mel: FloatArray, level_mem: float, out: FloatArray, level
         total = 0.0
         for k in range(bands):
             total += np.exp(log_mel[k, i])
-        level_mem = max(np.log(total / bands), level_mem - DECAY, LOWEST_LEVEL)
+        level_mem = min(max(np.log(total / bands), level_mem - DECAY, LOWEST_LEVEL), HIGHEST_LEVEL)
         level[i] = level_mem
         for k in range(bands):
             out[i, k] = (max(log_mel[k, i] - level_mem, DEEPEST) - _MIDDLE) / _SPREAD
