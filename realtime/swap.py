@@ -373,10 +373,12 @@ class SwappableEngine:
                 log.warning("the voice could not be reset: %s", reset_error)
 
     def _render(self, reader: _Reader, out: FloatArray) -> None:
-        """A reader's next block; where its engine fails, what was heard last fades out."""
+        """A reader's next block; where its engine fails or gives NaN, what was heard last fades out."""
+        silenced = reader.engine.nonfinite_blocks
         self._run(reader, out)
         if reader is self._current:
-            if reader.failures and self._last_sample:
+            is_silent = reader.failures or reader.engine.nonfinite_blocks > silenced
+            if is_silent and self._last_sample:
                 fade = len(self._cut_fade)
                 np.multiply(self._cut_fade[::-1], self._last_sample, out=out[:fade])
             self._last_sample = float(out[-1])

@@ -45,6 +45,18 @@ def test_a_late_block_fades_out_from_what_was_heard(what: str) -> None:
     assert max(steps) < 0.05  # of the first step of the fade
 
 
+def test_a_block_that_is_silenced_for_nan_fades_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = SwappableEngine(voice("woman"))
+    before = run(engine, range(100))
+    assert abs(before[-1]) > 1e-3
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.engine.stage, "process", lambda block, params, out: out.fill(np.nan))
+        silenced = run(engine, range(100, 101))
+    assert engine.nonfinite_blocks == 1
+    assert silenced[0] == pytest.approx(before[-1], rel=0.05)
+    assert not silenced[SIZE // 2 :].any()
+
+
 def test_the_speaker_is_known_after_a_stretch_without_a_voice() -> None:
     engine, last = SwappableEngine(voice("woman")), voice("child")
     run(engine, range(100))
