@@ -62,7 +62,7 @@ class VoiceNames:
         """What a session calls the voice of that name.
 
         Args:
-            name: Name from the network.
+            name: Name from the network; the plus of a mix may be a space, which addresses make of it.
             current: The session's voice, which may be in no list.
             field: Field of the command that holds the name.
 
@@ -70,21 +70,25 @@ class VoiceNames:
             VoiceUnknown: it is neither in the list, nor a mix of two neural voices of it, nor one that the session was
                 given.
         """
-        if any(info.name == name for info in self.infos) or self._is_mix(name):
+        if self._is_listed(name):
             return name
         if name == self.shown(current):
             return current
         if name in self._given:
             return self._given[name]
+        with_plus = name.replace(" ", "+")
+        if self._is_listed(with_plus):
+            return with_plus
         near = difflib.get_close_matches(name[:100].lower(), [known.lower() for known in self.names], n=1)
         nearest = next((known for known in self.names if near and known.lower() == near[0]), "")
         hint = f"; did you mean {nearest!r}?" if nearest else ""
         said = f"there is no voice {printable(name, 60)!r}{hint}"
         raise VoiceUnknown(RemoteError("unknown_voice", said, field))
 
-    def _is_mix(self, name: str) -> bool:
+    def _is_listed(self, name: str) -> bool:
+        """Whether it is in the list, or a mix of two neural voices of it."""
         both, neural = name.split("+"), [info.name for info in self.infos if info.kind == "neural"]
-        return len(both) == 2 and all(one in neural for one in both)
+        return name in self.names or (len(both) == 2 and all(one in neural for one in both))
 
     def picture(self, name: str) -> Picture | None:
         """The picture of a voice of the list; None if there is none. Reads a file: not on an event loop."""

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from altervox.models.library import VoiceInfo
 from altervox.realtime.serve.pages import FOLDER
+from remote_session import MemorySession
 from remote_sockets import UPGRADE, Served, serving, until
 
 FOREIGN = "https://twitchat.fr"
@@ -81,6 +83,19 @@ def test_commands(served: Served) -> None:
     assert (state["data"]["pitch"], state["data"]["voice"]) == (2.5, "man")
     assert served.http("POST", f"/v1/do/set?pitch=0&if_rev={state['rev']}").status == 200
     assert served.http("POST", f"/v1/do/set?pitch=1&if_rev={state['rev']}").status == 409
+
+
+def test_a_mix_is_chosen_by_an_address_with_a_plus(tmp_path: Path) -> None:
+    session = MemorySession()
+    session.lists = [VoiceInfo(name, "neural", 24000, "", None) for name in ("clara", "edgar", "a b", "a", "b")]
+    with serving(tmp_path, session) as served:
+        for written in ("clara+edgar", "clara%2Bedgar", "clara%20edgar"):
+            assert served.http("POST", f"/v1/do/voice?name={written}").json["result"] == {"voice": "clara+edgar"}
+        held = served.http("POST", "/v1/do/hold?seconds=5&voice=edgar+clara").json["result"]["values"]
+        assert held["voice"] == "edgar+clara"
+        assert served.http("POST", "/v1/do/voice?name=a+b").json["result"] == {"voice": "a b"}
+        refused = served.http("POST", "/v1/do/voice?name=clara+nobody").json["error"]
+        assert refused["code"] == "unknown_voice"
 
 
 @pytest.mark.parametrize(
