@@ -10,13 +10,14 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ...kernels.errors import CheckpointError
 from ...kernels.printable import printable
 from ..limits import MAX_DESCRIPTION_CHARACTERS
+from ..neural.card import MAX_NAME_CHARACTERS, MAX_TEXT_CHARACTERS, Credits
 
 FILE_NAME = "manifest.json"
 FORMAT = "altervox-export"
@@ -110,6 +111,7 @@ class Manifest:
         versions: Of altervox and what made the graphs.
         f0_log2: Mean and standard deviation of log2 of F0 in Hz, of a neural voice or of both of a mix; else empty.
         parity: Largest differences between the graphs and the networks that they were made from.
+        credits: What the card of a neural voice, or each card of a mix, tells; else, and in older folders, empty.
     """
 
     kind: str
@@ -126,6 +128,7 @@ class Manifest:
     versions: Mapping[str, str]
     f0_log2: tuple[tuple[float, float], ...]
     parity: Mapping[str, float]
+    credits: tuple[Credits, ...] = ()
 
     @property
     def has_f0(self) -> bool:
@@ -199,6 +202,7 @@ def _plain(manifest: Manifest) -> dict[str, Any]:
         "versions": dict(manifest.versions),
         **({"f0_log2": [list(one) for one in manifest.f0_log2]} if manifest.kind == "neural" else {}),
         "parity": dict(manifest.parity),
+        **({"credits": [asdict(one) for one in manifest.credits]} if manifest.credits else {}),
     }
 
 
@@ -283,6 +287,7 @@ def _manifest(described: dict[str, Any]) -> Manifest:
         versions={printable(name, 40): printable(value, 40) for name, value in entries.objects("versions", 16).items()},
         f0_log2=_f0_log2(entries.take("f0_log2")) if kind == "neural" else (),
         parity=_numbers(entries.objects("parity", 64)),
+        credits=_credits(entries.take("credits")) if "credits" in described else (),
     )
     lengths.done()
     entries.done()
@@ -296,6 +301,19 @@ def _f0_log2(value: object) -> tuple[tuple[float, float], ...]:
         if not is_pair or not (5.0 <= one[0] <= 10.0 and 0.0 < one[1] <= 2.0):
             raise _WrongError(f"f0_log2 is {printable(value, 60)}")
     return tuple((float(mean), float(deviation)) for mean, deviation in voices)
+
+
+def _credits(value: object) -> tuple[Credits, ...]:
+    if not isinstance(value, list) or len(value) > 2:
+        raise _WrongError("credits is not a list for at most 2 voices")
+    found = []
+    for one in value:
+        entries = _Entries(one, "credits")
+        limits = {field.name: MAX_TEXT_CHARACTERS for field in fields(Credits)} | {"name": MAX_NAME_CHARACTERS}
+        texts = {name: printable(entries.text(name, limit=limit), limit) for name, limit in limits.items()}
+        entries.done()
+        found.append(Credits(**texts))
+    return tuple(found)
 
 
 def _graph(value: object, name: str, batch: int) -> Graph:

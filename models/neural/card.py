@@ -23,10 +23,21 @@ SAMPLE_RATE = 24000  # of every neural voice
 USES = frozenset({"pitch_semitones", "formant_semitones", "f0_method", "seed", "block_ms"})  # see `Voice`; a mix: "mix"
 MAX_HEAD_BYTES = 1 << 18  # names and shapes of tensors, and the card; a voice has 20 KB
 MAX_NAME_CHARACTERS = 100
-_MAX_TEXT_CHARACTERS = 4000  # of one entry of the card
+MAX_TEXT_CHARACTERS = 4000  # of one entry of the card
 _MAX_METRICS = 64
 _LOG2_HZ = (5.0, 10.0)  # where the mean of a voice's F0 may lie: 32 to 1024 Hz
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Credits:
+    """What of a card goes along wherever the voice goes. Attributes are as in `VoiceCard`."""
+
+    name: str
+    speaker: str
+    licence: str
+    attribution: str
+    consent: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +80,8 @@ class VoiceCard:
         """Raises ValueError, the end of a sentence about the card, if it is no card."""
         for one in fields(self):
             value = getattr(self, one.name)
-            if one.type == "str" and (not isinstance(value, str) or len(value) > _MAX_TEXT_CHARACTERS):
-                raise ValueError(f"{one.name} is not a text of at most {_MAX_TEXT_CHARACTERS} characters")
+            if one.type == "str" and (not isinstance(value, str) or len(value) > MAX_TEXT_CHARACTERS):
+                raise ValueError(f"{one.name} is not a text of at most {MAX_TEXT_CHARACTERS} characters")
         if not self.name or len(self.name) > MAX_NAME_CHARACTERS or not self.name.isprintable():
             raise ValueError(f"the name {printable(self.name, 60)!r} is empty, too long or holds control characters")
         if self.register not in ("lower", "higher"):
@@ -86,6 +97,11 @@ class VoiceCard:
         for name, value in self.metrics.items():
             if len(name) > MAX_NAME_CHARACTERS or not _is_number(value):
                 raise ValueError(f"the metric {printable(name, 40)!r} is not a number")
+
+    @property
+    def credits(self) -> Credits:
+        """What of it goes along wherever the voice goes."""
+        return Credits(self.name, self.speaker, self.licence, self.attribution, self.consent)
 
     def to_json(self) -> str:
         """The text in the file."""
@@ -172,7 +188,7 @@ def _card_in(path: Path, metadata: Mapping[str, str]) -> VoiceCard:
 
 def _clean(name: str, value: Any) -> Any:
     if isinstance(value, str):
-        return printable(value, MAX_DESCRIPTION_CHARACTERS if name == "description" else _MAX_TEXT_CHARACTERS)
+        return printable(value, MAX_DESCRIPTION_CHARACTERS if name == "description" else MAX_TEXT_CHARACTERS)
     return {printable(k, MAX_NAME_CHARACTERS): float(v) for k, v in value.items()} if name == "metrics" else value
 
 

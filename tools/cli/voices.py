@@ -45,7 +45,8 @@ def show_one(name: str, as_json: bool, sample: Path | None = None, source: Path 
     if source is not None and sample is None:
         raise ParameterError("--from names a recording for --sample: say by --sample where the result goes")
     info = next((v for v in list_voices() if v.name == name), None)
-    voice = load_voice(name, "cpu") if info is None or info.kind == "neural" or sample is not None else None
+    has_card = info is None or info.kind in ("neural", "exported")
+    voice = load_voice(name, "cpu") if has_card or sample is not None else None
     if info is None:
         assert voice is not None
         path = Path(name) if Path(name).exists() else None  # a mix has none
@@ -57,9 +58,13 @@ def show_one(name: str, as_json: bool, sample: Path | None = None, source: Path 
     if as_json:
         click.echo(json.dumps(row, indent=1))
     else:
-        for key, value in row.items():
-            click.echo(f"{key.replace('_', ' '):<15} {_shown(value)}")
+        voices_of_mix = row.pop("credits", [])
+        click.echo("\n\n".join(_table(rows) for rows in (row, *voices_of_mix)))
     return 0
+
+
+def _table(row: dict[str, Any]) -> str:
+    return "\n".join(f"{key.replace('_', ' '):<15} {_shown(value)}" for key, value in row.items())
 
 
 def _shown(value: object) -> str:

@@ -178,6 +178,7 @@ def write_export(source: Source, folder: Path, options: ExportOptions) -> tuple[
                 "onnxruntime": runtime,
             },
             parity={},
+            credits=source.credits,
         )
         graphs = {name: _write_graph(name, source, scratch, options) for name in source.steps(options.batch)}
         manifest = replace(manifest, graphs=graphs)

@@ -14,6 +14,7 @@ from ...models.export.manifest import read_manifest
 from ...models.export.steps import GeneratorStep, PitchStep, RetrievalStep
 from ...models.export.voice import ExportedVoice
 from ...models.graph import Step
+from ...models.neural.card import Credits
 from ...models.neural.step import NeuralStep
 from ...models.neural.voice import NeuralVoice
 from ...models.pitch.mel import HOP, SAMPLE_RATE
@@ -51,6 +52,7 @@ class Source:
         reference: The stream as torch renders it, call by call in float32.
         exported: The stream as the graphs of a folder render it, or what runs each of them.
         f0_log2: As in a manifest.
+        credits: As in a manifest.
     """
 
     kind: str
@@ -63,6 +65,7 @@ class Source:
     reference: Callable[[], Stream]
     exported: Callable[[Path, RunGraph | None], Stream]
     f0_log2: tuple[tuple[float, float], ...] = ()
+    credits: tuple[Credits, ...] = ()
 
 
 def voice_source(voice: RvcVoice, content: Hubert, rmvpe: RMVPE, config: StreamConfig, unrolled: bool) -> Source:
@@ -127,6 +130,7 @@ def neural_source(voice: NeuralVoice, rmvpe: RMVPE, config: StreamConfig, unroll
         reference=reference,
         exported=exported,
         f0_log2=voice.f0_log2,
+        credits=tuple(card.credits for card in voice.cards),
     )
 
 

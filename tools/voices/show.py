@@ -1,4 +1,4 @@
-"""`altervox voices show`: the card of a neural voice, and a sample of any."""
+"""`altervox voices show`: what cards say about a voice, and a sample of any."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ...kernels.errors import AltervoxError, ParameterError
 from ...models.neural.features import SAMPLE_RATE
 
 if TYPE_CHECKING:
+    from ...models.neural.card import Credits, VoiceCard
     from ...models.voice import Voice
     from .analysis import Example
 
@@ -24,13 +25,28 @@ _LONGEST_SAMPLE_S = 12.0
 
 
 def card_rows(voice: Voice) -> dict[str, Any]:
-    """What the card of a neural voice says besides name and description; nothing of other voices."""
+    """What cards say about a voice: all of a neural voice's, the credits of an exported one's; nothing of other voices.
+
+    Returns:
+        Rows by name, without name and description; for a mix the row `credits`, a list of rows for both voices.
+    """
+    from ...models.export.voice import ExportedVoice
     from ...models.neural.voice import NeuralVoice
 
-    if not isinstance(voice, NeuralVoice) or len(voice.cards) != 1:
-        return {}
-    rows = {key: value for key, value in asdict(voice.cards[0]).items() if key not in ("name", "description") and value}
-    return rows | {"f0_hz": round(2.0 ** voice.cards[0].f0_log2_mean, 1)}
+    if isinstance(voice, NeuralVoice) and len(voice.cards) == 1:
+        return _said(voice.cards[0], "description") | {"f0_hz": round(2.0 ** voice.cards[0].f0_log2_mean, 1)}
+    if isinstance(voice, NeuralVoice):
+        found = tuple(card.credits for card in voice.cards)
+    else:
+        found = voice.manifest.credits if isinstance(voice, ExportedVoice) else ()
+    if len(found) == 1:
+        return _said(found[0])
+    return {"credits": [{"name": one.name} | _said(one) for one in found]} if found else {}
+
+
+def _said(card: VoiceCard | Credits, *others: str) -> dict[str, Any]:
+    """What is not empty, without the name and other entries."""
+    return {key: value for key, value in asdict(card).items() if value and key not in ("name", *others)}
 
 
 def keep_sample(folder: Path, held_out: Sequence[Example]) -> None:

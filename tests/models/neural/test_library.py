@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Two voices as they ship, beside the encoder that they share."""
     folder = tmp_path / "shipped"
     folder.mkdir()
@@ -32,7 +33,8 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         made = replace(made_up_neural.file(seed, name=name), encoder=None)
         voice_file.write_voice(folder / f"{name}.safetensors", made)
     voice_file.shipped_encoder.cache_clear()
-    return folder
+    yield folder
+    voice_file.shipped_encoder.cache_clear()
 
 
 def test_shipped_voices_are_listed_and_loaded_by_name(shipped: Path) -> None:

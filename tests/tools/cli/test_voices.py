@@ -87,7 +87,8 @@ def test_a_neural_voice_of_your_own(tmp_path: Path, library: Path) -> None:
     assert re.search(r"nina +neural +24 kHz  random weights from 2", altervox("voices").out)
     shown = altervox("voices", "show", "nina", "--json").json
     assert shown == shown | row | {"path": str(library / "voices" / "nina")}
-    assert altervox("voices", "show", f"nina+{source}", "--json").json["kind"] == "neural"
+    mixed = altervox("voices", "show", f"nina+{source}", "--json").json
+    assert (mixed["kind"], [one["name"] for one in mixed["credits"]]) == ("neural", ["nina", "nina"])
     (tmp_path / "face.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert altervox("voices", "picture", "nina", tmp_path / "face.png").out == "nina has a picture now\n"
     assert altervox("voices", "remove", "nina").code == 0
@@ -100,6 +101,17 @@ def test_show_tells_what_a_voice_is(voice_file: Path) -> None:
     assert re.search(r"^sample rate +follows the input$", out, re.MULTILINE)
     by_path = altervox("voices", "show", voice_file, "--json").json
     assert (by_path["name"], by_path["sample_rate"], by_path["path"]) == ("alice", 40000, str(voice_file))
+
+
+def test_show_tells_the_licences_of_a_mix() -> None:
+    rows = {name: altervox("voices", "show", name, "--json").json for name in ("clara", "edgar")}
+    kept = ("name", "speaker", "licence", "attribution", "consent")
+    shown = altervox("voices", "show", "clara+edgar", "--json").json
+    assert shown["credits"] == [{key: row[key] for key in kept} for row in rows.values()]
+    first, *cards = altervox("voices", "show", "clara+edgar").out.split("\n\n")
+    assert "a mix of clara and edgar" in first
+    for card, row in zip(cards, rows.values(), strict=True):
+        assert card.splitlines() == [f"{key:<15} {row[key]}" for key in kept]
 
 
 @pytest.mark.parametrize(

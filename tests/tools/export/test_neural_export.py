@@ -74,6 +74,62 @@ def test_a_manifest_without_a_range_of_pitch_is_refused(f0_log2: object, folder:
         read_manifest(tmp_path)
 
 
+def changed(folder: Path, target: Path, **entries: object) -> Path:
+    """A folder with only a manifest, some of whose entries are others; None leaves an entry out."""
+    described = json.loads((folder / "manifest.json").read_text("utf-8")) | entries
+    described = {name: value for name, value in described.items() if value is not None}
+    (target / "manifest.json").write_text(json.dumps(described), "utf-8")
+    return target
+
+
+CREDITS = {"name": "anna", "speaker": "Anna", "licence": "CC BY 4.0", "attribution": "Anna A.", "consent": "by letter"}
+
+
+def test_credits_of_both_voices_of_a_mix_go_along(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALTERVOX_HOME", str(tmp_path))
+    assert read_manifest(folder).credits == tuple(card.credits for card in mix().cards)
+    shown = altervox("voices", "show", folder, "--json").json
+    made_by = {"attribution": "a random generator"}
+    assert shown["credits"] == [{"name": "voice 1"} | made_by, {"name": "voice 2"} | made_by]
+    out = altervox("voices", "show", folder).out
+    for name in ("voice 1", "voice 2"):
+        assert f"\n\nname            {name}\nattribution     a random generator\n" in out
+    assert altervox("voices", "add", folder, "--name", "both").code == 0
+    assert altervox("voices", "show", "both", "--json").json["credits"] == shown["credits"]
+
+
+def test_credits_of_an_exported_voice_are_shown(folder: Path, tmp_path: Path) -> None:
+    one = changed(folder, tmp_path, f0_log2=[[6.7, 0.25]], credits=[CREDITS])
+    shown = altervox("voices", "show", one, "--json").json
+    assert shown == shown | CREDITS | {"name": tmp_path.name}
+    out = altervox("voices", "show", one).out
+    assert all(f"{key:<15} {CREDITS[key]}\n" in out for key in ("speaker", "licence", "attribution", "consent"))
+
+
+def test_a_manifest_without_credits_is_read(folder: Path, tmp_path: Path) -> None:
+    assert read_manifest(changed(folder, tmp_path, credits=None)).credits == ()
+    assert "credits" not in altervox("voices", "show", tmp_path, "--json").json
+
+
+@pytest.mark.parametrize(
+    ("credits", "said"),
+    [
+        ({}, "credits is not a list for at most 2 voices"),
+        ([CREDITS] * 3, "credits is not a list for at most 2 voices"),
+        (["anna"], "credits is not an object"),
+        ([CREDITS | {"licence": "x" * 4001}], "licence of credits is 'x"),
+        ([CREDITS | {"consent": 1}], "consent of credits is '1'"),
+        ([CREDITS | {"home": "x"}], "credits has the unknown entry 'home'"),
+        ([{"name": "anna"}], "credits lacks speaker"),
+    ],
+)
+def test_credits_are_not_believed(credits: object, said: str, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=said):
+        read_manifest(changed(folder, tmp_path, credits=credits))
+
+
 def test_graphs_of_another_voice_are_refused(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
