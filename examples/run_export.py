@@ -1,4 +1,4 @@
-"""Convert a file with an exported voice: ONNX Runtime and NumPy, nothing else. The block loop of docs/export.md.
+"""Convert a file with an exported RVC voice: ONNX Runtime and NumPy, nothing else. The block loop of docs/export.md.
 
     python examples/run_export.py FOLDER in.wav out.wav
 
@@ -234,6 +234,12 @@ def convert(folder: Path, samples: Array) -> tuple[Array, int]:
 def main() -> None:
     """Convert one file."""
     folder, source, target = map(Path, sys.argv[1:4])
+    kind = json.loads((folder / "manifest.json").read_text("utf-8"))["kind"]
+    if kind != "rvc":
+        sys.exit(
+            f"{folder} is an export of the kind {kind!r}, and this example runs the kind 'rvc' alone: "
+            "give the folder of an exported RVC voice; docs/export.md says how others run"
+        )
     with wave.open(str(source)) as file:
         if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (RATE, 1, 2):
             sys.exit(f"{source} is not 16 kHz mono with 16 bits")

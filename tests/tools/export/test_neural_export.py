@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
+import sys
 from pathlib import Path
 
 import made_up_neural
@@ -23,6 +25,7 @@ from altervox.tools.export.command import ExportOptions, write_export
 from altervox.tools.export.sources import neural_source
 from cli_runner import altervox, speech
 
+ROOT = Path(__file__).resolve().parents[3]
 CONFIG = StreamConfig(block_ms=20)
 
 
@@ -140,6 +143,12 @@ def test_graphs_of_another_voice_are_refused(folder: Path, tmp_path: Path) -> No
         Engine(ExportedVoice("copy", copy))
     with pytest.raises(ParameterError, match="was exported for block_ms 20, and block_ms is 40"):
         Engine(load_voice(folder), StreamConfig(block_ms=40))
+
+
+def test_the_example_for_rvc_voices_refuses_it_in_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["run_export.py", str(folder), "in.wav", "out.wav"])
+    with pytest.raises(SystemExit, match="is an export of the kind 'neural', and this example runs the kind 'rvc'"):
+        runpy.run_path(str(ROOT / "examples" / "run_export.py"), run_name="__main__")
 
 
 def test_the_command_exports_a_file_for_several_streams(tmp_path: Path) -> None:
