@@ -78,6 +78,16 @@ def test_examples_are_what_is_answered(dialogue: str) -> None:
     assert waiting == []
 
 
+def test_the_keys_of_statistics_are_those_of_the_docs() -> None:
+    desk = Desk()
+    remote = desk.client()
+    remote.ask("subscribe", topics={"stats": {}})
+    (event,) = remote.events("stats")
+    listed = re.search(r"^- `stats` has these keys .*?:\n(.*?)\. The others", DOCS, re.MULTILINE | re.DOTALL)
+    assert listed
+    assert re.findall(r"`(\w+)`", listed.group(1)) == list(event["data"])
+
+
 def test_examples_are_seen() -> None:
     assert len(DIALOGUES) >= 5
     assert {command for command in COMMANDS if f'"cmd":"{command}"' in DOCS} >= {"auth", "pair", "set", "hold", "batch"}
