@@ -138,3 +138,48 @@ def test_outputs_that_cannot_be(target: str, tmp_path: Path) -> None:
     assert "internal error" not in done.err
     assert target.split("/")[0] in done.err
     assert sys.platform == "linux"
+
+
+def test_a_folder_is_converted_again_without_its_results(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for name in ("a", "b"):
+        wav(folder / f"{name}.wav")
+    assert altervox("convert", folder, "--voice", "off").code == 0
+    wav(folder / "c.wav")
+    done = altervox("convert", folder, "--voice", "off")
+    assert (done.code, done.err) == (0, "")
+    names = ["a.off.wav", "a.wav", "b.off.wav", "b.wav", "c.off.wav", "c.wav"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+
+
+def test_an_input_that_would_be_replaced_refuses_one_file_of_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for name in ("a.wav", "b.wav"):
+        wav(folder / name)
+    earlier = wav(folder / "a.off.wav")
+    jobs = plan([folder, earlier], None, "off")
+    assert {job.source.name: job.refused for job in jobs} == {
+        "a.wav": f"output {earlier} is the input {earlier} too; name another output",
+        "b.wav": "",
+        "a.off.wav": "",
+    }
+    with pytest.raises(ParameterError, match="is the input"):
+        plan([folder / "a.wav", earlier], None, "off")
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("folder.wav", "is a folder; name another output"), (f"{'x' * 248}.wav", "has a name of 256 bytes, and 255 is")],
+)
+def test_a_target_that_cannot_be_is_found_while_planning(name: str, words: str, is_named: bool, tmp_path: Path) -> None:
+    source = wav(tmp_path / "in" / name)
+    wav(tmp_path / "in" / "good.wav")
+    (tmp_path / "in" / "folder.off.wav").mkdir()
+    if is_named:
+        with pytest.raises(ParameterError, match=words):
+            plan([source], None, "off")
+    else:
+        jobs = {job.source.name: job.refused for job in plan([tmp_path / "in"], None, "off")}
+        assert words in jobs[name]
+        assert jobs["good.wav"] == ""
