@@ -24,7 +24,7 @@ from .exclusive import alone
 from .export import manifest as exported
 from .limits import MAX_DESCRIPTION_CHARACTERS
 from .neural import card as neural
-from .paths import library_folder, training_state, voices_folder
+from .paths import expanded, library_folder, training_state, voices_folder
 from .pictures import remove_picture
 from .voice import Voice, VoiceKind
 
@@ -100,7 +100,7 @@ def load_voice(name_or_path: str | Path, device: str = "auto") -> Voice:
     export = _export_of(name)
     if export is not None:
         return _load_exported(export)
-    path = Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     if path.is_dir():
         return _load_rvc(path.name, path, device)
     mixed = name.split("+")
@@ -140,7 +140,7 @@ def _neural_file(name: str) -> Path | None:
     stored = voices_folder() / name / f"voice{neural.SUFFIX}"
     if shipped is None and _is_plain_name(name) and stored.is_file():
         return stored
-    path = Path(name).expanduser()
+    path = expanded(name)
     is_path = path.suffix.lower() == neural.SUFFIX and (path.exists() or "+" not in name)
     return path if shipped is None and is_path else shipped
 
@@ -180,7 +180,7 @@ def _export_of(name: str) -> Path | None:
     stored = voices_folder() / name
     if _is_plain_name(name) and (stored / exported.FILE_NAME).is_file():
         return stored
-    path = Path(name).expanduser()
+    path = expanded(name)
     return path if (path / exported.FILE_NAME).is_file() else None
 
 
@@ -209,7 +209,7 @@ def add_voice(source: Path, name: str | None = None) -> VoiceInfo:
     from .checkpoint import read_voice
     from .voice_source import voice_files
 
-    source = source.expanduser()
+    source = expanded(source)
     if not source.exists():
         raise VoiceError(f"{source} does not exist; give a .pth, a .safetensors, a folder or a .zip")
     if source.is_file() and source.suffix.lower() == neural.SUFFIX:

@@ -15,6 +15,14 @@ def library_folder() -> Path:
     return Path(home).expanduser() if home else platformdirs.user_data_path("altervox", appauthor=False)
 
 
+def expanded(path: str | Path) -> Path:
+    """A path from a user with a folder in place of its `~`; the path itself, as in shells, if there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def voices_folder() -> Path:
     """One folder for each voice."""
     return library_folder() / "voices"

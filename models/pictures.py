@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..kernels.errors import OutputError, VoiceError
 from .limits import MAX_PICTURE_BYTES
-from .paths import library_folder
+from .paths import expanded, library_folder
 
 # By the bytes that such a file begins with. SVG is left out: it may hold scripts.
 _KINDS = {"png": (b"\x89PNG\r\n\x1a\n",), "jpg": (b"\xff\xd8\xff",), "webp": (b"RIFF",), "gif": (b"GIF87a", b"GIF89a")}
@@ -42,7 +42,7 @@ def set_picture(name: str, source: Path) -> None:
         OutputError: the library cannot be written.
     """
     try:
-        with source.expanduser().open("rb") as file:
+        with expanded(source).open("rb") as file:
             data = file.read(MAX_PICTURE_BYTES + 1)
     except OSError as error:
         raise VoiceError(f"{source} cannot be read: {error.strerror}") from error

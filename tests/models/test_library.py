@@ -72,6 +72,19 @@ def test_a_voice_is_added_listed_loaded_and_removed(form: str, name: str, voice_
     assert not [v for v in library.list_voices() if v.kind == "rvc"]
 
 
+def test_a_user_who_is_not_there_is_no_internal_error(voice_file: Path, home: Path) -> None:
+    with pytest.raises(VoiceError, match=r"~nosuchuser/v\.pth does not exist; give"):
+        library.add_voice(Path("~nosuchuser/v.pth"))
+    for name in ("~nosuchuser/v.pth", "~nosuchuser/v.safetensors"):
+        with pytest.raises(CheckpointError, match=f"{name} does not exist"):
+            library.load_voice(name)
+    with pytest.raises(UnknownVoiceError, match="there is no voice '~nosuchuser'"):
+        library.load_voice("~nosuchuser")
+    library.add_voice(voice_file, "~nosuchuser")
+    assert library.lengths_of("~nosuchuser") == {}
+    assert library.load_voice("~nosuchuser", "cpu").name == "~nosuchuser"
+
+
 def test_a_path_needs_no_library(voice_file: Path, home: Path) -> None:
     assert library.load_voice(voice_file).name == "alice"
     assert library.load_voice(str(voice_file.parent)).kind == "rvc"

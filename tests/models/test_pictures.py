@@ -50,6 +50,11 @@ def test_what_is_no_picture_is_refused_and_the_old_one_stays(data: bytes | None,
     assert picture_of("robot") is not None
 
 
+def test_a_picture_of_a_user_who_is_not_there_is_refused() -> None:
+    with pytest.raises(VoiceError, match=r"~nosuchuser/a\.png cannot be read: No such file"):
+        set_picture("robot", Path("~nosuchuser/a.png"))
+
+
 def test_a_file_that_was_put_there_by_hand_is_checked_too(home: Path) -> None:
     (home / "pictures").mkdir(parents=True)
     (home / "pictures" / "robot.png").write_bytes(b"<html>")
