@@ -96,6 +96,8 @@ def read_voice(path: Path) -> VoiceCheckpoint:
     for needed in ("emb_g.weight", "enc_p.emb_phone.weight"):
         if needed not in weight or weight[needed].ndim != 2:
             raise CheckpointError(f"{path} is damaged: it has no tensor {needed}")
+    if not len(weight["emb_g.weight"]):
+        raise CheckpointError(f"{path} is damaged: it has no speakers, for its tensor emb_g.weight is empty")
     width = weight["enc_p.emb_phone.weight"].shape[1]
     if width not in (256, 768):
         raise CheckpointError(f"{path} takes features of {width} values; RVC voices take 256 (v1) or 768 (v2)")
@@ -153,10 +155,12 @@ def _refuse_other_networks(path: Path, payload: Mapping[str, Any], width: int) -
         ("text_enc_hidden_dim", payload.get("text_enc_hidden_dim"), f"{expected} {width}"),
         ("embedder_dim", payload.get("embedder_dim"), f"{expected} {width}"),
         ("value 18 of config", config[17] if len(config) == 19 else None, f"{expected} {width}"),
-        ("energy", payload.get("energy") or None, "altervox knows no voices that take the energy of the speech"),
+        ("energy", payload.get("energy"), "altervox knows no voices that take the energy of the speech"),
     ):
-        wanted = {"embedder_output_layer": layer, "embedder_feature_scale": 1, "energy": None}.get(key, width)
-        if value is not None and value != wanted and not (isinstance(value, str) and value.strip() == str(wanted)):
+        wanted = {"embedder_output_layer": layer, "embedder_feature_scale": 1, "energy": False}.get(key, width)
+        said = value.strip() if isinstance(value, str) else value
+        is_plain = isinstance(value, int | float | str | None)  # others, such as tensors, need not compare as these do
+        if not is_plain or said not in (None, "", wanted, str(wanted)):
             raise CheckpointError(f"{path} was trained with {key} = {described(value)}; {accepted}")
 
 

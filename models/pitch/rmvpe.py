@@ -194,7 +194,7 @@ class RMVPE(nn.Module):
             if levels > _MOST_LEVELS or max(blocks, layers) > _MOST_IN_A_ROW:
                 raise CheckpointError(f"{levels} levels, {blocks} blocks and {layers} layers are more than it has")
             first, recurrent = state["unet.encoder.layers.0.conv.0.conv.0.weight"], state["fc.0.gru.weight_hh_l0"]
-            channels, gru_size = first.shape[0], recurrent.shape[-1]
+            channels, gru_size = max(1, first.shape[0]), max(1, recurrent.shape[-1])  # the shapes are compared below
             model = on_meta(lambda: cls(channels, blocks, layers, gru_size, levels))
             load_weights(model, state)
         except (KeyError, IndexError, CheckpointError) as error:

@@ -205,9 +205,9 @@ class Hubert(nn.Module):
 
 
 def _size(state: Mapping[str, Tensor]) -> tuple[int, int, int]:
-    """Channels, layers and FFN width by the shapes of the weights, none beyond HuBERT base's."""
+    """Channels, layers and FFN width by the shapes of the weights, at least 1 and none beyond HuBERT base's."""
     channels, ffn_width = (
-        min(len(state[name]), full) if name in state and state[name].dim() else full
+        max(1, min(len(state[name]), full)) if name in state and state[name].dim() else full
         for name, full in (("layer_norm.weight", CHANNELS), ("encoder.layers.0.fc1.weight", FFN_WIDTH))
     )
     layers = {name.split(".")[2] for name in state if name.startswith("encoder.layers.")}

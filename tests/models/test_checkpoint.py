@@ -89,6 +89,15 @@ WRONG_PAYLOADS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "another architecture": (changed(architecture="SVC"), "architecture 'SVC'"),
     "another version": (changed(version="voras_beta"), "version 'voras_beta'"),
     "energy": (changed(energy=True), "energy = True"),
+    "a tensor for a layer": (
+        changed(embedder_output_layer=torch.tensor([12, 12])),
+        "embedder_output_layer = a Tensor",
+    ),
+    "a tensor for energy": (changed(energy=torch.zeros(2)), "energy = a Tensor"),
+    "a tensor for a width": (
+        lambda p: {**p, "config": [*p["config"][:17], torch.tensor([768, 768]), *p["config"][17:]]},
+        "value 18 of config = a Tensor",
+    ),
     "a feature scale": (changed(embedder_feature_scale=10.0), "embedder_feature_scale = 10.0"),
     "another width": (changed(text_enc_hidden_dim=1024), "text_enc_hidden_dim = 1024"),
     "19 values of another width": (
@@ -100,6 +109,10 @@ WRONG_PAYLOADS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "another rate": (lambda p: {**p, "config": [*p["config"][:-1], 44100]}, "44100"),
     "a short config": (changed(config=[1, 2]), "not the list of 18"),
     "no speakers": (lambda p: {**p, "weight": {k: v for k, v in p["weight"].items() if k != "emb_g.weight"}}, "emb_g"),
+    "room for no speakers": (
+        lambda p: {**p, "weight": {**p["weight"], "emb_g.weight": torch.zeros(0, 256)}},
+        "it has no speakers",
+    ),
     "RMVPE": (lambda _: RMVPE(4, 1, 1, 16).state_dict(), "is RMVPE"),
     "HuBERT": (lambda _: {"model": {"feature_extractor.conv_layers.0.0.weight": torch.zeros(1)}}, "is HuBERT"),
     "ContentVec": (
@@ -208,6 +221,14 @@ def test_rmvpe_of_any_size_is_read(rmvpe_state: dict[str, torch.Tensor], tmp_pat
     net = RMVPE.from_state(read_state(tmp_path / "rmvpe.pt", "unet.", "RMVPE"))
     assert net.gru.gru.hidden_size == 16
     assert all(p.dtype == torch.float32 for p in net.parameters())
+
+
+def test_a_width_of_zero_is_refused(rmvpe_state: dict[str, torch.Tensor]) -> None:
+    name, empty = "fc.0.gru.weight_hh_l0", torch.zeros(3, 0)
+    with pytest.raises(CheckpointError, match="these weights are not RMVPE's: fc"):
+        RMVPE.from_state({**rmvpe_state, name: empty})
+    with pytest.raises(CheckpointError, match="these weights are not HuBERT base's: "):
+        Hubert.from_state({"layer_norm.weight": torch.zeros(0)})
 
 
 def replaced(config: list[Any], at: int, value: Any) -> list[Any]:
