@@ -331,9 +331,12 @@ def _describe(info: VoiceInfo, folder: Path) -> None:
 def remove_voice(name: str) -> None:
     """Delete a voice of the library, and what a training that was stopped has learnt of its speaker.
 
+    Of a voice that is a link to a folder, the folder stays.
+
     Raises:
         UnknownVoiceError: there is no such voice.
         VoiceError: it is an embedded one.
+        OutputError: it cannot be deleted.
     """
     if name in DSP_VOICES or name in shipped_neural_voices():
         raise VoiceError(f"{name!r} is a built-in voice and stays")
@@ -342,12 +345,12 @@ def remove_voice(name: str) -> None:
     path, state = voices_folder() / name, training_state(name)
     if not path.is_dir() and not state.exists():
         raise _unknown(name)
-    for found, remove in ((state, Path.unlink), (path, shutil.rmtree)):
+    for found, remove in ((state, Path.unlink), (path, Path.unlink if path.is_symlink() else shutil.rmtree)):
         try:
             if found.exists():
                 remove(found)
         except OSError as error:
-            raise OutputError(f"{found} cannot be removed: {error.strerror}") from error
+            raise OutputError(f"{found} cannot be removed: {error.strerror or error}") from error
     remove_picture(name)
 
 

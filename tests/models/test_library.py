@@ -85,6 +85,16 @@ def test_a_user_who_is_not_there_is_no_internal_error(voice_file: Path, home: Pa
     assert library.load_voice("~nosuchuser", "cpu").name == "~nosuchuser"
 
 
+@pytest.mark.linux
+def test_of_a_voice_that_is_a_link_the_link_is_removed(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (home / "voices").mkdir(parents=True)
+    (home / "voices" / "mine").symlink_to(tmp_path / "real")
+    library.remove_voice("mine")
+    assert list((home / "voices").iterdir()) == []
+    assert (tmp_path / "real").is_dir()
+
+
 def test_a_path_needs_no_library(voice_file: Path, home: Path) -> None:
     assert library.load_voice(voice_file).name == "alice"
     assert library.load_voice(str(voice_file.parent)).kind == "rvc"
