@@ -221,7 +221,7 @@ def _refuse_other_kinds(path: Path, payload: Any) -> None:
     names = [str(name) if isinstance(name, str | int) else "?" for name in payload]
     if {"optimizer", "learning_rate"} & set(names) or ("model" in names and "iteration" in names):
         raise CheckpointError(
-            f"{path} is a training file (G_*.pth or D_*.pth), not a voice; take the smaller .pth that the trainer "
+            f"{path} is a training file (such as G_2333.pth), not a voice; take the smaller .pth that the trainer "
             "writes to its `weights` folder, or extract one there"
         )
     inner = payload.get("model")

@@ -22,7 +22,7 @@ from .limits import MAX_FOLDER_FILES, MAX_INDEX_BYTES, MAX_MODEL_BYTES, MAX_ZIP_
 from .torch_file import open_zip
 
 _CHUNK = 1 << 20  # bytes
-_TRAINING_FILES = ("G_", "D_")
+_TRAINING_FILE = re.compile(r"[GD]_(\d+|latest)\.pth", re.IGNORECASE)  # as RVC's trainer names them
 _NOT_VOICES = {
     ".safetensors": (
         "a .safetensors file",
@@ -134,7 +134,7 @@ def _instead(names: Sequence[PurePath]) -> str:
         if any(name.suffix.lower() == suffix for name in names):
             return f", but {what}; {way_out}"
     if any(name.suffix.lower() == ".pth" for name in names):
-        return ", but training files (G_*.pth or D_*.pth); take the smaller .pth from the trainer's `weights` folder"
+        return ", but training files (such as G_2333.pth); take the smaller .pth from the trainer's `weights` folder"
     return f", but {', '.join(printable(name.name, 30) for name in names[:3])}; give the .pth itself"
 
 
@@ -163,7 +163,8 @@ def _index_for(stem: str, found: Sequence[PurePath], alone: bool) -> tuple[PureP
 
 
 def _is_voice(name: PurePath) -> bool:
-    return name.suffix.lower() == ".pth" and not name.name.startswith((*_TRAINING_FILES, "._"))
+    is_other = name.name.startswith("._") or _TRAINING_FILE.fullmatch(name.name)
+    return name.suffix.lower() == ".pth" and not is_other
 
 
 def _is_index(name: PurePath) -> bool:

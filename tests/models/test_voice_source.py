@@ -79,6 +79,13 @@ def test_dots_in_names_are_nothing(dots: str, tmp_path: Path) -> None:
     assert found(made(tmp_path, "zip", {dots: b"", "./a/./v.pth": PTH}))[0] == PTH
 
 
+def test_only_names_that_a_trainer_gives_are_training_files(tmp_path: Path) -> None:
+    for place, name in enumerate(("G_Dragon.pth", "D_anna_e200.pth", "g_.pth")):
+        beside = {name: PTH, "G_latest.pth": b"", "g_2333.PTH": b"", "D_0.pth": b""}
+        (tmp_path / str(place)).mkdir()
+        assert found(made(tmp_path / str(place), "zip", beside))[0] == PTH
+
+
 def test_backslashes_and_names_that_no_system_takes_are_read(tmp_path: Path) -> None:
     for name in ("a\\v.pth", "con.pth", "x" * 3000 + ".pth", "a\nb\x1b[31m.pth", "?*.pth", "a./v .pth"):
         assert found(made(tmp_path, "zip", {name: PTH}))[0] == PTH
