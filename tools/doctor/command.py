@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from ...kernels.printable import MESSAGE_LIMIT, encodable, printable
 from .check import Check, Status
 
 
@@ -29,11 +30,13 @@ def doctor(audio: Path | None, as_json: bool) -> int:
     for check in _all(audio):
         checks.append(check)
         if not as_json:
-            click.echo(f"{_mark(check.status)} {check.check:<14} {check.found}")
+            # What is found names files and devices, whose names may hold escape sequences.
+            click.echo(f"{_mark(check.status)} {check.check:<14} {printable(check.found, MESSAGE_LIMIT)}")
             if check.remedy:
-                click.echo(f"{'':10}{check.remedy}")
+                click.echo(f"{'':10}{printable(check.remedy, MESSAGE_LIMIT)}")
     if as_json:
-        click.echo(json.dumps([asdict(check) for check in checks], ensure_ascii=False, indent=1))
+        rows = [{name: encodable(text) for name, text in asdict(check).items()} for check in checks]
+        click.echo(json.dumps(rows, indent=1))
     return 1 if any(check.status == "error" for check in checks) else 0
 
 

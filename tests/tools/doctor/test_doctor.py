@@ -151,6 +151,17 @@ def test_bad_files_are_diagnosed(name: str, write: Any, check: str, status: str,
     assert words in found["found"]
 
 
+@pytest.mark.linux
+def test_a_name_with_escape_sequences_does_not_reach_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "e\x1b[31mvil\x1b]0;own\x07 \u00fc.wav"
+    path.write_text("hello " * 99)
+    for_people, as_json = run(str(path)), run(str(path), "--json")
+    assert f"{tmp_path}{os.sep}evil \u00fc.wav is not audio" in for_people.out
+    assert not {"\x1b", "\x07"} & set(for_people.out + as_json.out)
+    assert as_json.out.isascii()
+    assert path.name in judged(as_json)["audio"]["found"]
+
+
 def test_what_the_reader_finds_wrong_is_a_warning(tmp_path: Path) -> None:
     content = bytearray((DATA / "librivox_male.wav").read_bytes())
     at = content.index(b"data") + 4
