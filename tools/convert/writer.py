@@ -28,17 +28,19 @@ class Container:
         subtypes: Sample formats that it keeps, the default one first.
         rates: Sample rates in Hz that it takes, None for any up to the highest.
         highest_rate: Hz; libsndfile's Vorbis encoder crashes beyond 200 kHz, others refuse.
+        tens_above: Hz; of higher rates it takes multiples of ten only.
     """
 
     name: str
     subtypes: tuple[str, ...]
     rates: tuple[int, ...] | None = None
     highest_rate: int = 768_000
+    tens_above: int = 768_000
 
 
 CONTAINERS = {
     ".wav": Container("WAV", ("PCM_16", "PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
-    ".flac": Container("FLAC", ("PCM_16", "PCM_S8", "PCM_24"), highest_rate=655_350),
+    ".flac": Container("FLAC", ("PCM_16", "PCM_S8", "PCM_24"), highest_rate=655_350, tens_above=65_535),
     ".aiff": Container("AIFF", ("PCM_16", "PCM_S8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
     ".ogg": Container("OGG", ("VORBIS",), highest_rate=192_000),
     ".opus": Container("OGG", ("OPUS",), (8000, 12000, 16000, 24000, 48000)),
@@ -87,7 +89,7 @@ def check_name(path: Path) -> None:
 def accepted_rate(container: Container, rate: int) -> int:
     """The rate itself, or the next higher one that the container takes (its highest if there is none)."""
     if container.rates is None:
-        return min(rate, container.highest_rate)
+        return min(rate if rate <= container.tens_above else -(-rate // 10) * 10, container.highest_rate)
     return min((r for r in container.rates if r >= rate), default=container.rates[-1])
 
 
