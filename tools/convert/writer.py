@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -61,7 +62,7 @@ _WAV_LIMIT_BYTES = 4_000_000_000
 _WRITE_FRAMES = 16384  # at once: libsndfile's Vorbis encoder keeps them on the stack and crashes on a minute
 
 _SYSTEM_ERROR = 2  # of libsndfile: it cannot tell more
-_INCOMPLETE = "{} could not be written completely; is the disk full?"
+_PROBE_BYTES = 1 << 20
 
 
 def container_of(path: Path) -> Container:
@@ -102,8 +103,9 @@ def kept_subtype(container: Container, subtype: str | None) -> str:
 class AudioWriter:
     """Quantises and writes blocks; use `open_writer`."""
 
-    def __init__(self, file: SoundFile, path: Path, subtype: str) -> None:
+    def __init__(self, file: SoundFile, part: Path, path: Path, subtype: str) -> None:
         self._file = file
+        self._part = part
         self._path = path
         self._bits = _BITS.get(subtype)
         self.frames = 0
@@ -127,7 +129,7 @@ class AudioWriter:
             for start in range(0, len(samples), _WRITE_FRAMES):
                 self._file.write(samples[start : start + _WRITE_FRAMES])
         except (LibsndfileError, AssertionError) as error:  # the latter where libsndfile wrote less than it was given
-            raise OutputError(_INCOMPLETE.format(self._path)) from error
+            raise _incomplete(self._part, self._path) from error
         self.frames += len(block)
 
 
@@ -154,8 +156,11 @@ def open_writer(
         name = "RF64"
     with _part_beside(path) as part:
         with _encoder(part, path, name, subtype, sample_rate) as file:
-            writer = AudioWriter(file, path, subtype)
+            writer = AudioWriter(file, part, path, subtype)
             yield writer
+        if not writer.frames:
+            short = f"the input is too short for a sample at {sample_rate} Hz"
+            raise OutputError(f"{path} would be empty, for {short}; give a longer one")
         _verify(part, path, writer.frames)
         with _naming(path):
             with part.open("r+b") as written:
@@ -199,7 +204,7 @@ def _encoder(part: Path, path: Path, name: str, subtype: str, sample_rate: int) 
         file = soundfile.SoundFile(part, "w", sample_rate, 1, subtype, format=name)
     except soundfile.LibsndfileError as error:
         if error.code == _SYSTEM_ERROR:
-            raise OutputError(_INCOMPLETE.format(path)) from error
+            raise _incomplete(part, path) from error
         reason = error.error_string.strip() or "libsndfile does not say why"
         raise OutputError(f"{path} cannot be written as {name} {subtype} at {sample_rate} Hz: {reason}") from error
     try:
@@ -208,7 +213,7 @@ def _encoder(part: Path, path: Path, name: str, subtype: str, sample_rate: int) 
         try:
             file.close()
         except soundfile.LibsndfileError as error:
-            raise OutputError(_INCOMPLETE.format(path)) from error
+            raise _incomplete(part, path) from error
 
 
 def _verify(part: Path, path: Path, frames: int) -> None:
@@ -218,6 +223,18 @@ def _verify(part: Path, path: Path, frames: int) -> None:
     try:
         found = soundfile.info(part).frames
     except soundfile.LibsndfileError as error:
-        raise OutputError(_INCOMPLETE.format(path)) from error
+        raise _incomplete(part, path) from error
     if found != frames:
-        raise OutputError(f"{_INCOMPLETE.format(path)} ({found} of {frames} samples arrived)")
+        raise OutputError(f"{_incomplete(part, path)} ({found} of {frames} samples arrived)")
+
+
+def _incomplete(part: Path, path: Path) -> OutputError:
+    """Says why a file is not complete: libraries do not tell, so the system is asked by writing on."""
+    reason = "the encoder does not say why; name another format, such as .wav"
+    try:
+        with part.open("ab") as file:
+            file.write(bytes(_PROBE_BYTES))
+    except OSError as error:
+        is_full = error.errno == errno.ENOSPC
+        reason = "the disk is full; make room or name another place" if is_full else str(error.strerror or error)
+    return OutputError(f"{path} could not be written completely: {reason}")

@@ -268,7 +268,7 @@ def test_a_full_disk(ending: str, limit: int, place: Path) -> None:
 
     with full_disk(limit):
         done = altervox(*plain(out=f"out.{ending}"))
-    assert_refused(done, 1, rf"out\.{ending} c(ould not be written completely; is the disk full|annot be written)")
+    assert_refused(done, 1, rf"out\.{ending} c(ould not be written completely: File too large|annot be written)")
     assert contents(place) == before
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from altervox.kernels.errors import OutputError, ParameterError
-from altervox.tools.convert.writer import accepted_rate, container_of, kept_subtype, open_writer
+from altervox.tools.convert.writer import _incomplete, accepted_rate, container_of, kept_subtype, open_writer
 from numpy.typing import NDArray
 
 
@@ -132,6 +132,21 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"a\.wav cannot be written: "):
         write(tmp_path / "file" / "folder" / "a.wav", [np.zeros(10)])
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.opus", "a.wav"])
+def test_an_input_of_less_than_a_sample_is_said_to_be_too_short(name: str, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=f"{name} would be empty, for the input is too short for a sample at 48000"):
+        write(tmp_path / name, [np.zeros(0)])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.linux
+def test_only_a_full_disk_is_called_full(tmp_path: Path) -> None:
+    assert "completely: the disk is full; make room" in str(_incomplete(Path("/dev/full"), tmp_path / "a.wav"))
+    assert "completely: Is a directory" in str(_incomplete(tmp_path, tmp_path / "a.wav"))
+    (tmp_path / "part").touch()
+    assert "completely: the encoder does not say" in str(_incomplete(tmp_path / "part", tmp_path / "a.wav"))
 
 
 def test_a_trouble_of_the_source_is_not_blamed_on_the_output(tmp_path: Path) -> None:
