@@ -58,9 +58,11 @@ _NEAREST = {  # where a container does not keep a sample format
     "FLOAT": ("PCM_24",),
     "DOUBLE": ("PCM_24",),
 }
-_WAV_LIMIT_BYTES = 4_000_000_000
+_LIMIT_BYTES = 4_000_000_000  # of WAV and AIFF, whose sizes have 32 bits
+_LIMITED = ("WAV", "AIFF")
 _WRITE_FRAMES = 16384  # at once: libsndfile's Vorbis encoder keeps them on the stack and crashes on a minute
 
+_RF64_AUTO_DOWNGRADE = 0x1210  # a command of libsndfile: at the end make it a WAV if that can hold it
 _SYSTEM_ERROR = 2  # of libsndfile: it cannot tell more
 _PROBE_BYTES = 1 << 20
 
@@ -108,16 +110,20 @@ class AudioWriter:
         self._part = part
         self._path = path
         self._bits = _BITS.get(subtype)
+        is_limited = file.format in _LIMITED
+        self._most_frames = _LIMIT_BYTES // _BYTES[subtype] if is_limited else None
         self.frames = 0
 
     def write(self, block: NDArray[np.floating[Any]]) -> None:
         """Append mono samples [N]; integer formats round to the nearest step and clip.
 
         Raises:
-            OutputError: they did not all arrive.
+            OutputError: they did not all arrive, or are more than the format holds.
         """
         from soundfile import LibsndfileError
 
+        if self._most_frames is not None and self.frames + len(block) > self._most_frames:
+            raise _too_long(self._path)
         samples: NDArray[Any] = block
         if self._bits is not None:
             steps = 2.0 ** (self._bits - 1)
@@ -146,16 +152,19 @@ def open_writer(
         container: Format of the file.
         subtype: Sample format.
         sample_rate: Hz.
-        expected_frames: To choose RF64 where WAV's 4 GB would not do; None if unknown.
+        expected_frames: To choose RF64 where WAV's 4 GB would not do; None if unknown: a WAV becomes RF64 if need be.
 
     Raises:
-        OutputError: the folder or the file cannot be written.
+        OutputError: the folder or the file cannot be written, or the format does not hold so much.
     """
     name = container.name
-    if name == "WAV" and (expected_frames or 0) * _BYTES[subtype] > _WAV_LIMIT_BYTES:
-        name = "RF64"
+    if name in _LIMITED and (expected_frames is None or expected_frames * _BYTES[subtype] > _LIMIT_BYTES):
+        if name == "WAV":
+            name = "RF64"
+        elif expected_frames is not None:
+            raise _too_long(path)
     with _part_beside(path) as part:
-        with _encoder(part, path, name, subtype, sample_rate) as file:
+        with _encoder(part, path, name, subtype, sample_rate, may_be_wav=expected_frames is None) as file:
             writer = AudioWriter(file, part, path, subtype)
             yield writer
         if not writer.frames:
@@ -197,7 +206,9 @@ def _part_beside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _encoder(part: Path, path: Path, name: str, subtype: str, sample_rate: int) -> Iterator[SoundFile]:
+def _encoder(
+    part: Path, path: Path, name: str, subtype: str, sample_rate: int, may_be_wav: bool
+) -> Iterator[SoundFile]:
     import soundfile
 
     try:
@@ -207,6 +218,8 @@ def _encoder(part: Path, path: Path, name: str, subtype: str, sample_rate: int) 
             raise _incomplete(part, path) from error
         reason = error.error_string.strip() or "libsndfile does not say why"
         raise OutputError(f"{path} cannot be written as {name} {subtype} at {sample_rate} Hz: {reason}") from error
+    if name == "RF64" and may_be_wav:
+        soundfile._snd.sf_command(file._file, _RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)  # it has no public way
     try:
         yield file
     finally:
@@ -214,6 +227,13 @@ def _encoder(part: Path, path: Path, name: str, subtype: str, sample_rate: int) 
             file.close()
         except soundfile.LibsndfileError as error:
             raise _incomplete(part, path) from error
+
+
+def _too_long(path: Path) -> OutputError:
+    others = "a .flac" if path.suffix.lower() == ".wav" else "a .flac, or a .wav, which becomes RF64"
+    return OutputError(
+        f"{path} would be larger than the {_LIMIT_BYTES // 10**9} GB that its format holds; name {others}"
+    )
 
 
 def _verify(part: Path, path: Path, frames: int) -> None:

@@ -101,6 +101,42 @@ def test_more_than_wav_can_hold_becomes_rf64(tmp_path: Path) -> None:
     assert soundfile.info(path).frames == 100
 
 
+def test_a_wav_of_unknown_length_is_one_that_could_become_rf64(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    write(path, [tone(5000, 48000)])
+    head = path.read_bytes()[:16]
+    assert (head[:4], head[8:16]) == (b"RIFF", b"WAVEJUNK"), "in whose place RF64 has its sizes"
+    assert np.abs(soundfile.read(path)[0] - tone(5000, 48000)).max() < 2**-15
+
+
+def test_more_than_aiff_can_hold_is_refused_at_once(tmp_path: Path) -> None:
+    path, flac = tmp_path / "a.aiff", tmp_path / "a.flac"
+    with (
+        pytest.raises(OutputError, match=r"a\.aiff would be larger than the 4 GB that its format holds"),
+        open_writer(path, container_of(path), "FLOAT", 48000, expected_frames=1_100_000_000),
+    ):
+        raise MishapError
+    with open_writer(flac, container_of(flac), "PCM_24", 48000, expected_frames=1_400_000_000) as writer:
+        writer.write(np.zeros(10))
+    assert list(tmp_path.iterdir()) == [flac]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a.aiff", None), ("a.wav", 10)])
+def test_what_grows_beyond_the_format_is_refused(name: str, expected: int | None, tmp_path: Path) -> None:
+    path = tmp_path / name
+
+    def grow() -> None:
+        with open_writer(path, container_of(path), "PCM_16", 48000, expected) as writer:
+            writer.write(np.zeros(10))
+            writer.frames = 2_000_000_000 - 5
+            writer.write(np.zeros(5))
+            writer.write(np.zeros(1))
+
+    with pytest.raises(OutputError, match=f"{name} would be larger than the 4 GB"):
+        grow()
+    assert list(tmp_path.iterdir()) == []
+
+
 class MishapError(Exception):
     pass
 
