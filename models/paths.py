@@ -8,11 +8,29 @@ from pathlib import Path
 
 import platformdirs
 
+from ..kernels.errors import ParameterError
+
 
 def library_folder() -> Path:
-    """The library."""
+    """The library.
+
+    Raises:
+        ParameterError: `ALTERVOX_HOME` names a user who is not there.
+    """
+    return chosen_home() or platformdirs.user_data_path("altervox", appauthor=False)
+
+
+def chosen_home() -> Path | None:
+    """The folder in `ALTERVOX_HOME`; None if there is none.
+
+    Raises:
+        ParameterError: it names a user who is not there.
+    """
     home = os.environ.get("ALTERVOX_HOME")
-    return Path(home).expanduser() if home else platformdirs.user_data_path("altervox", appauthor=False)
+    try:
+        return Path(home).expanduser() if home else None
+    except RuntimeError as error:
+        raise ParameterError(f"ALTERVOX_HOME is {home}, and there is no such user; give the whole path") from error
 
 
 def expanded(path: str | Path) -> Path:

@@ -17,6 +17,7 @@ from pathlib import Path
 import platformdirs
 
 from ...kernels.errors import AudioDeviceError, OutputError, UnknownAudioDeviceError
+from ...models.paths import chosen_home
 from ...realtime.audio.devices import PULSE, WASAPI, AudioDevice, Direction, portaudio_devices, rescan
 from .cables import how_to_get_a_cable, with_cables
 from .packages import how_to_install_packages
@@ -34,9 +35,12 @@ _NO_INPUT = {  # both hide microphones from programs that may not use them
 
 
 def settings_folder() -> Path:
-    """Folder in which choices are stored: the platform's folder for settings, or `ALTERVOX_HOME`."""
-    home = os.environ.get("ALTERVOX_HOME")
-    return Path(home).expanduser() if home else platformdirs.user_config_path("altervox", appauthor=False)
+    """Folder in which choices are stored: the platform's folder for settings, or `ALTERVOX_HOME`.
+
+    Raises:
+        ParameterError: `ALTERVOX_HOME` names a user who is not there.
+    """
+    return chosen_home() or platformdirs.user_config_path("altervox", appauthor=False)
 
 
 def list_devices(again: bool = False) -> list[AudioDevice]:

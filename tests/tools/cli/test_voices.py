@@ -47,6 +47,15 @@ def test_the_embedded_voices_are_listed() -> None:
         assert all(rates[name] == ("neural", 24000) for name in shipped_neural_voices())
 
 
+def test_a_home_of_a_user_who_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALTERVOX_HOME", "~nosuchuser/library")
+    done = altervox("voices")
+    assert done.code == 2
+    assert done.complaints == [
+        "altervox: ALTERVOX_HOME is ~nosuchuser/library, and there is no such user; give the whole path"
+    ]
+
+
 @pytest.mark.parametrize(("form", "name"), [("file", None), ("folder", ODD_NAME), ("zip", None), ("zip", ODD_NAME)])
 def test_a_voice_of_your_own(form: str, name: str | None, voice_file: Path, tmp_path: Path, library: Path) -> None:
     source = voice_file
