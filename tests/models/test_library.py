@@ -123,8 +123,8 @@ def test_every_kind_of_index_gives_its_vectors_in_order(kind: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda p: p.write_bytes(b"IwFl" + bytes(50)), "no readable index"),
-        (lambda p: p.write_bytes(b"hello"), "no readable index"),
+        (lambda p: p.write_bytes(b"IwFl" + bytes(50)), "not a readable index"),
+        (lambda p: p.write_bytes(b"hello"), "not a readable index"),
         (lambda p: write_index(p, width=256), "of 256 values, the voice takes 768"),
     ],
 )
@@ -183,7 +183,7 @@ def test_damaged_and_empty_sources_are_named(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     zipped(tmp_path / "none.zip", {"readme.txt": b"hi"})
     for source, message in {
-        "cut.zip": "no complete zip",
+        "cut.zip": "not a complete zip",
         "none": "holds no .pth",
         "none.zip": "holds no .pth",
         "missing.pth": "does not exist",
@@ -248,7 +248,7 @@ def test_an_unknown_voice_gets_the_nearest_name(voice_file: Path) -> None:
         library.load_voice("nowhere/x.pth")
     with pytest.raises(UnknownVoiceError):
         library.remove_voice("../alice")
-    with pytest.raises(VoiceError, match="embedded"):
+    with pytest.raises(VoiceError, match="built-in"):
         library.remove_voice("woman")
 
 

@@ -131,13 +131,13 @@ def patched(place: Path, at_magic: bytes, offset: int, value: bytes, packing: in
 
 
 ODD: dict[str, tuple[bytes, int, bytes, str]] = {
-    "checksum": (b"PK\x01\x02", 16, b"\0\0\0\0", "no complete zip archive .*CRC"),
+    "checksum": (b"PK\x01\x02", 16, b"\0\0\0\0", "not a complete zip archive .*CRC"),
     "compression": (b"PK\x01\x02", 10, b"\x63\0", "packed in a way that is unknown"),
     "encrypted": (b"PK\x01\x02", 8, b"\x01\0", "is encrypted"),
     "size": (b"PK\x01\x02", 24, b"\xf0\xff\xff\xff", r"unpacks to 4\.3 GB"),
-    "offset": (b"PK\x01\x02", 42, b"\xf0\xff\xff\x0f", "no complete zip archive"),
+    "offset": (b"PK\x01\x02", 42, b"\xf0\xff\xff\x0f", "not a complete zip archive"),
     "disks": (b"PK\x05\x06", 4, b"\x02\0\x02\0", "."),
-    "directory": (b"PK\x05\x06", 12, b"\xf0\xff\xff\x7f", "no complete zip archive"),
+    "directory": (b"PK\x05\x06", 12, b"\xf0\xff\xff\x7f", "not a complete zip archive"),
     "link": (b"PK\x01\x02", 38, struct.pack("<I", 0o120777 << 16), "outside of its folder"),
 }
 

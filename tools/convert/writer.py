@@ -62,7 +62,6 @@ _LIMIT_BYTES = 4_000_000_000  # of WAV and AIFF, whose sizes have 32 bits
 _LIMITED = ("WAV", "AIFF")
 _WRITE_FRAMES = 16384  # at once: libsndfile's Vorbis encoder keeps them on the stack and crashes on a minute
 
-_RF64_AUTO_DOWNGRADE = 0x1210  # a command of libsndfile: at the end make it a WAV if that can hold it
 _SYSTEM_ERROR = 2  # of libsndfile: it cannot tell more
 _PROBE_BYTES = 1 << 20
 
@@ -152,19 +151,18 @@ def open_writer(
         container: Format of the file.
         subtype: Sample format.
         sample_rate: Hz.
-        expected_frames: To choose RF64 where WAV's 4 GB would not do; None if unknown: a WAV becomes RF64 if need be.
+        expected_frames: To choose RF64 where WAV's 4 GB would not do; None if unknown.
 
     Raises:
         OutputError: the folder or the file cannot be written, or the format does not hold so much.
     """
     name = container.name
-    if name in _LIMITED and (expected_frames is None or expected_frames * _BYTES[subtype] > _LIMIT_BYTES):
-        if name == "WAV":
-            name = "RF64"
-        elif expected_frames is not None:
+    if name in _LIMITED and (expected_frames or 0) * _BYTES[subtype] > _LIMIT_BYTES:
+        if name != "WAV":
             raise _too_long(path)
+        name = "RF64"
     with _part_beside(path) as part:
-        with _encoder(part, path, name, subtype, sample_rate, may_be_wav=expected_frames is None) as file:
+        with _encoder(part, path, name, subtype, sample_rate) as file:
             writer = AudioWriter(file, part, path, subtype)
             yield writer
         if not writer.frames:
@@ -206,9 +204,7 @@ def _part_beside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _encoder(
-    part: Path, path: Path, name: str, subtype: str, sample_rate: int, may_be_wav: bool
-) -> Iterator[SoundFile]:
+def _encoder(part: Path, path: Path, name: str, subtype: str, sample_rate: int) -> Iterator[SoundFile]:
     import soundfile
 
     try:
@@ -218,8 +214,6 @@ def _encoder(
             raise _incomplete(part, path) from error
         reason = error.error_string.strip() or "libsndfile does not say why"
         raise OutputError(f"{path} cannot be written as {name} {subtype} at {sample_rate} Hz: {reason}") from error
-    if name == "RF64" and may_be_wav:
-        soundfile._snd.sf_command(file._file, _RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)  # it has no public way
     try:
         yield file
     finally:

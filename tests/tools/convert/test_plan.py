@@ -101,7 +101,7 @@ def test_single_files_with_such_names(tmp_path: Path) -> None:
     bad = wav(tmp_path / os.fsdecode(b"m\xfcller.wav"))
     done = altervox("convert", bad, "-o", tmp_path / "out.wav", "--voice", "off")
     assert (done.code, len(done.complaints)) == (1, 1)
-    with pytest.raises(ParameterError, match="no valid Unicode"):
+    with pytest.raises(ParameterError, match="not valid Unicode"):
         plan([wav(tmp_path / "good.wav")], bad, "off")
 
 
