@@ -245,7 +245,8 @@ class _Converter:
         format_now = frame.format.name, frame.layout.name, frame.sample_rate
         if self._resampler is None or format_now != self._format:  # broadcasts change from mono to stereo and back
             yield from self.rest()
-            self._resampler, self._format = av.AudioResampler(format="dblp", rate=self._sample_rate), format_now
+            # Packed, for PyAV crashes on planes beyond the eighth.
+            self._resampler, self._format = av.AudioResampler(format="dbl", rate=self._sample_rate), format_now
         frame.pts = None  # the samples are in a row by now
         yield from self._resampled(frame)
 
@@ -269,8 +270,8 @@ class _Converter:
 
 
 def _samples(frame: AudioFrame) -> Float64Array:
-    planes: np.ndarray[Any, Any] = frame.to_ndarray()
-    return planes.T.astype(np.float64, copy=False)
+    packed: np.ndarray[Any, Any] = frame.to_ndarray()
+    return packed.reshape(-1, frame.layout.nb_channels).astype(np.float64, copy=False)
 
 
 def _without_filling(blocks: Iterator[Float64Array], end: int | None) -> Iterator[Float64Array]:

@@ -128,6 +128,24 @@ def test_channels_are_averaged(form: str, channels: int, tmp_path: Path) -> None
     np.testing.assert_allclose(heard, 0.5 / channels, rtol=0.05)
 
 
+@pytest.mark.parametrize(("channels", "layout"), [(8, "7.1"), (16, "hexadecagonal"), (64, "64C")])
+def test_many_channels_through_ffmpeg(channels: int, layout: str, tmp_path: Path) -> None:
+    """PyAV ends the process where it is asked for the planes of eight channels or more."""
+    levels = (1000 * np.arange(channels)).astype(np.int16) // 4
+    packed = np.tile(levels, RATE)[None]
+    path = tmp_path / "x.mkv"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("pcm_s16le", rate=RATE, layout=layout)
+        frame = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
+        frame.sample_rate = RATE
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with open_audio(path) as source:
+        assert source.channels == channels
+        samples = np.concatenate(list(source.raw_blocks()))
+    np.testing.assert_array_equal(samples, np.tile(levels * 2.0**-15, (RATE, 1)))
+
+
 def test_format_changes_on_the_way(tmp_path: Path) -> None:
     """Broadcasts go from stereo to mono and from one rate to another without notice."""
     parts = [
