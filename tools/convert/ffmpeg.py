@@ -84,8 +84,13 @@ def opened_by_ffmpeg(path: Path, head: bytes, track: int | None) -> Iterator[Aud
 
 def _chosen(path: Path, container: InputContainer, track: int | None) -> tuple[AudioStream, list[str]]:
     """The stream of an audio track, and what is to be said about the choice."""
-    streams = [stream for stream in container.streams.audio if stream.rate]
+    known = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    streams = [stream for stream in known if stream.rate]
     if not streams:
+        if len(known) < len(container.streams.audio):
+            raise AudioFileError(
+                f"{path} has its sound in a codec that altervox does not know; export it again as WAV or M4A"
+            )
         raise AudioFileError(f"{path} has no sound: {container.format.long_name} without an audio track")
     if track is not None:
         return streams[checked_track(path, track, len(streams), _names(streams)) - 1], []

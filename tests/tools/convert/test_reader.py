@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,45 @@ def test_a_video_without_sound_is_named(tmp_path: Path) -> None:
         container.mux(picture.encode(None))
     with pytest.raises(AudioFileError, match=r"x\.mp4 has no sound"):
         read(tmp_path / "x.mp4")
+
+
+def _in_unknown_codec(path: Path, track: int) -> None:
+    """Rename the codec of a track of an MP4 file, and its parameters, to what FFmpeg does not know."""
+    content = bytearray(path.read_bytes())
+    at = 0
+    for _ in range(track):
+        at = content.index(b"stsd", at) + 4
+    for name, other in ((b"mp4a", b"apac"), (b"esds", b"dapa")):
+        at = content.index(name, at)
+        content[at : at + 4] = other
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("unknown", [1, 2])
+def test_a_track_in_an_unknown_codec_is_passed_over(unknown: int, talk: np.ndarray, tmp_path: Path) -> None:
+    """Phones write one beside AAC, for spatial sound."""
+    path = tmp_path / "x.mp4"
+    with av.open(str(path), "w") as container:
+        streams: list[Any] = [container.add_stream("aac", rate=RATE, layout="mono") for _ in range(2)]
+        for stream in streams:
+            frame = av.AudioFrame.from_ndarray(talk.astype(np.float32)[None], "fltp", "mono")
+            frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+            for part in av.AudioResampler("fltp", "mono", RATE, 1024).resample(frame):
+                container.mux(stream.encode(part))
+            container.mux(stream.encode(None))
+    _in_unknown_codec(path, unknown)
+    samples, source = read(path)
+    assert len(samples) == pytest.approx(len(talk), abs=1024)
+    assert source.warnings == []
+    with pytest.raises(AudioFileError, match=r"x\.mp4 has no track 2: it has 1 audio track"), open_audio(path, 2):
+        pass
+
+
+def test_sound_in_an_unknown_codec_is_named(talk: np.ndarray, tmp_path: Path) -> None:
+    path = write_ffmpeg(tmp_path / "x.m4a", talk, RATE, "aac")
+    _in_unknown_codec(path, 1)
+    with pytest.raises(AudioFileError, match=r"x\.m4a has its sound in a codec that altervox does not know"):
+        read(path)
 
 
 @pytest.mark.parametrize("form", ["wav", "mp3", "m4a"])
