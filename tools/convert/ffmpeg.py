@@ -159,6 +159,9 @@ def _frames(container: InputContainer, stream: AudioStream, source: AudioSource)
         except av.FFmpegError as error:
             source.warn(f"it is damaged and cannot be read further ({described(error)})")
             break
+        except IndexError:  # PyAV's, at the end of a file in which FFmpeg found another track on the way
+            source.warn("a track that begins in its midst was left out")
+            break
         if packet is None:
             break
         try:

@@ -256,6 +256,22 @@ def test_sound_in_an_unknown_codec_is_named(talk: np.ndarray, tmp_path: Path) ->
         read(path)
 
 
+def test_a_picture_that_begins_in_the_midst(tmp_path: Path) -> None:
+    """As where a camera is switched on late: PyAV fails at the end of such a file."""
+    talk = speech(10.0)
+    path = write_ffmpeg(tmp_path / "x.flv", talk, RATE, "aac")
+    content = path.read_bytes()
+    at = 13  # of a tag: its kind, size and time stamp, then eleven bytes in all
+    while (ms := int.from_bytes(content[at + 4 : at + 7], "big")) < 8000:
+        at += 11 + int.from_bytes(content[at + 1 : at + 4], "big") + 4
+    picture = b"\x12" + bytes(20)
+    tag = b"\x09" + len(picture).to_bytes(3, "big") + ms.to_bytes(3, "big") + bytes(4) + picture
+    path.write_bytes(content[:at] + tag + len(tag).to_bytes(4, "big") + content[at:])
+    samples, source = read(path)
+    assert len(samples) == pytest.approx(len(talk), abs=4096)
+    assert set(source.warnings) <= {"a track that begins in its midst was left out"}
+
+
 @pytest.mark.parametrize("form", ["wav", "mp3", "m4a"])
 def test_tags_in_an_old_encoding_do_no_harm(form: str, talk: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / f"x.{form}"
