@@ -162,5 +162,12 @@ def convert_all(
         except OSError as error:  # such as a disk that has gone
             failures += 1
             result = AudioFileError(f"{job.source} could not be converted: {error.strerror or error}")
+        except Exception as error:  # a fault of altervox that this file brings out; the others may be spared
+            failures += 1
+            result = AltervoxError(
+                f"{job.source}: internal error, please report it: {type(error).__name__}: {error} "
+                "(altervox -v shows where)"
+            )
+            result.__cause__ = error
         report(job, result)
     return failures

@@ -6,6 +6,7 @@ import gc
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from altervox.kernels.level import soft_limit
 from altervox.models.library import load_voice
 from altervox.models.voice import VoiceParams
 from altervox.realtime.files import LIVE, OFFLINE, convert_stream
+from altervox.tools.convert import batch
 from altervox.tools.convert import command as convert_command
+from altervox.tools.convert.plan import Job
 from cli_runner import altervox, speech
 
 RATE = 16000
@@ -92,6 +95,28 @@ def test_an_internal_error_is_one_line(talk: Path, monkeypatch: pytest.MonkeyPat
     assert done.err == (
         "altervox: internal error, please report it: ZeroDivisionError: division by zero (altervox -v shows where)\n"
     )
+
+
+def test_an_internal_error_of_one_file_leaves_the_others(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk.with_name("a.wav").write_bytes(talk.read_bytes())
+    talk.with_name("z.wav").write_bytes(talk.read_bytes())
+    convert_file = batch.convert_file
+
+    def broken(job: Job, *others: Any) -> batch.Conversion:
+        if job.source == talk:
+            raise ZeroDivisionError("division by zero")
+        return convert_file(job, *others)
+
+    monkeypatch.setattr(batch, "convert_file", broken)
+    done = altervox("-v", "convert", "a.wav", talk, "z.wav", "-o", "out/", "--voice", "off")
+    assert done.code == 1
+    assert done.complaints[1:] == [  # what comes first is where it happened
+        "altervox: talk.wav: internal error, please report it: ZeroDivisionError: division by zero (altervox -v shows "
+        "where)",
+        "altervox: 1 of 3 files failed",
+    ]
+    assert "in broken" in done.err
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.wav", "z.wav"]
 
 
 @pytest.mark.parametrize("is_stopped", [True, False])
