@@ -12,7 +12,7 @@ import numpy as np
 from ...kernels.errors import AudioFileError
 from ...kernels.printable import printable
 from ...kernels.types import Float64Array
-from .source import BLOCK_S, AudioSource, described
+from .source import AudioSource, block_frames, described
 from .timeline import Timeline
 
 if TYPE_CHECKING:
@@ -66,16 +66,18 @@ def opened_by_ffmpeg(path: Path, head: bytes, track: int | None) -> Iterator[Aud
         late_s = _start_s(stream) - origin_s if is_timed else 0.0
         expected_frames = round((late_s + duration_s) * rate) if duration_s and is_announced else None
         timeline = Timeline(rate, origin_s) if is_timed else None
+        channels = max(int(stream.channels), 1)
         source = AudioSource(
             path,
             container.format.name,
             stream.codec_context.name,
             rate,
-            max(int(stream.channels), 1),
+            channels,
             expected_frames,
             duration_s or (container.duration / av.time_base if container.duration else None),
             lambda: _gathered(
-                _without_filling(_decoded(container, stream, source, timeline), expected_frames), int(BLOCK_S * rate)
+                _without_filling(_decoded(container, stream, source, timeline), expected_frames),
+                block_frames(rate, channels),
             ),
             warnings=warnings,
         )
@@ -228,7 +230,7 @@ def _counted(blocks: Iterator[Float64Array], timeline: Timeline | None, less: in
 
 
 def _silence(samples: int, source: AudioSource) -> Iterator[Float64Array]:
-    size = int(BLOCK_S * source.sample_rate)
+    size = block_frames(source.sample_rate, source.channels)
     for start in range(0, samples, size):
         yield np.zeros((min(size, samples - start), source.channels))
 
