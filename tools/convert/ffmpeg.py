@@ -303,11 +303,13 @@ def _without_filling(blocks: Iterator[Float64Array], end: int | None) -> Iterato
 def _gathered(blocks: Iterator[Float64Array], size: int) -> Iterator[Float64Array]:
     """Small blocks [N, channels] joined to at least `size` samples, unless the number of channels changes."""
     held: list[Float64Array] = []
+    count = 0  # samples in them: there may be one in each
     for block in blocks:
-        if held and (sum(map(len, held)) >= size or block.shape[1] != held[0].shape[1]):
+        if held and (count >= size or block.shape[1] != held[0].shape[1]):
             yield np.concatenate(held)
-            held = []
+            held, count = [], 0
         held.append(block)
+        count += len(block)
     if held:
         yield np.concatenate(held)
 

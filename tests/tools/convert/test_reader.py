@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 from altervox.kernels.errors import AudioFileError
-from altervox.tools.convert.ffmpeg import _Converter
+from altervox.tools.convert.ffmpeg import _Converter, _gathered
 from altervox.tools.convert.reader import open_audio
 from altervox.tools.convert.source import AudioSource
 from cli_runner import lag, speech, write_ffmpeg
@@ -365,6 +365,20 @@ def test_sound_comes_in_blocks_of_about_a_second(form: str, tmp_path: Path) -> N
     assert sum(sizes) == 48000 * 20
     assert max(sizes) < 48000 * 1.5
     assert len(sizes) < 25
+
+
+def test_tiny_packets_are_gathered_in_linear_time() -> None:
+    class Block(np.ndarray):
+        asked = 0
+
+        def __len__(self) -> int:
+            Block.asked += 1
+            return super().__len__()
+
+    count = 2000
+    gathered = list(_gathered((np.ones((1, 2)).view(Block) for _ in range(count)), 1500))
+    assert Block.asked <= 5 * count
+    assert [block.shape for block in gathered] == [(1500, 2), (500, 2)]
 
 
 def test_an_mp3_damaged_in_the_middle(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
