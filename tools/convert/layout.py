@@ -29,6 +29,8 @@ class FileBytes:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._size = file.seek(0, io.SEEK_END)
+        self._searched = b""  # what was read to search in it, and its offset: hits may lie a few bytes apart
+        self._searched_from = 0
 
     def __len__(self) -> int:
         return self._size
@@ -40,11 +42,17 @@ class FileBytes:
 
     def find(self, what: bytes, start: int) -> int:
         """Offset of the next place that holds these bytes, -1 if there is none."""
-        while start < self._size:
-            piece = self.at(start, _SEARCHED_BYTES)
-            if (found := piece.find(what)) >= 0:
-                return start + found
-            start += len(piece) - len(what) + 1 if len(piece) == _SEARCHED_BYTES else self._size
+        while start <= self._size - len(what):
+            last = self._searched_from + len(self._searched) - len(what)
+            if not self._searched_from <= start <= last:
+                self._searched, self._searched_from = self.at(start, _SEARCHED_BYTES), start
+                last = start + len(self._searched) - len(what)
+            found = self._searched.find(what, start - self._searched_from)
+            if found >= 0:
+                return self._searched_from + found
+            if last < start:  # the file has become shorter
+                break
+            start = last + 1
         return -1
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from altervox.kernels.errors import AudioFileError
+from altervox.tools.convert import layout
 from altervox.tools.convert.layout import FileBytes, parts_of
 from altervox.tools.convert.reader import open_audio
 from altervox.tools.convert.source import AudioSource
@@ -208,3 +209,28 @@ def test_countless_files_joined_end_to_end_are_refused_at_once(form: str, tmp_pa
     path.write_bytes(part * 100_000)
     with pytest.raises(AudioFileError, match="more than 1000 sound files joined end to end"):
         read(path)
+
+
+@pytest.mark.parametrize("piece", [b"fLaC", b"OggS\0\0" + bytes(20) + b"\0x"])
+def test_marks_close_to_one_another_are_found_in_linear_time(piece: bytes) -> None:
+    class File(io.BytesIO):
+        given = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            found = super().read(size)
+            self.given += len(found)
+            return found
+
+    file = File((piece * 10_000)[:100_000])
+    assert len(parts_of(FileBytes(file))) == 1
+    assert file.given < 50 * 100_000
+
+
+@pytest.mark.parametrize("searched", [4, 5, 7, 1000])
+def test_searching_piece_by_piece(searched: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "_SEARCHED_BYTES", searched)
+    text = b"abcdabc abcdabcdabcd  dabc abcdab cdabcd"
+    content = FileBytes(io.BytesIO(text))
+    for what in (b"abcd", b"cd", b"x", text[:3], text[-4:]):
+        for start in [*range(len(text) + 2), *range(len(text), -1, -3)]:
+            assert content.find(what, start) == text.find(what, start)
