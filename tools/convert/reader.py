@@ -12,7 +12,7 @@ from pathlib import Path
 from ...kernels.errors import AudioFileError
 from .ffmpeg import checked_track, opened_by_ffmpeg
 from .sndfile import opened_by_sndfile
-from .source import AudioSource, bounded, louder_than_the_mean
+from .source import AudioSource, bounded, check_limits, louder_than_the_mean
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +20,6 @@ EXTENSIONS = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"),
     *(".m4a", ".aac", ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".mka", ".wma", ".avi", ".3gp"),
 )
-_LEAST_RATE, _MAX_RATE = 1000, 768_000
-_MOST_CHANNELS = 256
 # What libsndfile is given, by the first bytes. Not MP3: its decoder prints to stderr what it thinks of sound files.
 _SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b".snd", b"caff")
 
@@ -59,20 +57,11 @@ def _opened(path: Path, track: int | None) -> Iterator[AudioSource]:
         with opened_by_sndfile(path) as source:
             if source is not None:
                 checked_track(path, track or 1, 1)
-                _check_limits(source)
                 yield source
                 return
     with opened_by_ffmpeg(path, head, track) as source:
-        _check_limits(source)
+        check_limits(path, source.sample_rate, source.channels)
         yield source
-
-
-def _check_limits(source: AudioSource) -> None:
-    if not _LEAST_RATE <= source.sample_rate <= _MAX_RATE:
-        rates = f"{_LEAST_RATE} to {_MAX_RATE}"
-        raise AudioFileError(f"{source.path} claims a rate of {source.sample_rate} Hz; {rates} can be read")
-    if source.channels > _MOST_CHANNELS:
-        raise AudioFileError(f"{source.path} claims {source.channels} channels; up to {_MOST_CHANNELS} can be read")
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 from ...kernels.errors import AudioFileError
 from ...kernels.types import Float64Array
 from .layout import MOST_PARTS, FileBytes, Part, Samples, parts_of
-from .source import PCM, AudioSource, block_frames, described
+from .source import PCM, AudioSource, block_frames, check_limits, described
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -112,6 +112,8 @@ def opened_by_sndfile(path: Path) -> Iterator[AudioSource | None]:
                 yield None
                 return
             known.append(track)
+        for track in known:
+            check_limits(path, track.sample_rate, track.channels)
         first = known[0]
         rate = first.sample_rate
 

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 PCM = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32")
 BLOCK_S = 1.0
 _BLOCK_VALUES = 2**20  # at most, over all channels
+_LEAST_RATE, _MAX_RATE = 1000, 768_000
+_MOST_CHANNELS = 256
 _NEGLIGIBLE_S = 0.1  # of missing sound: lossy formats announce their length in whole frames, or with their padding
 # Silence can be packed ten thousand times smaller than it is, so the length is bounded by the size of the file: speech
 # at the lowest rates in use takes some 700 bytes per second.
@@ -34,6 +36,19 @@ _WINDOW_S = 0.25
 def block_frames(sample_rate: int, channels: int) -> int:
     """Frames to read at once: about a second, or less where there are very many channels."""
     return max(min(int(BLOCK_S * sample_rate), _BLOCK_VALUES // channels), 1)
+
+
+def check_limits(path: Path, sample_rate: int, channels: int) -> None:
+    """Refuse sound that claims to be what none is; `sample_rate` in Hz.
+
+    Raises:
+        AudioFileError: there are too many channels, or the rate is out of range.
+    """
+    if not _LEAST_RATE <= sample_rate <= _MAX_RATE:
+        rates = f"{_LEAST_RATE} to {_MAX_RATE}"
+        raise AudioFileError(f"{path} claims a rate of {sample_rate} Hz; {rates} can be read")
+    if channels > _MOST_CHANNELS:
+        raise AudioFileError(f"{path} claims {channels} channels; up to {_MOST_CHANNELS} can be read")
 
 
 @dataclass(slots=True)

@@ -101,9 +101,15 @@ def test_more_sound_than_a_file_of_its_size_may_hold(
     [(1000, 48000, "claims 1000 channels; up to 256"), (1, 999, "rate of 999 Hz; 1000 to 768000 can be read")],
 )
 def test_what_a_small_file_may_claim(channels: int, rate: int, said: str, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "x.wav", np.zeros((10, channels)), rate)
+    path = tmp_path / "x.wav"
+    soundfile.write(path, np.zeros((10, channels)), rate)
     with pytest.raises(AudioFileError, match=said):
-        read(tmp_path / "x.wav")
+        read(path)
+    claimed = path.read_bytes()
+    soundfile.write(path, TALK[:10], RATE)
+    path.write_bytes(path.read_bytes() + claimed)  # joined end to end
+    with pytest.raises(AudioFileError, match=said):
+        read(path)
 
 
 @pytest.mark.parametrize("form", ["wav", "mka"])
