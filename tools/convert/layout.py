@@ -209,7 +209,7 @@ def _find_samples(content: FileBytes, begin: int) -> tuple[Samples | None, int |
             stated = None
     elif size == 0xFFFFFFFF and long_size is not None:
         stated = long_size
-    unknown = _UNKNOWN_64 if kind.samples == b"data" + _W64_TAIL or long_size is not None else _UNKNOWN
+    unknown = _UNKNOWN_64 if magic in (b"riff", b"caff") or long_size is not None else _UNKNOWN
     if stated is not None and stated >= unknown and start + stated > len(content):
         stated = None
     available = max(len(content) - start, 0)

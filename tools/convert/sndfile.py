@@ -146,7 +146,10 @@ def _examined(content: FileBytes, part: Part) -> _Track | None:
     """None if libsndfile does not know the format."""
     import soundfile
 
-    with _View(content, part.start, part.end) as view:
+    end = part.end
+    if part.samples is not None and content.at(part.start, 4) == b"caff":
+        end = max(end, part.samples.start + (part.samples.stated or 0))  # libsndfile refuses one that was cut off
+    with _View(content, part.start, end) as view:
         try:
             with soundfile.SoundFile(view) as file:
                 found = file.format, file.subtype, file.samplerate, file.channels, file.frames
@@ -157,6 +160,8 @@ def _examined(content: FileBytes, part: Part) -> _Track | None:
     if endian == "FILE":
         endian = "BIG" if content.at(part.start, 4) in _BIG_ENDIAN else "LITTLE"
     frame_bytes = _BYTES.get(encoding, 0) * channels
+    if end > part.end and not frame_bytes:
+        return None
     samples = part.samples
     if samples is None or not frame_bytes:
         # Some formats announce a length that is unknown as the largest number there is.

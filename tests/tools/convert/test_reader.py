@@ -309,7 +309,7 @@ def test_wav_from_a_pipe(size: bytes, talk: np.ndarray, tmp_path: Path) -> None:
     assert source.warnings == []
 
 
-@pytest.mark.parametrize("form", ["wav", "flac", "mp3", "aiff", "m4a"])
+@pytest.mark.parametrize("form", ["wav", "flac", "mp3", "aiff", "caf", "m4a"])
 def test_a_file_cut_short_is_read_as_far_as_it_goes(
     form: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
