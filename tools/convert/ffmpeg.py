@@ -12,6 +12,7 @@ import numpy as np
 from ...kernels.errors import AudioFileError
 from ...kernels.printable import printable
 from ...kernels.types import Float64Array
+from .layout import FileBytes, matroska_end
 from .source import AudioSource, block_frames, described
 from .timeline import Timeline
 
@@ -62,9 +63,14 @@ def opened_by_ffmpeg(path: Path, head: bytes, track: int | None) -> Iterator[Aud
         duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
         is_timed = not _TIMED.isdisjoint(container.format.name.split(","))
         origin_s = _origin_s(container) if is_timed else 0.0
-        is_announced = container.format.name.startswith("mov") or _is_mp3_with_length(path)
         late_s = _start_s(stream) - origin_s if is_timed else 0.0
-        expected_frames = round((late_s + duration_s) * rate) if duration_s and is_announced else None
+        announced_s = None
+        if duration_s and (container.format.name.startswith("mov") or _is_mp3_with_length(path)):
+            announced_s = late_s + duration_s
+        elif container.duration and _is_cut_off_matroska(path):
+            # Of the longest track: others may be shorter in a file that is whole, but hardly where the rest is missing.
+            announced_s = container.duration / av.time_base - origin_s
+        expected_frames = round(announced_s * rate) if announced_s else None
         timeline = Timeline(rate, origin_s) if is_timed else None
         channels = max(int(stream.channels), 1)
         source = AudioSource(
@@ -312,6 +318,13 @@ def _gathered(blocks: Iterator[Float64Array], size: int) -> Iterator[Float64Arra
         count += len(block)
     if held:
         yield np.concatenate(held)
+
+
+def _is_cut_off_matroska(path: Path) -> bool:
+    """Whether a file is shorter than its header says; False for what is no Matroska or WebM file."""
+    with path.open("rb") as file:
+        content = FileBytes(file)
+        return (matroska_end(content) or 0) > len(content)
 
 
 def _is_mp3_with_length(path: Path) -> bool:

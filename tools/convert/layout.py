@@ -144,6 +144,20 @@ def _ogg_links(content: FileBytes) -> Iterator[Part]:
     yield Part(start, len(content), streams=streams)
 
 
+def matroska_end(content: FileBytes) -> int | None:
+    """Offset behind the last byte of a Matroska or WebM file (RFC 8794) by its header; None if that does not say."""
+    at = 0
+    for name in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):  # the head, and what holds all the rest
+        first = content.at(at + 4, 1)
+        if content.at(at, 4) != name or not first or not first[0]:
+            return None
+        size_bytes = 9 - first[0].bit_length()
+        most = (1 << 7 * size_bytes) - 1  # it stands for an unknown size, as of a live stream
+        size = int.from_bytes(content.at(at + 4, size_bytes)) & most
+        at += 4 + size_bytes + size
+    return at if size < most else None
+
+
 def _flac_starts(content: FileBytes) -> Iterator[int]:
     """Where further FLAC files begin: the mark, and the head of the block that comes first in each."""
     at = 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -329,6 +330,30 @@ def test_a_file_cut_short_is_read_as_far_as_it_goes(
     assert any(f"cut short: {missing:.1f} s" in w for w in source.warnings), source.warnings
     assert [r.getMessage() for r in caplog.records] == [f"{path}: {w}" for w in source.warnings]
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("suffix", ["webm", "mkv"])
+def test_half_of_a_matroska_file(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x.{suffix}"
+    write_ffmpeg(path, speech(10.0, 48000), 48000, "libopus", video=suffix == "mkv")
+    assert read(path)[1].warnings == []
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    samples, source = read(path)
+    (said,) = source.warnings
+    found = re.fullmatch(r"it is cut short: (\d+\.\d) s of what its header announces are missing", said)
+    assert found
+    assert float(found[1]) == pytest.approx(10.0 - len(samples) / 48000, abs=0.1)
+    at = content.index(b"\x18\x53\x80\x67") + 4
+    for size in (b"\x01" + b"\xff" * 7, b"\x01" + (len(content) // 2 - at - 8).to_bytes(7, "big")):
+        path.write_bytes(content[:at] + size + content[at + 8 : len(content) // 2])
+        assert read(path)[1].warnings == []  # of unknown size, and whole
+
+
+def test_a_matroska_file_whose_picture_goes_on_for_longer(tmp_path: Path) -> None:
+    path = tmp_path / "x.mkv"
+    write_ffmpeg(path, speech(0.2), RATE, "aac", video=True)  # the picture lasts half a second
+    assert read(path)[1].warnings == []
 
 
 def test_a_length_guessed_from_the_bit_rate_is_not_missed(tmp_path: Path) -> None:
