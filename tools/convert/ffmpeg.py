@@ -12,7 +12,7 @@ import numpy as np
 from ...kernels.errors import AudioFileError
 from ...kernels.printable import printable
 from ...kernels.types import Float64Array
-from .layout import FileBytes, matroska_end
+from .layout import FileBytes, Part, matroska_end, ogg_faults, parts_of
 from .source import AudioSource, block_frames, described
 from .timeline import Timeline
 
@@ -61,7 +61,11 @@ def opened_by_ffmpeg(path: Path, head: bytes, track: int | None) -> Iterator[Aud
         stream, warnings = _chosen(path, container, track)
         rate = int(stream.rate)
         duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
-        is_timed = not _TIMED.isdisjoint(container.format.name.split(","))
+        links = _ogg_links(path) if head.startswith(b"OggS") else []
+        warnings += ogg_faults(links)
+        # Ogg counts samples: in each link anew, so that a hole has a place in a single one only.
+        has_holes = len(links) == 1 and links[0].holes > 0
+        is_timed = has_holes or not _TIMED.isdisjoint(container.format.name.split(","))
         origin_s = _origin_s(container) if is_timed else 0.0
         late_s = _start_s(stream) - origin_s if is_timed else 0.0
         announced_s = None
@@ -318,6 +322,11 @@ def _gathered(blocks: Iterator[Float64Array], size: int) -> Iterator[Float64Arra
         count += len(block)
     if held:
         yield np.concatenate(held)
+
+
+def _ogg_links(path: Path) -> list[Part]:
+    with path.open("rb") as file:
+        return parts_of(FileBytes(file))
 
 
 def _is_cut_off_matroska(path: Path) -> bool:

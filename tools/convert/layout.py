@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from struct import Struct, unpack
 from typing import BinaryIO, NamedTuple
+from zlib import crc32
 
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of the identifiers of most W64 chunks
 _UNKNOWN = 0x7FFFF000  # 32-bit sizes from here on are what writers put that could not know
@@ -20,7 +21,9 @@ _AFTER_SAMPLES = b"LIST bext cue  fact iXML id3  ID3  smpl inst plst JUNK PAD  C
 _ID3V1_BYTES = 128
 _SEARCHED_BYTES = 2**20  # at once
 _OGG_HEAD = 27
-_OGG_FIRST = 2  # flag of a page that begins a logical stream
+_OGG_FIRST, _OGG_LAST = 2, 4  # flags of pages that begin and end a logical stream
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_MOST_DAMAGED = 1000  # pages, before the rest of a file is taken as it is
 
 
 class FileBytes:
@@ -103,12 +106,16 @@ class Part:
         end: Offset behind the last byte.
         samples: Position of the samples by the part's own header; None if not needed.
         streams: Number of logical streams in parallel.
+        holes: How often pages are missing between others.
+        is_ended: Whether the last page of each of these streams is there.
     """
 
     start: int
     end: int
     samples: Samples | None = None
     streams: int = 1
+    holes: int = 0
+    is_ended: bool = True
 
 
 def parts_of(content: FileBytes) -> list[Part]:
@@ -126,22 +133,50 @@ def parts_of(content: FileBytes) -> list[Part]:
 
 def _ogg_links(content: FileBytes) -> Iterator[Part]:
     """The links of an Ogg chain (RFC 3533): pages that begin streams come together, before all others of a link."""
-    start = streams = at = 0
+    start = streams = ended = at = damaged = holes = 0
+    following: dict[bytes, int] = {}  # number of the page that comes next in each stream
     in_heads = True
-    while 0 <= at <= len(content) - _OGG_HEAD:
-        head = content.at(at, _OGG_HEAD + 255)
-        if head[:5] != b"OggS\0":  # damaged: go on at the next page
+    while 0 <= at <= len(content) - _OGG_HEAD and damaged < _MOST_DAMAGED:
+        page = _ogg_page(content, at)
+        if page is None:  # go on at the next one
             at = content.find(b"OggS\0", at + 1)
+            damaged += 1
             continue
-        begins = bool(head[5] & _OGG_FIRST)
+        flags, serial, number = page[5], page[14:18], unpack("<I", page[18:22])[0]
+        begins = bool(flags & _OGG_FIRST)
         if begins and not in_heads:
-            yield Part(start, at, streams=streams)
-            start, streams = at, 0
+            yield Part(start, at, streams=streams, holes=holes, is_ended=ended >= streams)
+            start, streams, ended, holes, following = at, 0, 0, 0, {}
         streams += begins
         in_heads = begins
-        body = _OGG_HEAD + head[26]
-        at += body + sum(head[_OGG_HEAD:body])
-    yield Part(start, len(content), streams=streams)
+        holes += following.get(serial, number) != number
+        following[serial] = number + 1
+        ended += bool(flags & _OGG_LAST)
+        at += len(page)
+    yield Part(start, len(content), streams=streams, holes=holes, is_ended=ended >= streams)
+
+
+def ogg_faults(parts: list[Part]) -> list[str]:
+    """What is wrong with the links of an Ogg chain, in sentences."""
+    faults = []
+    if holes := sum(part.holes for part in parts):
+        faults.append(f"it is damaged: pages are missing in {holes} place{'s' if holes > 1 else ''}")
+    if not all(part.is_ended for part in parts):
+        faults.append("its last page is missing: the download or the recording was cut off")
+    return faults
+
+
+def _ogg_page(content: FileBytes, at: int) -> bytes | None:
+    """A page; None if there is none, or it is damaged."""
+    head = content.at(at, _OGG_HEAD + 255)
+    body = _OGG_HEAD + (head[26] if len(head) > 26 else 0)
+    if head[:5] != b"OggS\0" or len(head) < body:
+        return None
+    page = content.at(at, body + sum(head[_OGG_HEAD:body]))
+    # The checksum takes the highest bit of each byte first, zlib's the lowest, and begins and ends inverted.
+    summed = (page[:22] + bytes(4) + page[26:]).translate(_MIRRORED)
+    checksum = (crc32(summed, 0xFFFFFFFF) ^ 0xFFFFFFFF).to_bytes(4, "big").translate(_MIRRORED)
+    return page if checksum == page[22:26] else None
 
 
 def matroska_end(content: FileBytes) -> int | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...kernels.errors import AudioFileError
 from ...kernels.types import Float64Array
-from .layout import MOST_PARTS, FileBytes, Part, Samples, parts_of
+from .layout import MOST_PARTS, FileBytes, Part, Samples, ogg_faults, parts_of
 from .source import PCM, AudioSource, block_frames, check_limits, described
 
 if TYPE_CHECKING:
@@ -105,6 +105,9 @@ def opened_by_sndfile(path: Path) -> Iterator[AudioSource | None]:
             raise AudioFileError(f"{path} cannot be read: {described(error)}") from error
         if len(parts) > MOST_PARTS:
             raise AudioFileError(f"{path} is more than {MOST_PARTS} sound files joined end to end; cut it into pieces")
+        if len(parts) == 1 and parts[0].holes:
+            yield None  # FFmpeg tells where they are
+            return
         known: list[_Track] = []
         for part in parts:
             track = _examined(content, part) if part.streams < 2 else None
@@ -137,7 +140,7 @@ def opened_by_sndfile(path: Path) -> Iterator[AudioSource | None]:
             None if frames is None else total([track.stated for track in known]),
             None if frames is None else frames / rate,
             raw_blocks,
-            warnings=[fault for track in known if (fault := _fault(track))],
+            warnings=[*(fault for track in known if (fault := _fault(track))), *ogg_faults(parts)],
         )
         yield source
 

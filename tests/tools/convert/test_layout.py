@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -234,3 +235,57 @@ def test_searching_piece_by_piece(searched: int, monkeypatch: pytest.MonkeyPatch
     for what in (b"abcd", b"cd", b"x", text[:3], text[-4:]):
         for start in [*range(len(text) + 2), *range(len(text), -1, -3)]:
             assert content.find(what, start) == text.find(what, start)
+
+
+OGG = {"ogg": "VORBIS", "opus": "OPUS", "oga": ""}
+
+
+def ogg(path: Path, seconds: int) -> bytes:
+    """A tone that goes up by 40 Hz in each second."""
+    time = np.arange(seconds * 48000) / 48000
+    tone = 0.3 * np.sin(2 * np.pi * (200 * time + 20 * time**2))
+    if path.suffix == ".oga":
+        return write_ffmpeg(path, tone, 48000, "flac").read_bytes()
+    path.write_bytes(encoded("OGG", OGG[path.suffix[1:]], tone, 48000))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", OGG)
+def test_an_ogg_that_was_cut_off(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x.{suffix}"
+    content = ogg(path, 10)
+    assert read(path)[1].warnings == []
+    path.write_bytes(content[: len(content) // 2])
+    samples, source = read(path)
+    assert 2 * 48000 < len(samples) < 6 * 48000
+    assert source.warnings == ["its last page is missing: the download or the recording was cut off"]
+
+
+@pytest.mark.parametrize("suffix", OGG)
+@pytest.mark.parametrize("is_left_out", [False, True])
+def test_a_hole_in_an_ogg_becomes_silence(suffix: str, is_left_out: bool, tmp_path: Path) -> None:
+    path = tmp_path / f"x.{suffix}"
+    content = ogg(path, 10)
+    at = content.index(b"OggS", len(content) // 3)
+    after = content.index(b"OggS", at + 4)
+    page = b"" if is_left_out else content[at : after - 1] + bytes([content[after - 1] ^ 1])
+    path.write_bytes(content[:at] + page + content[after:])
+    samples, source = read(path)
+    assert len(samples) == 10 * 48000
+    said = source.warnings
+    assert said[0] == "it is damaged: pages are missing in 1 place"
+    assert re.fullmatch(r"it has 1 hole by its time stamps, filled with \d\.\d s of silence", said[1])
+    for second in (0, 1, 8, 9):
+        middle = samples[second * 48000 + 20000 : second * 48000 + 28000]
+        power = np.abs(np.fft.rfft(middle * np.hanning(len(middle)), 1 << 17))
+        assert np.argmax(power) * 48000 / (1 << 17) == pytest.approx(220 + 40 * second, abs=5)
+
+
+def test_a_hole_in_one_of_several_oggs_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.ogg"
+    content = bytearray(ogg(path, 8))
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content + content)
+    samples, source = read(path)
+    assert len(samples) < 16 * 48000
+    assert source.warnings[0] == "it is damaged: pages are missing in 2 places"
