@@ -163,8 +163,8 @@ def _examined(content: FileBytes, part: Part) -> _Track | None:
     if endian == "FILE":
         endian = "BIG" if content.at(part.start, 4) in _BIG_ENDIAN else "LITTLE"
     frame_bytes = _BYTES.get(encoding, 0) * channels
-    if end > part.end and not frame_bytes:
-        return None
+    if (end > part.end and not frame_bytes) or encoding.startswith("MPEG_LAYER"):
+        return None  # FFmpeg reads what is there of it; libsndfile's MP3 decoder prints what it thinks of it to stderr
     samples = part.samples
     if samples is None or not frame_bytes:
         # Some formats announce a length that is unknown as the largest number there is.

@@ -406,13 +406,14 @@ def test_tiny_packets_are_gathered_in_linear_time() -> None:
     assert [block.shape for block in gathered] == [(1500, 2), (500, 2)]
 
 
-def test_an_mp3_damaged_in_the_middle(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("suffix", ["mp3", "wav"])
+def test_an_mp3_damaged_in_the_middle(suffix: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     talk = speech(5.0)
-    soundfile.write(tmp_path / "x.mp3", talk, RATE)
-    content = bytearray((tmp_path / "x.mp3").read_bytes())
+    path = write_ffmpeg(tmp_path / f"x.{suffix}", talk, RATE, "libmp3lame")
+    content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 2000] = np.random.default_rng(0).bytes(2000)
-    (tmp_path / "x.mp3").write_bytes(content)
-    samples, source = read(tmp_path / "x.mp3")
+    path.write_bytes(content)
+    samples, source = read(path)
     assert len(samples) > 0.8 * len(talk)
     assert source.warnings
     assert capfd.readouterr().err == ""
