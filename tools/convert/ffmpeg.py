@@ -28,7 +28,7 @@ _FORMATS = (
     "ogv,rm,tta,voc,w64,wav,webm,wv"
 )
 # Containers whose packets carry the time at which they are to be heard; the others only count samples or bytes.
-_TIMED = {"asf", "flv", "matroska", "mov", "mpeg", "mpegts", "mxf", "rm", "webm"}
+_TIMED = {"asf", "flac", "flv", "matroska", "mov", "mpeg", "mpegts", "mxf", "rm", "webm"}
 _LONGEST_FRAME = 8192  # samples of one packet of any codec
 
 
@@ -59,6 +59,8 @@ def opened_by_ffmpeg(path: Path, head: bytes, track: int | None) -> Iterator[Aud
         ) from error
     with container:
         stream, warnings = _chosen(path, container, track)
+        if stream.codec_context.name == "flac":  # silence rather than the noise that a damaged packet gives
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
         rate = int(stream.rate)
         duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
         links = _ogg_links(path) if head.startswith(b"OggS") else []

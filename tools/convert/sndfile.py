@@ -13,6 +13,7 @@ import numpy as np
 
 from ...kernels.errors import AudioFileError
 from ...kernels.types import Float64Array
+from .ffmpeg import opened_by_ffmpeg
 from .layout import MOST_PARTS, FileBytes, Part, Samples, ogg_faults, parts_of
 from .source import PCM, AudioSource, block_frames, check_limits, described
 
@@ -127,7 +128,7 @@ def opened_by_sndfile(path: Path) -> Iterator[AudioSource | None]:
 
         def raw_blocks() -> Iterator[Float64Array]:
             for track in known:
-                blocks = _blocks(content, track, source)
+                blocks = _blocks(content, track, source, len(known) == 1)
                 yield from blocks if track.sample_rate == rate else _resampled(blocks, track, rate)
 
         frames = total([track.frames for track in known])
@@ -204,8 +205,8 @@ def _fault(track: _Track) -> str:
     )
 
 
-def _blocks(content: FileBytes, track: _Track, source: AudioSource) -> Iterator[Float64Array]:
-    """The sound of a part [N, channels]."""
+def _blocks(content: FileBytes, track: _Track, source: AudioSource, is_only: bool) -> Iterator[Float64Array]:
+    """The sound of a part [N, channels], which may be the only one."""
     import soundfile
 
     start, end, options = track.part.start, track.part.end, {}
@@ -228,26 +229,53 @@ def _blocks(content: FileBytes, track: _Track, source: AudioSource) -> Iterator[
         with file:
             if track.frames is None:
                 file.seekable = lambda: False  # soundfile seeks after each read, and fails at such a file's end
-            yield from _read(file, track, source)
+            yield from _read(file, track, source, is_only)
         if view.error is not None:
             source.warn(f"it cannot be read further: {described(view.error)}")
 
 
-def _read(file: SoundFile, track: _Track, source: AudioSource) -> Iterator[Float64Array]:
+def _read(file: SoundFile, track: _Track, source: AudioSource, is_only: bool) -> Iterator[Float64Array]:
     import soundfile
 
     # Integers are scaled here: 2^-31 is exact for every width, which libsndfile's own conversion is not.
     is_pcm = track.encoding in PCM
     size = block_frames(track.sample_rate, track.channels)
+    read = 0
     while True:
         try:
             block = file.read(size, dtype="int32" if is_pcm else "float64", always_2d=True)
         except soundfile.LibsndfileError as error:
-            source.warn(f"it is damaged and cannot be read further ({described(error)})")
+            rest = _rest_of_flac(source, read) if is_only and track.container == "FLAC" else iter(())
+            following = next(rest, None)
+            if following is None:
+                source.warn(f"it is damaged and cannot be read further ({described(error)})")
+                return
+            at_s = read / track.sample_rate
+            source.warn(f"it is damaged after {at_s:.1f} s ({described(error)}); silence is put for what is lost")
+            yield following
+            yield from rest
             return
         if len(block) == 0:
             return
+        read += len(block)
         yield block * 2.0**-31 if is_pcm else block
+
+
+def _rest_of_flac(source: AudioSource, start: int) -> Iterator[Float64Array]:
+    """What FFmpeg can read of a damaged file from a frame on [N, channels], holes as silence."""
+    read = 0
+    try:
+        with opened_by_ffmpeg(source.path, b"fLaC", None) as other:
+            other.is_quiet = True  # it has been said that there is damage
+            if (other.sample_rate, other.channels) != (source.sample_rate, source.channels):
+                return
+            for block in other.raw_blocks():
+                known = min(max(start - read, 0), len(block))
+                read += len(block)
+                if known < len(block):
+                    yield block[known:]
+    except AudioFileError:  # libsndfile has read what there is
+        return
 
 
 def _resampled(blocks: Iterator[Float64Array], track: _Track, rate: int) -> Iterator[Float64Array]:

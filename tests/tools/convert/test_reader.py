@@ -419,6 +419,24 @@ def test_an_mp3_damaged_in_the_middle(suffix: str, tmp_path: Path, capfd: pytest
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.41, 0.42, 0.43, 0.75])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_flac_with_one_bad_byte(share: float, channels: int, tmp_path: Path) -> None:
+    talk = np.round(speech(4.0, 48000) * 2**15) / 2**15
+    path = tmp_path / "x.flac"
+    soundfile.write(path, np.stack([talk] * channels, 1), 48000)
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * share)] ^= 0xFF
+    path.write_bytes(content)
+    samples, source = read(path)
+    (said,) = source.warnings
+    assert re.fullmatch(r"it is damaged after \d\.\d s \(.*\); silence is put for what is lost", said)
+    assert len(samples) == len(talk)
+    wrong = np.flatnonzero(samples != talk)
+    assert 0 < len(wrong) <= 2 * 4096
+    assert not samples[wrong].any()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_what_is_no_number_is_found_and_repaired(bad: float, channels: int, tmp_path: Path) -> None:
