@@ -12,7 +12,7 @@ import numpy as np
 from ...kernels.errors import AudioFileError
 from ...kernels.printable import printable
 from ...kernels.types import Float64Array
-from .layout import FileBytes, Part, matroska_end, ogg_faults, parts_of
+from .layout import UNKNOWN, FileBytes, Part, matroska_end, ogg_faults, parts_of
 from .source import AudioSource, block_frames, described
 from .timeline import Timeline
 
@@ -29,6 +29,7 @@ _FORMATS = (
 )
 # Containers whose packets carry the time at which they are to be heard; the others only count samples or bytes.
 _TIMED = {"asf", "flac", "flv", "matroska", "mov", "mpeg", "mpegts", "mxf", "rm", "webm"}
+_WHOLE = 0.99  # of the bytes that a header announces: some count what fills up the last chunk and is not there
 _LONGEST_FRAME = 8192  # samples of one packet of any codec
 
 
@@ -65,6 +66,8 @@ def opened_by_ffmpeg(path: Path, head: bytes, track: int | None) -> Iterator[Aud
         duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
         links = _ogg_links(path) if head.startswith(b"OggS") else []
         warnings += ogg_faults(links)
+        if announced := _cut_off_riff(path, head):
+            warnings.append(announced)
         # Ogg counts samples: in each link anew, so that a hole has a place in a single one only.
         has_holes = len(links) == 1 and links[0].holes > 0
         is_timed = has_holes or not _TIMED.isdisjoint(container.format.name.split(","))
@@ -336,6 +339,14 @@ def _is_cut_off_matroska(path: Path) -> bool:
     with path.open("rb") as file:
         content = FileBytes(file)
         return (matroska_end(content) or 0) > len(content)
+
+
+def _cut_off_riff(path: Path, head: bytes) -> str:
+    """What is to be said of a RIFF file, such as an AVI, that is shorter than its header says; empty if it is not."""
+    stated, there = int.from_bytes(head[4:8], "little") + 8, path.stat().st_size
+    if not head.startswith(b"RIFF") or stated >= UNKNOWN or there > _WHOLE * stated:
+        return ""
+    return f"it is cut short: {1 - there / stated:.0%} of the bytes that its header announces are missing"
 
 
 def _is_mp3_with_length(path: Path) -> bool:

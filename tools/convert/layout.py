@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 from zlib import crc32
 
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of the identifiers of most W64 chunks
-_UNKNOWN = 0x7FFFF000  # 32-bit sizes from here on are what writers put that could not know
+UNKNOWN = 0x7FFFF000  # 32-bit sizes from here on are what writers put that could not know
 _UNKNOWN_64 = 2**62
 _MOST_CHUNKS = 4096  # before the samples, and after them
 _PADDING_BYTES = 4096  # zeros after the samples, up to so many, fill a sector or a cluster
@@ -207,7 +207,7 @@ def _au_samples(content: FileBytes) -> Samples | None:
         return None
     start, stated = unpack(">2I", content.at(4, 8))
     length = max(len(content) - start, 0)
-    if stated >= _UNKNOWN:
+    if stated >= UNKNOWN:
         return Samples(start, length, None, False)
     return Samples(start, length, stated, stated == 0)
 
@@ -248,7 +248,7 @@ def _find_samples(content: FileBytes, begin: int) -> tuple[Samples | None, int |
         return None, None
     stated: int | None = max(size, 0)
     outer = unpack("<I" if kind.head.format.startswith("<") else ">I", content.at(begin + 4, 4))[0]
-    can_be_open = outer >= _UNKNOWN and magic != b"RF64"
+    can_be_open = outer >= UNKNOWN and magic != b"RF64"
     if kind.samples == b"SSND":
         offset = unpack(">I", content.at(start, 4))[0] if start + 8 <= len(content) else 0
         start, stated = start + 8 + offset, max(size - 8 - offset, 0)
@@ -258,7 +258,7 @@ def _find_samples(content: FileBytes, begin: int) -> tuple[Samples | None, int |
             stated = None
     elif size == 0xFFFFFFFF and long_size is not None:
         stated = long_size
-    unknown = _UNKNOWN_64 if magic in (b"riff", b"caff") or long_size is not None else _UNKNOWN
+    unknown = _UNKNOWN_64 if magic in (b"riff", b"caff") or long_size is not None else UNKNOWN
     if stated is not None and stated >= unknown and start + stated > len(content):
         stated = None
     available = max(len(content) - start, 0)

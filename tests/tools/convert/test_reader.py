@@ -350,6 +350,18 @@ def test_half_of_a_matroska_file(suffix: str, tmp_path: Path) -> None:
         assert read(path)[1].warnings == []  # of unknown size, and whole
 
 
+@pytest.mark.parametrize("suffix", ["avi", "wav"])
+def test_half_of_an_avi_or_of_an_mp3_within_wav(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x.{suffix}"
+    write_ffmpeg(path, speech(10.0), RATE, "libmp3lame", video=suffix == "avi")
+    assert read(path)[1].warnings == []
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert "it is cut short: 50% of the bytes that its header announces are missing" in read(path)[1].warnings
+    path.write_bytes(content[:4] + bytes(4) + content[8 : len(content) // 2])  # a recording that was never closed
+    assert not any("cut short" in what for what in read(path)[1].warnings)
+
+
 def test_a_matroska_file_whose_picture_goes_on_for_longer(tmp_path: Path) -> None:
     path = tmp_path / "x.mkv"
     write_ffmpeg(path, speech(0.2), RATE, "aac", video=True)  # the picture lasts half a second
