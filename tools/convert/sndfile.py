@@ -31,6 +31,8 @@ _BYTES = {
     "ULAW": 1,
     "ALAW": 1,
 }
+_MPEG_TAGS = (b"\x50\0", b"\x55\0")  # formats of WAV files
+_SEARCHED_FOR_FORMAT = 4096  # bytes in which they stand
 _BIG_ENDIAN = (b"RIFX", b"FORM", b".snd", b"caff")
 
 
@@ -150,6 +152,8 @@ def _examined(content: FileBytes, part: Part) -> _Track | None:
     """None if libsndfile does not know the format."""
     import soundfile
 
+    if _holds_mp3(content.at(part.start, _SEARCHED_FOR_FORMAT)):
+        return None
     end = part.end
     if part.samples is not None and content.at(part.start, 4) == b"caff":
         end = max(end, part.samples.start + (part.samples.stated or 0))  # libsndfile refuses one that was cut off
@@ -165,7 +169,7 @@ def _examined(content: FileBytes, part: Part) -> _Track | None:
         endian = "BIG" if content.at(part.start, 4) in _BIG_ENDIAN else "LITTLE"
     frame_bytes = _BYTES.get(encoding, 0) * channels
     if (end > part.end and not frame_bytes) or encoding.startswith("MPEG_LAYER"):
-        return None  # FFmpeg reads what is there of it; libsndfile's MP3 decoder prints what it thinks of it to stderr
+        return None
     samples = part.samples
     if samples is None or not frame_bytes:
         # Some formats announce a length that is unknown as the largest number there is.
@@ -177,6 +181,11 @@ def _examined(content: FileBytes, part: Part) -> _Track | None:
     there = samples.length // frame_bytes
     stated = None if samples.stated is None or samples.is_unfinished else samples.stated // frame_bytes
     return _Track(part, container, encoding, rate, channels, there, stated, frames != there, endian)
+
+
+def _holds_mp3(head: bytes) -> bool:
+    """Whether a WAV file holds MP3: libsndfile's decoder prints what it thinks of it, already on opening."""
+    return head.startswith(b"RIFF") and head[head.find(b"fmt ") + 8 :][:2] in _MPEG_TAGS
 
 
 def _scaled(frames: int | None, samples: Samples | None) -> int | None:

@@ -431,6 +431,15 @@ def test_an_mp3_damaged_in_the_middle(suffix: str, tmp_path: Path, capfd: pytest
     assert capfd.readouterr().err == ""
 
 
+def test_an_mp3_within_wav_that_ends_at_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """libsndfile's decoder would speak up when such a file is opened."""
+    path = write_ffmpeg(tmp_path / "x.wav", speech(0.4), RATE, "libmp3lame")
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"data") + 60])
+    assert "cut short" in read(path)[1].warnings[0]
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.41, 0.42, 0.43, 0.75])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_flac_with_one_bad_byte(share: float, channels: int, tmp_path: Path) -> None:
