@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...kernels.pitch_range import PitchRangeState, map_f0_into
+from ...kernels.pitch_range import MOST_SPREADS, PitchRangeState, map_f0_into
 from ...kernels.salience import halfway_f0_into
 from ...kernels.speaker import SpeakerState
 from ...kernels.synthesis import LATENCY_SAMPLES, SynthesisState, SynthesisWorkspace, skip_frames, synthesize_into
@@ -37,7 +37,6 @@ from .staging import Download, Upload
 LATE_FRAMES = PAIR * DELAY + 1  # of 10 ms, by which what a block renders lags behind what it takes in
 PITCH_RIGHT_FRAMES = LATE_FRAMES - 4  # F0 is known one frame beyond the last that is rendered, for what lies between
 _PITCH_REFERENCE_HZ = 200.0
-_MOST_SPREADS = 4.0  # of the voice's F0, by which the decoder is told it lies off the mean: it has heard no more
 _MIX_STEP = 0.02  # per frame of 5 ms: from one voice to the other in a quarter of a second
 
 
@@ -228,13 +227,13 @@ class NeuralStage:
         self._mix.send()
 
     def _tell_pitch(self) -> None:
-        """What the decoder hears of F0, within what it knows."""
+        """What the decoder hears of F0: with a pitch shift, too, no further off the mean than it knows."""
         pitch, f0 = self._pitch.array[0], self.frames.f0_hz
         for i in range(len(pitch)):
             hz = f0[2 * i]
             pitch[i, 0] = pitch[i, 1] = 0.0
             if hz > 0.0:
-                mean, reach = self._mean_scratch[2 * i], _MOST_SPREADS * self._spread_scratch[2 * i]
+                mean, reach = self._mean_scratch[2 * i], MOST_SPREADS * self._spread_scratch[2 * i]
                 at = min(max(math.log2(hz), mean - reach), mean + reach)
                 pitch[i] = at - math.log2(_PITCH_REFERENCE_HZ), 1.0
         self._pitch.send()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from altervox.kernels.pitch_range import LEAST_STRETCH, MOST_STRETCH, PitchRangeState, map_f0_into
+from altervox.kernels.pitch_range import LEAST_STRETCH, MOST_SPREADS, MOST_STRETCH, PitchRangeState, map_f0_into
 from numpy.typing import NDArray
 
 MEAN, SPREAD = 7.7, 0.25  # of the voice: 208 Hz, 3 semitones
@@ -55,6 +55,15 @@ def test_a_speaker_who_is_known_is_mapped_from_the_first_frame_on() -> None:
     mapped(talk(110.0, 0.25, 20.0), known)
     new.speaker.adopt(known.speaker)
     assert abs(np.log2(mapped(np.full(1, 220.0), new)[0]) - (MEAN + 1.0)) < 0.1, "an octave above their median"
+
+
+@pytest.mark.parametrize("beep_hz", [40.0, 600.0, 1000.0])
+def test_a_beep_before_the_first_word_keeps_nobody_out_of_the_voices_range(beep_hz: float) -> None:
+    """Within bounds at once, and where the voice belongs after the second pause."""
+    out = mapped(np.concatenate((np.full(60, beep_hz), np.zeros(100), talk(110.0, 0.2, 4.0))))
+    octaves = np.log2(out[160:], where=out[160:] > 0.0, out=np.full(len(out) - 160, np.nan))
+    assert np.nanmax(np.abs(octaves - MEAN)) <= MOST_SPREADS * SPREAD + 1e-9
+    assert abs(np.nanmean(octaves[400:]) - MEAN) < 0.15
 
 
 def test_nothing_jumps_where_the_speaker_does_not() -> None:
