@@ -63,9 +63,11 @@ class PresetState:
         self.speaker.reset()
         self.shift_mem = math.nan
 
-    def pitch_shift_into(self, f0_hz: NDArray[np.float64], preset: DspPreset, out: NDArray[np.float64]) -> None:
-        """Take note of the next frames' F0 [frames]; fill `out` with their shift in semitones [frames]."""
-        self.speaker.note(f0_hz)
+    def pitch_shift_into(
+        self, f0_hz: NDArray[np.float64], loudness: NDArray[np.float64], preset: DspPreset, out: NDArray[np.float64]
+    ) -> None:
+        """Take note of the next frames' F0 and loudness [frames]; fill `out` with their shift in semitones [frames]."""
+        self.speaker.note(f0_hz, loudness)
         shift = preset.shift_for(self.speaker.median_hz)
         start = shift if math.isnan(self.shift_mem) else self.shift_mem
         for i in range(len(out)):
@@ -74,20 +76,26 @@ class PresetState:
 
 
 def apply_preset(
-    preset: DspPreset, frames: SpeechFrames, state: PresetState, params: VoiceParams, workspace: PresetWorkspace
+    preset: DspPreset,
+    frames: SpeechFrames,
+    loudness: NDArray[np.float64],
+    state: PresetState,
+    params: VoiceParams,
+    workspace: PresetWorkspace,
 ) -> None:
     """Change the next frames of a stream in place.
 
     Args:
         preset: What to change.
         frames: F0 of n frames; envelopes and aperiodicity of all of them, or of the last ones alone.
+        loudness: Of n frames, as of `loudness_into` [n].
         state: Advanced in place.
         params: Shifts that add to the preset's own.
         workspace: Buffers for n frames; `frames.power` may be one of them afterwards.
     """
     w = workspace
     np.greater(frames.f0_hz, 0.0, out=w.is_voiced)
-    state.pitch_shift_into(frames.f0_hz, preset, w.shift)
+    state.pitch_shift_into(frames.f0_hz, loudness, preset, w.shift)
     _shape(preset, frames, params, w)
     if preset.whispered:
         frames.f0_hz[:] = 0.0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...kernels.f0_world import refine_f0_into
 from ...kernels.polyphase import ResamplerState, resample_block
 from ...kernels.salience import halfway_f0_into
-from ...kernels.speaker import SpeakerState
+from ...kernels.speaker import SpeakerState, loudness_into
 from ...kernels.synthesis import LATENCY_SAMPLES, SynthesisState, SynthesisWorkspace, skip_frames, synthesize_into
 from ...kernels.world import (
     HOP,
@@ -114,7 +114,7 @@ class DspStage:
         self._found_scratch = np.zeros(block + 1, dtype=np.float32)
         self._known_scratch = np.zeros(block + 1, dtype=np.float32)
         self._halfway_scratch = np.zeros(block, dtype=np.float32)
-        self._rough_scratch, self._f0_scratch = np.zeros((2, frames))
+        self._rough_scratch, self._f0_scratch, self._loudness_scratch = np.zeros((3, frames))
         self._low_scratch = np.zeros(block * mel.HOP, dtype=np.float32)
         self._analysis = AnalysisWorkspace.allocate(frames, samples)
         self._last_analysis = AnalysisWorkspace.allocate(1, samples)
@@ -140,7 +140,7 @@ class DspStage:
         """See `VoiceStage.process`."""
         state, frames = self.state, self._analysis.frames
         analyse_into(state.window_mem, self.take(block), CONTEXT_FRAMES, self._analysis)
-        apply_preset(self.preset, frames, state.preset, params, self._change)
+        apply_preset(self.preset, frames, self._loudness_scratch, state.preset, params, self._change)
         synthesize_into(frames, state.synthesis, params.seed, self._synthesis, out)
 
     def advance(self, block: NDArray[np.float32], params: VoiceParams) -> None:
@@ -153,11 +153,11 @@ class DspStage:
         voicing_into(state.window_mem, f0, CONTEXT_FRAMES, self._analysis)
         analyse_into(state.window_mem, f0[-1:], CONTEXT_FRAMES + len(f0) - 1, self._last_analysis)
         frames = SpeechFrames(self._analysis.frames.f0_hz, last.power, last.aperiodicity)
-        apply_preset(self.preset, frames, state.preset, params, self._change)
+        apply_preset(self.preset, frames, self._loudness_scratch, state.preset, params, self._change)
         skip_frames(frames, state.synthesis, self._synthesis)
 
     def take(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Take in a block.
+        """Take in a block. Afterwards the loudness of the frames that are rendered with it is known, too.
 
         Frame k of the window is centred on its sample k * HOP; the frames that are rendered begin at `CONTEXT_FRAMES`.
 
@@ -168,6 +168,7 @@ class DspStage:
         window = self.state.window_mem[: self._newest]
         window[: -len(block)] = window[len(block) :]
         window[-len(block) :] = block
+        loudness_into(window, (CONTEXT_FRAMES - 1) * HOP, HOP, 2 * HOP, self._loudness_scratch)
         self._find_rough_f0(block)
         refine_f0_into(window, SAMPLE_RATE, self._rough_scratch, self._times_s, self._f0_scratch)
         return self._f0_scratch

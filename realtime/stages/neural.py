@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ...kernels.pitch_range import MOST_SPREADS, PitchRangeState, map_f0_into
 from ...kernels.salience import halfway_f0_into
-from ...kernels.speaker import SpeakerState
+from ...kernels.speaker import SpeakerState, loudness_into
 from ...kernels.synthesis import LATENCY_SAMPLES, SynthesisState, SynthesisWorkspace, skip_frames, synthesize_into
-from ...kernels.types import FloatArray
+from ...kernels.types import Float64Array, FloatArray
 from ...kernels.world import BINS, HOP, SAMPLE_RATE, SpeechFrames, warp_envelope_into
 from ...models.neural import features
 from ...models.neural.bands import BandsWorkspace, frames_into
@@ -47,6 +47,7 @@ class NeuralState:
     Attributes:
         features: Newest audio and running level.
         level_mem: Levels in nepers of the frames that were taken in and not yet rendered [LATE_FRAMES].
+        loudness_mem: Their loudness [LATE_FRAMES].
         pitch: State of the pitch network.
         f0_mem: Newest F0 of the pitch network in Hz.
         range: Estimate of the speaker, and how F0 is mapped by it.
@@ -59,6 +60,7 @@ class NeuralState:
 
     features: features.FeatureState
     level_mem: FloatArray
+    loudness_mem: Float64Array
     pitch: PitchStreamState
     f0_mem: float
     range: PitchRangeState
@@ -73,6 +75,7 @@ class NeuralState:
         for part in (self.features, self.pitch, self.range, self.synthesis):
             part.reset()
         self.level_mem[:] = features.LOWEST_LEVEL
+        self.loudness_mem[:] = 0.0
         self.f0_mem, self.mix_mem = 0.0, math.nan
         for memory in (self.encoder_mem, self.decoder_mem, self.decoder_mem_2):
             memory.zero_()
@@ -106,6 +109,7 @@ class NeuralStage:
         self.state = NeuralState(
             features=features.FeatureState.allocate(),
             level_mem=np.zeros(LATE_FRAMES, dtype=np.float32),
+            loudness_mem=np.zeros(LATE_FRAMES),
             pitch=self.tracker.state,
             f0_mem=0.0,
             range=PitchRangeState(),
@@ -118,7 +122,8 @@ class NeuralStage:
         self.state.reset()
         self._extract = features.Features(taken)
         self._levels_scratch = np.zeros(LATE_FRAMES + taken, dtype=np.float32)
-        self._level_scratch = np.zeros(rendered)
+        self._louds_scratch = np.zeros(LATE_FRAMES + taken)
+        self._level_scratch, self._loudness_scratch = np.zeros((2, rendered))
         self._known_scratch, self._found_scratch = np.zeros((2, taken + 1), dtype=np.float32)
         self._halfway_scratch = np.zeros(taken, dtype=np.float32)
         self._f0_scratch, self._mean_scratch, self._spread_scratch, self._mix_scratch = np.zeros((4, rendered))
@@ -183,14 +188,19 @@ class NeuralStage:
 
     def _take(self, block: FloatArray, params: VoiceParams) -> None:
         """Take in a block: afterwards bands, levels and F0 of the frames that are rendered with it are known."""
-        state, levels = self.state, self._levels_scratch
+        state, levels, louds = self.state, self._levels_scratch, self._louds_scratch
         levels[:LATE_FRAMES] = state.level_mem
         self._extract.push_into(block, state.features, self._features.array[0], levels[LATE_FRAMES:])
         state.level_mem[:] = levels[-LATE_FRAMES:]
         self._level_scratch[::2] = self._level_scratch[1::2] = levels[:-LATE_FRAMES]
+        louds[:LATE_FRAMES] = state.loudness_mem
+        loudness_into(block, 0, features.HOP, features.HOP, louds[LATE_FRAMES:])
+        state.loudness_mem[:] = louds[-LATE_FRAMES:]
+        self._loudness_scratch[::2] = self._loudness_scratch[1::2] = louds[:-LATE_FRAMES]
         self._find_f0(block)
         self._set_range(params)
-        map_f0_into(self._f0_scratch, self._mean_scratch, self._spread_scratch, state.range, self.frames.f0_hz)
+        mean, spread = self._mean_scratch, self._spread_scratch
+        map_f0_into(self._f0_scratch, self._loudness_scratch, mean, spread, state.range, self.frames.f0_hz)
         self.frames.f0_hz *= 2.0 ** (params.pitch_semitones / 12.0)
         self._tell_pitch()
         self._features.send()

@@ -20,9 +20,11 @@ def talk(median_hz: float, spread: float, voiced_s: float, seed: int = 0) -> NDA
     return np.concatenate(pieces)
 
 
-def mapped(f0: NDArray[np.float64], state: PitchRangeState | None = None, mean: float = MEAN) -> NDArray[np.float64]:
-    out = np.full(len(f0), np.nan)
-    map_f0_into(f0, np.full(len(f0), mean), np.full(len(f0), SPREAD), state or PitchRangeState(), out)
+def mapped(
+    f0: NDArray[np.float64], state: PitchRangeState | None = None, loudness: NDArray[np.float64] | float = 0.1
+) -> NDArray[np.float64]:
+    out, loudness = np.full(len(f0), np.nan), np.full(len(f0), loudness)
+    map_f0_into(f0, loudness, np.full(len(f0), MEAN), np.full(len(f0), SPREAD), state or PitchRangeState(), out)
     return out
 
 
@@ -55,6 +57,16 @@ def test_a_speaker_who_is_known_is_mapped_from_the_first_frame_on() -> None:
     mapped(talk(110.0, 0.25, 20.0), known)
     new.speaker.adopt(known.speaker)
     assert abs(np.log2(mapped(np.full(1, 220.0), new)[0]) - (MEAN + 1.0)) < 0.1, "an octave above their median"
+
+
+def test_speech_over_hum_lies_in_the_voices_range_after_half_a_second() -> None:
+    """Hum of 100 Hz, 45 dB below a woman's speech: for 15 s before she begins, and in all pauses."""
+    f0 = np.concatenate((np.zeros(3000), talk(190.0, 0.2, 8.0)))
+    speaks = f0 > 0.0
+    out = mapped(np.where(speaks, f0, 100.0), loudness=np.where(speaks, 0.1, 0.0006))
+    octaves = np.log2(out[speaks])
+    assert abs(octaves[100:300].mean() - MEAN) < 0.25
+    assert abs(octaves[200:].mean() - MEAN) < 0.1
 
 
 @pytest.mark.parametrize("beep_hz", [40.0, 600.0, 1000.0])

@@ -177,7 +177,7 @@ def test_the_seed_decides(name: str) -> None:
     ],
 )
 def test_voices_adapt_to_the_speaker(name: str, target_hz: float, speaker_f0_hz: float) -> None:
-    x = speech(2.0, 16000, speaker_f0_hz)
+    x = speech(2.0 / 0.7, 16000, speaker_f0_hz)  # its pitch swings up and down twice
     found = median_f0(converted(DSP_VOICES[name], x, 16000, VoiceParams()), 16000)
     own = median_f0(x, 16000)
     # A child is at most 17 semitones higher, a man at most 14 lower.
@@ -270,5 +270,5 @@ def test_a_changed_estimate_of_the_speaker_glides() -> None:
     y = converted(DspVoice("any", "", preset), x, 16000, VoiceParams(), live=True)
     start = median_f0(y[:16000], 16000)
     just_after, later = (median_f0(y[16000 * a : 16000 * b], 16000) / 200.0 for a, b in ((2, 3), (3, 4)))
-    assert start == pytest.approx(200.0, rel=0.07)
+    assert start == pytest.approx(200.0, rel=0.1)  # the pitch swings by 40 %, here for less than a period
     assert just_after > later > 1.0

@@ -59,6 +59,19 @@ def test_another_voice_goes_on_from_what_is_known_of_the_speaker() -> None:
     assert woman.speaker.median_hz == known_hz
 
 
+def test_hum_before_the_first_word_is_not_the_speaker() -> None:
+    """200 Hz and its harmonics, 45 dB below a man's speech."""
+    words = speech(2.0)
+    t = np.arange(3 * SAMPLE_RATE + len(words)) / SAMPLE_RATE
+    hum = np.sum([np.sin(2 * np.pi * 200.0 * k * t + k) / k for k in range(1, 9)], axis=0)
+    audio = hum / hum.std() * words.std() * 10.0 ** (-45.0 / 20.0)
+    audio[-len(words) :] += words
+    woman, clean = stage("woman"), stage("woman")
+    run(woman, audio.astype(np.float32))
+    run(clean, words)
+    assert abs(12.0 * np.log2(woman.speaker.median_hz / clean.speaker.median_hz)) < 1.0
+
+
 @pytest.mark.parametrize("name", ["woman", "whisper", "robot"])
 @pytest.mark.parametrize("skips", [False, True])
 def test_a_block_allocates_no_more_than_the_results_of_pyworld_and_onnx_runtime(name: str, skips: bool) -> None:

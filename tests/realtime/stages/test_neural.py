@@ -14,6 +14,7 @@ import torch
 from allocations import allocated
 from altervox.kernels.pitch_range import PitchRangeState, map_f0_into
 from altervox.kernels.salience import halfway_f0
+from altervox.kernels.speaker import loudness_into
 from altervox.kernels.synthesis import LATENCY_SAMPLES, SynthesisState, synthesize
 from altervox.kernels.world import BINS, HOP, SpeechFrames
 from altervox.models.neural.bands import BandsWorkspace, frames_into
@@ -75,6 +76,7 @@ class Rendered:
     bands: NDArray[np.float32]
     pitch: NDArray[np.float32]
     level: NDArray[np.float64]
+    loudness: NDArray[np.float64]
     mix: NDArray[np.float64]
 
 
@@ -85,7 +87,8 @@ def run(stage: NeuralStage, audio: NDArray[np.float32], params: VoiceParams | No
         out = np.zeros(size * 3 // 2, dtype=np.float32)
         stage.process(audio[at : at + size], params or VoiceParams(), out)
         bands, pitch = stage.runner.outputs["bands"][0].numpy(), stage.runner.inputs["pitch"][0].numpy()
-        inside = (stage._f0_scratch, stage.frames.f0_hz, bands, pitch, stage._level_scratch, stage._mix_scratch)
+        levels = (stage._level_scratch, stage._loudness_scratch)
+        inside = (stage._f0_scratch, stage.frames.f0_hz, bands, pitch, *levels, stage._mix_scratch)
         parts.append((out, *(x.copy() for x in inside)))
     return Rendered(*(np.concatenate(list(part)) for part in zip(*parts, strict=True)))
 
@@ -101,13 +104,16 @@ def test_a_stream_is_what_the_plain_networks_make_of_the_whole_signal(
     mel, level = np.zeros((frames, N_MELS), dtype=np.float32), np.zeros(frames, dtype=np.float32)
     Features(frames).push_into(speech, FeatureState.allocate(), mel, level)
     np.testing.assert_allclose(streamed.level[LATE:], np.repeat(level, 2)[:-LATE], atol=1e-5)
+    loudness = np.zeros(frames)
+    loudness_into(speech, 0, FEATURE_HOP, FEATURE_HOP, loudness)
+    np.testing.assert_allclose(streamed.loudness[LATE:], np.repeat(loudness, 2)[:-LATE], atol=1e-9)
 
     f0 = streaming_pitch(None, block_ms // 10, 1, torch.device("cpu")).push(speech)
     heard = np.stack((f0[:-1], halfway_f0(f0[:-1], f0[1:])), axis=1).ravel()
     np.testing.assert_allclose(streamed.heard_f0[LATE:], heard[: len(streamed.heard_f0) - LATE], rtol=1e-5)
     mapped = np.zeros(len(streamed.f0))
     constant = np.ones(len(mapped))
-    map_f0_into(streamed.heard_f0, 6.7 * constant, 0.25 * constant, PitchRangeState(), mapped)
+    map_f0_into(streamed.heard_f0, streamed.loudness, 6.7 * constant, 0.25 * constant, PitchRangeState(), mapped)
     np.testing.assert_allclose(streamed.f0, mapped, rtol=1e-12)
 
     networks = voice.networks
