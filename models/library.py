@@ -335,7 +335,7 @@ def remove_voice(name: str) -> None:
 
     Raises:
         UnknownVoiceError: there is no such voice.
-        VoiceError: it is an embedded one.
+        VoiceError: it is a built-in one.
         OutputError: it cannot be deleted.
     """
     if name in DSP_VOICES or name in shipped_neural_voices():

@@ -14,7 +14,6 @@ from .paths import expanded, library_folder
 
 # By the bytes that such a file begins with. SVG is left out: it may hold scripts.
 _KINDS = {"png": (b"\x89PNG\r\n\x1a\n",), "jpg": (b"\xff\xd8\xff",), "webp": (b"RIFF",), "gif": (b"GIF87a", b"GIF89a")}
-_JPEG_TABLES = (0xC4, 0xC8, 0xCC)  # markers between those of frames
 _MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
 
 
@@ -39,7 +38,7 @@ def set_picture(name: str, source: Path) -> None:
         source: A PNG, JPEG, WebP or GIF file.
 
     Raises:
-        VoiceError: the file is not there, too large, of too many pixels or no such picture.
+        VoiceError: the file is not there, too large or no such picture.
         OutputError: the library cannot be written.
     """
     try:
@@ -52,10 +51,6 @@ def set_picture(name: str, source: Path) -> None:
     kind = _kind_of(data)
     if kind is None:
         raise VoiceError(f"{source} is not an image that browsers can show; give a PNG, JPEG, WebP or GIF file")
-    width, height = _size_of(data)
-    if width * height > MAX_PICTURE_PIXELS:
-        most = f"no more than {MAX_PICTURE_PIXELS // 10**6} megapixels"
-        raise VoiceError(f"{source} has {width} x {height} pixels; make the picture smaller, {most}")
     folder = _folder()
     part = folder / f".{os.getpid()}.part"
     try:
@@ -104,7 +99,7 @@ def picture_of(name: str) -> Picture | None:
 def square_png(picture: Picture, side: int) -> bytes | None:
     """The picture as a square PNG, scaled to fit with transparent edges.
 
-    None if it cannot be decoded or has more than `MAX_PICTURE_PIXELS`, for which no memory is taken then.
+    None if it cannot be decoded or states more than `MAX_PICTURE_PIXELS`, for which no memory is taken then.
 
     Args:
         picture: A picture as it is stored.
@@ -114,11 +109,7 @@ def square_png(picture: Picture, side: int) -> bytes | None:
     import numpy as np
 
     try:
-        width, height = _size_of(picture.data)
-        if width * height > MAX_PICTURE_PIXELS:
-            return None
-        # Another part of the file may state another size, so the decoder is limited, too; it counts what it pads.
-        options = {"max_pixels": str(2 * MAX_PICTURE_PIXELS)}
+        options = {"max_pixels": str(MAX_PICTURE_PIXELS)}
         with av.open(io.BytesIO(picture.data), "r", options=options) as stored:
             stored.streams.video[0].codec_context.options = options
             frame = next(stored.decode(video=0))
@@ -144,37 +135,3 @@ def _folder() -> Path:
 def _kind_of(data: bytes) -> str | None:
     kind = next((kind for kind, starts in _KINDS.items() if data.startswith(starts)), None)
     return None if kind == "webp" and data[8:12] != b"WEBP" else kind  # RIFF holds sound, too
-
-
-def _size_of(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels as the header states them; 0 where it does not."""
-    kind = _kind_of(data)
-    if kind == "png":
-        width, height = data[16:20], data[20:24]
-        return int.from_bytes(width, "big"), int.from_bytes(height, "big")
-    if kind == "gif":
-        return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-    return _webp_size(data) if kind == "webp" else _jpeg_size(data)
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    form = data[12:16]
-    if form == b"VP8X":
-        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-    if form == b"VP8L":
-        both = int.from_bytes(data[21:25], "little")
-        return (both & 0x3FFF) + 1, (both >> 14 & 0x3FFF) + 1
-    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    at = 2
-    while data[at : at + 1] == b"\xff" and at + 9 <= len(data):
-        marker = data[at + 1]
-        if marker == 0xFF:  # fills up
-            at += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in _JPEG_TABLES:  # the start of a frame
-            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
-        else:
-            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return 0, 0

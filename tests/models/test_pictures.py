@@ -74,39 +74,15 @@ def encoded(codec: Literal["mjpeg", "png"], pixel_format: str, width: int, heigh
     return b"".join(bytes(packet) for packet in packets)
 
 
-def webp(form: bytes, content: bytes) -> bytes:
-    return b"RIFF" + struct.pack("<I", 12 + len(content)) + b"WEBP" + form + struct.pack("<I", len(content)) + content
-
-
-def with_size(width: int, height: int) -> list[bytes]:
-    """A picture of each kind: headers only, but for JPEG, where the size is one of several segments."""
-    jpeg = encoded("mjpeg", "yuvj420p", 16, 32)
-    at = jpeg.index(b"\xff\xc0") + 5
-    return [
-        PNG[:8] + b"\0\0\0\x0dIHDR" + struct.pack(">II", width, height) + bytes(9),
-        gif(width, height),
-        jpeg[:at] + struct.pack(">HH", height, width) + jpeg[at + 4 :],
-        webp(b"VP8 ", b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height)),
-        webp(b"VP8L", b"\x2f" + struct.pack("<I", width - 1 | height - 1 << 14)),
-        webp(b"VP8X", bytes(4) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")),
-    ]
-
-
-@pytest.mark.parametrize("form", range(6))
-def test_a_picture_of_too_many_pixels_is_refused(form: int, tmp_path: Path) -> None:
-    path = tmp_path / "picture"
-    path.write_bytes(with_size(4000, 4000)[form])
-    set_picture("robot", path)
-    path.write_bytes(with_size(4001, 4000)[form])
-    with pytest.raises(VoiceError, match="picture has 4001 x 4000 pixels; make the picture smaller, no more than 16 "):
-        set_picture("robot", path)
-
-
 def test_a_picture_of_too_many_pixels_is_not_decoded() -> None:
-    assert square_png(Picture(gif(4000, 4000), "image/gif"), 72) is not None
+    """Whatever its head states, or another part of it."""
+    assert square_png(Picture(gif(3900, 3900), "image/gif"), 72) is not None
     assert square_png(Picture(encoded("png", "rgb24", 500, 400), "image/png"), 72) is not None
-    small, jpeg = encoded("mjpeg", "yuvj420p", 16, 32), with_size(15_000, 15_000)[2]
-    for data in (gif(4001, 4000), gif(15_000, 15_000), small[:-2] + jpeg[2:]):
+    small = encoded("mjpeg", "yuvj420p", 16, 32)
+    at = small.index(b"\xff\xc0") + 5
+    large = small[:at] + struct.pack(">HH", 15_000, 15_000) + small[at + 4 :]
+    assert square_png(Picture(small, "image/jpeg"), 72) is not None
+    for data in (gif(4001, 4000), gif(15_000, 15_000), large, small[:-2] + large[2:]):
         assert square_png(Picture(data, ""), 72) is None
 
 
