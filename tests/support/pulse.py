@@ -320,17 +320,15 @@ def harmonic_strength(heard: NDArray[np.float32], f0_hz: float) -> float:
 def track(played: NDArray[Any], heard: NDArray[Any], reach: int = 960) -> Tracking:
     """Follow what was played through a recording whose delay changes slowly, as under a drifting clock.
 
-    Each stretch of 50 ms is looked for within `reach` samples of where the last one was, the first one of where most
-    parts of the whole are, to a fraction of a sample.
+    Each stretch of 50 ms is looked for within `reach` samples of where the last one was, the first one of where most of
+    the whole is, to a fraction of a sample.
     What is lost, repeated, faded or replaced by silence does not match anywhere there. A constant gain does not count.
     """
     lowpass = scipy.signal.butter(6, TRACKED_HZ, fs=RATE, output="sos")
     reference, found = (scipy.signal.sosfiltfilt(lowpass, np.asarray(x, np.float64)) for x in (played, heard))
     found = np.pad(found, (reach, reach + len(reference)))
     stretch = 5 * FRAME
-    # Not of the whole: under a drift no lag fits all of it, and that of a clip which is said twice may fit better.
-    starts = range(0, len(played), 10 * RATE)
-    lag = float(np.median([compare(played[at : at + 3 * RATE], heard).lag - at for at in starts]))
+    lag = float(compare(played, heard).lag)
     lags, stretches, aligned, gains = [], [], [], []
     for at in range(0, len(reference) - stretch + 1, stretch):
         x = reference[at : at + stretch]

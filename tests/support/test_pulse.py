@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pulse import FRAME, RATE, PulseServer, compare, pulse_server
+from pulse import FRAME, RATE, PulseServer, compare, pulse_server, track
 
 NOISE = np.random.default_rng(3).uniform(-0.3, 0.3, RATE)
 
@@ -43,6 +43,19 @@ def test_a_recording_that_ends_early_is_told() -> None:
 def test_something_else_is_not_taken_for_it() -> None:
     other = np.random.default_rng(4).uniform(-0.3, 0.3, RATE)
     assert compare(NOISE, heard(other)).bad_frames > 50
+
+
+def test_a_drifting_recording_is_followed_and_what_it_lacks_is_told() -> None:
+    said = 0.1 * np.random.default_rng(5).standard_normal(20 * RATE)
+    lost = said.copy()
+    lost[1500 * FRAME : 1502 * FRAME] = 0.0
+    played = np.interp(np.arange(len(said)) * (1.0 + 3e-4), np.arange(len(said)), lost)  # 6 ms faster in the end
+    found = track(said, heard(played), RATE // 2)
+    assert found.frames == 2000
+    assert 1 <= found.bad_frames <= 3
+    assert set(found.bad_at) <= {1499, 1500, 1501}
+    drift = 1234 - 3e-4 * found.stretches * FRAME
+    assert np.abs(found.lags - drift).max() < 10.0
 
 
 @pytest.mark.linux

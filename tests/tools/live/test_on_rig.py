@@ -100,12 +100,8 @@ def test_every_frame_that_is_said_is_heard(pulse_rig: PulseServer, pipewire_rig:
     """A minute without a voice, on both sound servers at the same time, compared frame by frame."""
     from altervox.tools.bench.stalls import stall_watch
 
-    rng = np.random.default_rng(0)
-    # The same clip at other levels over other noise, so that no stretch can be taken for another. Pauses are noise,
-    # too: what the sound server loses of the microphone would not be seen in silence.
-    parts = [speech() * rng.uniform(0.5, 0.9) + 0.02 * rng.standard_normal(len(speech())) for _ in range(36)]
-    said = np.concatenate([x for part in parts for x in (part, 0.1 * rng.standard_normal(RATE // 2))])
-    said = said[: 60 * RATE].astype(np.float32)
+    # Noise: no stretch of it can be taken for another, and what the sound server loses of it shows.
+    said = (0.1 * np.random.default_rng(0).standard_normal(60 * RATE)).astype(np.float32)
     rigs = {"pulse": pulse_rig, "pipewire": pipewire_rig}
     for _ in range(TRIES):
         with stall_watch() as stalls, ThreadPoolExecutor(len(rigs)) as pool:
@@ -147,7 +143,7 @@ def hold_a_session(name: str, rig: PulseServer, home: Path, said: np.ndarray, st
     bad = [frame for frame in at_cable.bad_at if counts[frame]]
     lost = {count: status[count] for count in ("underruns", "overruns", "late_blocks") if status[count]}
     complaints = []
-    if counts.mean() < 0.2 or at_cable.frames < 2000:
+    if counts.mean() < 0.2 or at_cable.frames < len(counts):
         complaints.append(f"only {counts.mean():.0%} of what was said counts")
     if len(bad) > SKIPPED[name]:
         complaints.append(f"{len(bad)} frames are not heard: {shortened(bad)}")
