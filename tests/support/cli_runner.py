@@ -22,6 +22,7 @@ import av
 import numpy as np
 import soundfile
 from altervox.tools.cli.main import main
+from altervox.tools.convert.source import AudioSource
 from numpy.typing import NDArray
 
 DATA = Path(__file__).parents[1] / "data"
@@ -100,6 +101,14 @@ def speech(seconds: float = 2.0, rate: int = 16000) -> NDArray[np.float64]:
     samples = np.tile(samples, int(np.ceil(seconds * own_rate / len(samples))))
     resampled: NDArray[np.float64] = soxr.resample(samples, own_rate, rate)
     return resampled[: round(seconds * rate)]
+
+
+def read_audio(path: Path, track: int | None = None, repair: bool = False) -> tuple[np.ndarray, AudioSource]:
+    """All of a file's sound in mono, and the file as it was read."""
+    from altervox.tools.convert.reader import open_audio
+
+    with open_audio(path, track) as source:
+        return np.concatenate(list(source.blocks(repair))), source
 
 
 def write_ffmpeg(

@@ -14,9 +14,7 @@ import soundfile
 from altervox.kernels.errors import AudioFileError
 from altervox.tools.convert import layout
 from altervox.tools.convert.layout import FileBytes, parts_of
-from altervox.tools.convert.reader import open_audio
-from altervox.tools.convert.source import AudioSource
-from cli_runner import write_ffmpeg
+from cli_runner import read_audio, write_ffmpeg
 
 RATE = 16000
 TONE = 0.3 * np.sin(2 * np.pi * 150 * np.arange(4 * RATE) / RATE)
@@ -31,11 +29,6 @@ FORMS = {
 # Where the size stands from the identifier on, and what it counts beside the samples.
 SIZE_AT = {"wav": (4, 0), "rf64": (4, 0), "aiff": (4, 8), "caf": (4, 4), "w64": (16, 24), "au": (8, 0)}
 SUBTYPES = ["PCM_16", "PCM_24", "FLOAT"]
-
-
-def read(path: Path) -> tuple[np.ndarray, AudioSource]:
-    with open_audio(path) as source:
-        return np.concatenate(list(source.blocks())), source
 
 
 def encoded(form: str, subtype: str = "PCM_16", samples: Any = TONE, rate: int = RATE) -> bytearray:
@@ -65,10 +58,10 @@ def test_sizes_that_were_not_updated(form: str, subtype: str, share: float, tmp_
     content = encoded(FORMS[form][0], subtype)
     path = tmp_path / f"x.{form}"
     path.write_bytes(content)
-    wanted = read(path)[0]
+    wanted = read_audio(path)[0]
     state(content, form, int(sample_bytes(subtype) * share))
     path.write_bytes(content)
-    samples, source = read(path)
+    samples, source = read_audio(path)
     np.testing.assert_array_equal(samples, wanted)
     (said,) = source.warnings
     assert ("header is unfinished" if share == 0 else "header states 1.0 s") in said
@@ -86,7 +79,7 @@ def test_a_wav_that_was_never_closed(riff: str, data: int, before: bytes, tmp_pa
     size = {"zero": 0, "head": 36 + len(before), "right": len(content) - 8, "own": 8}[riff]
     content[4:8] = struct.pack("<I", size)
     (tmp_path / "x.wav").write_bytes(content)
-    samples, source = read(tmp_path / "x.wav")
+    samples, source = read_audio(tmp_path / "x.wav")
     np.testing.assert_allclose(samples, TONE, atol=4e-5)
     assert len(source.warnings) == 1
     assert "header is unfinished" in source.warnings[0]
@@ -98,11 +91,11 @@ def test_unfinished_wavs_of_other_kinds(layout: str, tmp_path: Path) -> None:
     samples = np.stack([TONE, TONE * 0.5], 1) if layout == "stereo" else TONE
     content = encoded("WAVEX" if layout == "WAVEX" else "WAV", subtype, samples)
     (tmp_path / "x.wav").write_bytes(content)
-    wanted = read(tmp_path / "x.wav")[0]
+    wanted = read_audio(tmp_path / "x.wav")[0]
     state(content, "wav", 0)
     content[4:8] = bytes(4)
     (tmp_path / "x.wav").write_bytes(content)
-    found = read(tmp_path / "x.wav")[0]
+    found = read_audio(tmp_path / "x.wav")[0]
     assert abs(len(found) - len(wanted)) < 1000
     np.testing.assert_allclose(found[: len(TONE) - 1000], wanted[: len(TONE) - 1000], atol=1e-3)
 
@@ -127,7 +120,7 @@ def test_what_is_no_sound_stays_out(after: bytes, tmp_path: Path) -> None:
     content = encoded("WAV")
     path = tmp_path / "x.wav"
     path.write_bytes(content + after)
-    samples, source = read(path)
+    samples, source = read_audio(path)
     assert len(samples) == len(TONE)
     assert source.warnings == []
 
@@ -148,7 +141,7 @@ def test_sizes_that_wrapped_at_4_gib(after: bytes, tmp_path: Path) -> None:
 def test_an_empty_wav_with_a_chunk_after_it_is_empty(tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes(bytes(encoded("WAV", samples=np.zeros(0))) + CHUNK)
     with pytest.raises(AudioFileError, match="0 samples"):
-        read(tmp_path / "x.wav")
+        read_audio(tmp_path / "x.wav")
 
 
 JOINED = ["wav", "aiff", "flac", "ogg", "opus", "oga"]
@@ -173,7 +166,7 @@ def test_files_joined_end_to_end(suffix: str, other: str, tmp_path: Path) -> Non
             joined += encoded(*KINDS[suffix], samples, own)
     path = tmp_path / f"x.{suffix}"
     path.write_bytes(joined)
-    samples, source = read(path)
+    samples, source = read_audio(path)
     assert source.warnings == []
     assert abs(len(samples) - 3 * 96000) <= 4
     if suffix != "oga":  # FFmpeg reads that, and estimates by the first link
@@ -195,7 +188,7 @@ def test_compressed_files_joined_end_to_end(suffix: str, second_rate: int, tmp_p
             tmp_path / f"part.{suffix}", tone, rate, "libmp3lame" if suffix == "mp3" else "aac"
         ).read_bytes()
     (tmp_path / f"x.{suffix}").write_bytes(joined)
-    samples, _ = read(tmp_path / f"x.{suffix}")
+    samples, _ = read_audio(tmp_path / f"x.{suffix}")
     assert len(samples) == pytest.approx(6 * 44100, abs=8 * 1152)
     loud = np.abs(samples).reshape(-1)[: len(samples) // 441 * 441].reshape(-1, 441).max(1) > 0.1
     assert loud.mean() > 0.95
@@ -206,10 +199,10 @@ def test_countless_files_joined_end_to_end_are_refused_at_once(form: str, tmp_pa
     path = tmp_path / f"x.{form}"
     part = bytes(encoded(form, samples=TONE[:10]))
     path.write_bytes(part * 1000)
-    assert len(read(path)[0]) == 10_000
+    assert len(read_audio(path)[0]) == 10_000
     path.write_bytes(part * 100_000)
     with pytest.raises(AudioFileError, match="more than 1000 sound files joined end to end"):
-        read(path)
+        read_audio(path)
 
 
 @pytest.mark.parametrize("piece", [b"fLaC", b"OggS\0\0" + bytes(20) + b"\0x"])
@@ -217,7 +210,7 @@ def test_marks_close_to_one_another_are_found_in_linear_time(piece: bytes) -> No
     class File(io.BytesIO):
         given = 0
 
-        def read(self, size: int | None = -1, /) -> bytes:
+        def read_audio(self, size: int | None = -1, /) -> bytes:
             found = super().read(size)
             self.given += len(found)
             return found
@@ -254,9 +247,9 @@ def ogg(path: Path, seconds: int) -> bytes:
 def test_an_ogg_that_was_cut_off(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"x.{suffix}"
     content = ogg(path, 10)
-    assert read(path)[1].warnings == []
+    assert read_audio(path)[1].warnings == []
     path.write_bytes(content[: len(content) // 2])
-    samples, source = read(path)
+    samples, source = read_audio(path)
     assert 2 * 48000 < len(samples) < 6 * 48000
     assert source.warnings == ["its last page is missing: the download or the recording was cut off"]
 
@@ -270,7 +263,7 @@ def test_a_hole_in_an_ogg_becomes_silence(suffix: str, is_left_out: bool, tmp_pa
     after = content.index(b"OggS", at + 4)
     page = b"" if is_left_out else content[at : after - 1] + bytes([content[after - 1] ^ 1])
     path.write_bytes(content[:at] + page + content[after:])
-    samples, source = read(path)
+    samples, source = read_audio(path)
     assert len(samples) == 10 * 48000
     said = source.warnings
     assert said[0] == "it is damaged: pages are missing in 1 place"
@@ -286,6 +279,6 @@ def test_a_hole_in_one_of_several_oggs_is_named(tmp_path: Path) -> None:
     content = bytearray(ogg(path, 8))
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content + content)
-    samples, source = read(path)
+    samples, source = read_audio(path)
     assert len(samples) < 16 * 48000
     assert source.warnings[0] == "it is damaged: pages are missing in 2 places"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,15 +17,9 @@ import soundfile
 from altervox.kernels.errors import AudioFileError
 from altervox.tools.convert.ffmpeg import _Converter, _gathered
 from altervox.tools.convert.reader import open_audio
-from altervox.tools.convert.source import AudioSource
-from cli_runner import lag, speech, write_ffmpeg
+from cli_runner import lag, read_audio, speech, write_ffmpeg
 
 RATE = 16000
-
-
-def read(path: Path, repair: bool = False) -> tuple[np.ndarray, AudioSource]:
-    with open_audio(path) as source:
-        return np.concatenate(list(source.blocks(repair))), source
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +46,7 @@ def test_uncompressed_samples_are_exact(suffix: str, subtype: str, tmp_path: Pat
     else:
         wanted = steps * 2.0 ** (1 - bits)
         soundfile.write(path, (steps << (32 - bits)).astype(np.int32), RATE, subtype)
-    samples, source = read(path)
+    samples, source = read_audio(path)
     np.testing.assert_array_equal(samples, wanted)
     assert source.subtype == subtype
 
@@ -64,7 +56,7 @@ def test_uncompressed_samples_are_exact(suffix: str, subtype: str, tmp_path: Pat
 def test_any_rate(rate: int, suffix: str, tmp_path: Path) -> None:
     wanted = np.round(speech(0.7, 8000) * 32768) / 32768
     soundfile.write(tmp_path / f"x.{suffix}", wanted, rate)
-    samples, source = read(tmp_path / f"x.{suffix}")
+    samples, source = read_audio(tmp_path / f"x.{suffix}")
     assert source.sample_rate == rate
     np.testing.assert_array_equal(samples, wanted)
 
@@ -97,7 +89,7 @@ def test_compressed_sound_and_video_are_in_step(name: str, talk: np.ndarray, tmp
         soundfile.write(tmp_path / name, original, rate)
     else:
         write_ffmpeg(tmp_path / name, original, rate, codec, video=kind == "video")
-    samples, source = read(tmp_path / name)
+    samples, source = read_audio(tmp_path / name)
     assert source.sample_rate == rate
     assert 0 <= lag(samples, original) <= late
     if late == 0:
@@ -119,7 +111,7 @@ def test_channels_are_averaged(form: str, channels: int, tmp_path: Path) -> None
     else:
         codec = {"webm": "libopus", "m4a": "aac", "mkv": "pcm_s16le"}[form]
         write_ffmpeg(path, tones, 48000, codec, layout={2: "stereo", 6: "5.1"}[channels])
-    samples, source = read(path)
+    samples, source = read_audio(path)
     assert source.channels == channels
     middle = slice(12000, 36000)
     amplitudes = [
@@ -157,7 +149,7 @@ def test_format_changes_on_the_way(tmp_path: Path) -> None:
     ]
     path = tmp_path / "x.aac"
     path.write_bytes(b"".join(p.read_bytes() for p in parts))
-    samples, source = read(path)
+    samples, source = read_audio(path)
     assert source.sample_rate == 48000
     assert len(samples) == pytest.approx(3 * 48000, abs=3 * 3 * 2048)
     for i in range(3):
@@ -173,7 +165,7 @@ def test_names_are_only_names(name: str, form: str, talk: np.ndarray, tmp_path: 
         write_ffmpeg(made, talk, RATE, "aac")
     else:
         soundfile.write(made, talk, RATE)
-    samples, source = read(made.rename(tmp_path / name))
+    samples, source = read_audio(made.rename(tmp_path / name))
     assert len(samples) == len(talk)
     assert source.container == {"wav": "WAV", "mp3": "mp3"}.get(form, "mov,mp4,m4a,3gp,3g2,mj2")
 
@@ -182,7 +174,7 @@ def test_names_are_only_names(name: str, form: str, talk: np.ndarray, tmp_path: 
 def test_a_wav_by_another_name(suffix: str, talk: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / f"x{suffix}"
     soundfile.write(path, talk, RATE, "PCM_16", format="WAV")
-    samples, _ = read(path)
+    samples, _ = read_audio(path)
     np.testing.assert_allclose(samples, talk, atol=2.0**-15)
 
 
@@ -194,7 +186,7 @@ def test_text_is_no_audio(suffix: str, text: str, tmp_path: Path, capfd: pytest.
     path = tmp_path / f"x{suffix}"
     path.write_text(text)
     with pytest.raises(AudioFileError, match=r"not audio that altervox can read|has no sound"):
-        read(path)
+        read_audio(path)
     assert capfd.readouterr().err == ""
 
 
@@ -203,7 +195,7 @@ def test_a_playlist_opens_no_other_file(talk: np.ndarray, tmp_path: Path) -> Non
     (tmp_path / "list.wav").write_text("ffconcat version 1.0\nfile '../secret.wav'\n")
     (tmp_path / "sub").mkdir()
     with pytest.raises(AudioFileError):
-        read((tmp_path / "list.wav").rename(tmp_path / "sub" / "list.wav"))
+        read_audio((tmp_path / "list.wav").rename(tmp_path / "sub" / "list.wav"))
 
 
 def test_a_video_without_sound_is_named(tmp_path: Path) -> None:
@@ -215,7 +207,7 @@ def test_a_video_without_sound_is_named(tmp_path: Path) -> None:
             container.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), "uint8"))))
         container.mux(picture.encode(None))
     with pytest.raises(AudioFileError, match=r"x\.mp4 has no sound"):
-        read(tmp_path / "x.mp4")
+        read_audio(tmp_path / "x.mp4")
 
 
 def _in_unknown_codec(path: Path, track: int) -> None:
@@ -243,7 +235,7 @@ def test_a_track_in_an_unknown_codec_is_passed_over(unknown: int, talk: np.ndarr
                 container.mux(stream.encode(part))
             container.mux(stream.encode(None))
     _in_unknown_codec(path, unknown)
-    samples, source = read(path)
+    samples, source = read_audio(path)
     assert len(samples) == pytest.approx(len(talk), abs=1024)
     assert source.warnings == []
     with pytest.raises(AudioFileError, match=r"x\.mp4 has no track 2: it has 1 audio track"), open_audio(path, 2):
@@ -254,7 +246,7 @@ def test_sound_in_an_unknown_codec_is_named(talk: np.ndarray, tmp_path: Path) ->
     path = write_ffmpeg(tmp_path / "x.m4a", talk, RATE, "aac")
     _in_unknown_codec(path, 1)
     with pytest.raises(AudioFileError, match=r"x\.m4a has its sound in a codec that altervox does not know"):
-        read(path)
+        read_audio(path)
 
 
 def test_a_picture_that_begins_in_the_midst(tmp_path: Path) -> None:
@@ -268,7 +260,7 @@ def test_a_picture_that_begins_in_the_midst(tmp_path: Path) -> None:
     picture = b"\x12" + bytes(20)
     tag = b"\x09" + len(picture).to_bytes(3, "big") + ms.to_bytes(3, "big") + bytes(4) + picture
     path.write_bytes(content[:at] + tag + len(tag).to_bytes(4, "big") + content[at:])
-    samples, source = read(path)
+    samples, source = read_audio(path)
     assert len(samples) == pytest.approx(len(talk), abs=4096)
     assert set(source.warnings) <= {"a track that begins in its midst was left out"}
 
@@ -282,111 +274,7 @@ def test_tags_in_an_old_encoding_do_no_harm(form: str, talk: np.ndarray, tmp_pat
     content = path.read_bytes()
     assert content.count(b"MARK_HERE") >= 1
     path.write_bytes(content.replace(b"MARK_HERE", b"Stra\xdfe \xe9\xff"))
-    assert len(read(path)[0]) == len(talk)
-
-
-def test_flac_of_unknown_length(talk: np.ndarray, tmp_path: Path) -> None:
-    path = tmp_path / "x.flac"
-    soundfile.write(path, talk, RATE)
-    content = bytearray(path.read_bytes())
-    content[21] &= 0xF0
-    content[22:26] = bytes(4)  # what an encoder writes into a pipe
-    path.write_bytes(content)
-    samples, source = read(path)
-    assert source.expected_frames is None
-    assert len(samples) == len(talk)
-    assert source.warnings == []
-
-
-@pytest.mark.parametrize("size", [b"\xff\xff\xff\xff", b"\x00\xf0\xff\x7f"])
-def test_wav_from_a_pipe(size: bytes, talk: np.ndarray, tmp_path: Path) -> None:
-    path = tmp_path / "x.wav"
-    soundfile.write(path, talk, RATE)
-    content = bytearray(path.read_bytes())
-    content[4:8] = content[40:44] = size
-    path.write_bytes(content)
-    samples, source = read(path)
-    assert len(samples) == len(talk)
-    assert source.warnings == []
-
-
-@pytest.mark.parametrize("form", ["wav", "flac", "mp3", "aiff", "caf", "m4a"])
-def test_a_file_cut_short_is_read_as_far_as_it_goes(
-    form: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    talk = speech(10.0)
-    path = tmp_path / f"x.{form}"
-    if form == "m4a":
-        write_ffmpeg(path, talk, RATE, "aac", options={"movflags": "faststart"})
-    else:
-        soundfile.write(path, talk, RATE)
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) * 3 // 4])
-    with caplog.at_level(logging.WARNING):
-        samples, source = read(path)
-    assert 0.6 * len(talk) < len(samples) < 0.9 * len(talk)
-    np.testing.assert_allclose(samples[:RATE], talk[:RATE], atol=0.1)
-    missing = (len(talk) - len(samples)) / RATE
-    assert any(f"cut short: {missing:.1f} s" in w for w in source.warnings), source.warnings
-    assert [r.getMessage() for r in caplog.records] == [f"{path}: {w}" for w in source.warnings]
-    assert capfd.readouterr().err == ""
-
-
-@pytest.mark.parametrize("suffix", ["webm", "mkv"])
-def test_half_of_a_matroska_file(suffix: str, tmp_path: Path) -> None:
-    path = tmp_path / f"x.{suffix}"
-    write_ffmpeg(path, speech(10.0, 48000), 48000, "libopus", video=suffix == "mkv")
-    assert read(path)[1].warnings == []
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    samples, source = read(path)
-    (said,) = source.warnings
-    found = re.fullmatch(r"it is cut short: (\d+\.\d) s of what its header announces are missing", said)
-    assert found
-    assert float(found[1]) == pytest.approx(10.0 - len(samples) / 48000, abs=0.1)
-    at = content.index(b"\x18\x53\x80\x67") + 4
-    for size in (b"\x01" + b"\xff" * 7, b"\x01" + (len(content) // 2 - at - 8).to_bytes(7, "big")):
-        path.write_bytes(content[:at] + size + content[at + 8 : len(content) // 2])
-        assert read(path)[1].warnings == []  # of unknown size, and whole
-
-
-@pytest.mark.parametrize("suffix", ["avi", "wav"])
-def test_half_of_an_avi_or_of_an_mp3_within_wav(suffix: str, tmp_path: Path) -> None:
-    path = tmp_path / f"x.{suffix}"
-    write_ffmpeg(path, speech(10.0), RATE, "libmp3lame", video=suffix == "avi")
-    assert read(path)[1].warnings == []
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    assert "it is cut short: 50% of the bytes that its header announces are missing" in read(path)[1].warnings
-    path.write_bytes(content[:4] + bytes(4) + content[8 : len(content) // 2])  # a recording that was never closed
-    assert not any("cut short" in what for what in read(path)[1].warnings)
-
-
-def test_a_matroska_file_whose_picture_goes_on_for_longer(tmp_path: Path) -> None:
-    path = tmp_path / "x.mkv"
-    write_ffmpeg(path, speech(0.2), RATE, "aac", video=True)  # the picture lasts half a second
-    assert read(path)[1].warnings == []
-
-
-def test_a_length_guessed_from_the_bit_rate_is_not_missed(tmp_path: Path) -> None:
-    """By its first frames this MP3 would last eleven seconds; it does not say how long it is."""
-    content = b""
-    for bit_rate in (32000, 320000):
-        path = tmp_path / f"{bit_rate}.mp3"
-        with av.open(str(path), "w", options={"write_xing": "0", "id3v2_version": "0"}) as container:
-            stream: Any = container.add_stream("libmp3lame", rate=48000, layout="mono")
-            stream.bit_rate = bit_rate
-            frame = av.AudioFrame.from_ndarray(speech(1, 48000).astype(np.float32)[None], "fltp", "mono")
-            frame.sample_rate = 48000
-            for part in av.AudioResampler("fltp", "mono", 48000, 1152).resample(frame):
-                container.mux(stream.encode(part))
-            container.mux(stream.encode(None))
-        content += path.read_bytes()
-    path = tmp_path / "x.mp3"
-    path.write_bytes(content)
-    samples, source = read(path)
-    assert len(samples) == pytest.approx(2 * 48000, abs=4 * 1152)
-    assert source.warnings == []
+    assert len(read_audio(path)[0]) == len(talk)
 
 
 @pytest.mark.parametrize("form", ["wav", "webm"])
@@ -418,46 +306,6 @@ def test_tiny_packets_are_gathered_in_linear_time() -> None:
     assert [block.shape for block in gathered] == [(1500, 2), (500, 2)]
 
 
-@pytest.mark.parametrize("suffix", ["mp3", "wav"])
-def test_an_mp3_damaged_in_the_middle(suffix: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    talk = speech(5.0)
-    path = write_ffmpeg(tmp_path / f"x.{suffix}", talk, RATE, "libmp3lame")
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2 : len(content) // 2 + 2000] = np.random.default_rng(0).bytes(2000)
-    path.write_bytes(content)
-    samples, source = read(path)
-    assert len(samples) > 0.8 * len(talk)
-    assert source.warnings
-    assert capfd.readouterr().err == ""
-
-
-def test_an_mp3_within_wav_that_ends_at_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """libsndfile's decoder would speak up when such a file is opened."""
-    path = write_ffmpeg(tmp_path / "x.wav", speech(0.4), RATE, "libmp3lame")
-    content = path.read_bytes()
-    path.write_bytes(content[: content.index(b"data") + 60])
-    assert "cut short" in read(path)[1].warnings[0]
-    assert capfd.readouterr().err == ""
-
-
-@pytest.mark.parametrize("share", [0.1, 0.4, 0.41, 0.42, 0.43, 0.75])
-@pytest.mark.parametrize("channels", [1, 2])
-def test_a_flac_with_one_bad_byte(share: float, channels: int, tmp_path: Path) -> None:
-    talk = np.round(speech(4.0, 48000) * 2**15) / 2**15
-    path = tmp_path / "x.flac"
-    soundfile.write(path, np.stack([talk] * channels, 1), 48000)
-    content = bytearray(path.read_bytes())
-    content[int(len(content) * share)] ^= 0xFF
-    path.write_bytes(content)
-    samples, source = read(path)
-    (said,) = source.warnings
-    assert re.fullmatch(r"it is damaged after \d\.\d s \(.*\); silence is put for what is lost", said)
-    assert len(samples) == len(talk)
-    wrong = np.flatnonzero(samples != talk)
-    assert 0 < len(wrong) <= 2 * 4096
-    assert not samples[wrong].any()
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_what_is_no_number_is_found_and_repaired(bad: float, channels: int, tmp_path: Path) -> None:
@@ -465,8 +313,8 @@ def test_what_is_no_number_is_found_and_repaired(bad: float, channels: int, tmp_
     samples[3 * RATE + 4, 0] = samples[3 * RATE + 5, -1] = bad
     soundfile.write(tmp_path / "x.wav", samples, RATE, "FLOAT")
     with pytest.raises(AudioFileError, match=r"x\.wav .*first at 3\.000 s; --repair"):
-        read(tmp_path / "x.wav")
-    repaired, source = read(tmp_path / "x.wav", repair=True)
+        read_audio(tmp_path / "x.wav")
+    repaired, source = read_audio(tmp_path / "x.wav", repair=True)
     assert list(np.flatnonzero(repaired != 0.25)) == [3 * RATE + 4, 3 * RATE + 5]
     assert not repaired[3 * RATE + 4 : 3 * RATE + 6].any()
     assert source.warnings == ["2 NaN or infinite samples were replaced with silence"]
@@ -492,7 +340,7 @@ def test_a_file_that_may_not_be_read(talk: np.ndarray, tmp_path: Path) -> None:
     soundfile.write(path, talk, RATE)
     path.chmod(0)
     with as_nobody(), pytest.raises(AudioFileError, match=r"x\.wav cannot be read: Permission denied"):
-        read(path)
+        read_audio(path)
 
 
 def _wav_of_rate(path: Path, rate: int) -> None:
@@ -521,25 +369,7 @@ def test_what_cannot_be_read_is_named(make: Any, message: str, tmp_path: Path) -
     path = tmp_path / "x.wav"
     make(path)
     with pytest.raises(AudioFileError, match=rf"x\.wav .*({message})"):
-        read(path)
-
-
-def test_an_mp4_without_its_index(talk: np.ndarray, tmp_path: Path) -> None:
-    path = write_ffmpeg(tmp_path / "x.m4a", talk, RATE, "aac")
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(AudioFileError, match=r"x\.m4a is an MP4 file without its index"):
-        read(path)
-
-
-def test_a_file_that_changes_before_it_is_read_is_named(talk: np.ndarray, tmp_path: Path) -> None:
-    path = tmp_path / "x.flac"
-    soundfile.write(path, talk, RATE)
-    with open_audio(path) as source:
-        path.write_bytes(bytes(path.stat().st_size))
-        with pytest.raises(AudioFileError, match="holds no audio"):
-            list(source.blocks())
-    assert "cannot be read further" in source.warnings[0]
+        read_audio(path)
 
 
 def test_frames_that_ffmpeg_cannot_convert_are_left_out() -> None:

@@ -11,20 +11,14 @@ import av
 import numpy as np
 import pytest
 from altervox.kernels.errors import AudioFileError
-from altervox.tools.convert.reader import open_audio
-from altervox.tools.convert.source import AudioSource
 from altervox.tools.convert.timeline import Timeline
+from cli_runner import read_audio
 
 RATE = 48000
 FRAME = 960
 AAC = ("mkv", "mp4", "mov", "ts", "flv")
 CODECS = {"webm": "libopus", "mka": "pcm_s16le"} | dict.fromkeys(AAC, "aac")
 Stamp = Callable[[float], float]
-
-
-def read(path: Path, track: int | None = None) -> tuple[np.ndarray, AudioSource]:
-    with open_audio(path, track) as source:
-        return np.concatenate(list(source.blocks())), source
 
 
 def write(path: Path, stamp: Stamp, seconds: float = 4.0, video: bool = True, tracks: int = 1) -> Path:
@@ -65,7 +59,7 @@ def silent_s(samples: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("suffix", CODECS)
 def test_a_hole_is_silence(suffix: str, tmp_path: Path) -> None:
     path = write(tmp_path / f"x.{suffix}", lambda s: s + 2 * (s > 1.99), video=suffix not in ("flv", "mka"))
-    samples, source = read(path)
+    samples, source = read_audio(path)
     assert len(samples) / RATE == pytest.approx(6.0, abs=0.08)
     silent = silent_s(samples)
     assert silent[220:380].all()
@@ -76,7 +70,7 @@ def test_a_hole_is_silence(suffix: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["webm", "mkv", "mov", "ts"])
 def test_sound_that_begins_after_the_picture(suffix: str, tmp_path: Path) -> None:
-    samples, source = read(write(tmp_path / f"x.{suffix}", lambda s: s + 1.5))
+    samples, source = read_audio(write(tmp_path / f"x.{suffix}", lambda s: s + 1.5))
     assert len(samples) / RATE == pytest.approx(5.5, abs=0.08)
     assert silent_s(samples)[:140].all()
     assert source.warnings == []
@@ -85,7 +79,7 @@ def test_sound_that_begins_after_the_picture(suffix: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("suffix", ["mkv", "mka", "ts"])
 @pytest.mark.parametrize("late", [100.0, 3600.0])
 def test_a_file_that_begins_late_as_a_whole(suffix: str, late: float, tmp_path: Path) -> None:
-    samples, source = read(write(tmp_path / f"x.{suffix}", lambda s: s + late, video=False))
+    samples, source = read_audio(write(tmp_path / f"x.{suffix}", lambda s: s + late, video=False))
     assert len(samples) / RATE == pytest.approx(4.0, abs=0.08)
     assert source.warnings == []
 
@@ -96,15 +90,15 @@ def jitter(seconds: float) -> float:
 
 @pytest.mark.parametrize("suffix", ["mkv", "mka"])
 def test_jitter_changes_nothing(suffix: str, tmp_path: Path) -> None:
-    clean = read(write(tmp_path / f"clean.{suffix}", lambda s: s, video=False))[0]
-    moved, source = read(write(tmp_path / f"x.{suffix}", lambda s: max(jitter(s), 0), video=False))
+    clean = read_audio(write(tmp_path / f"clean.{suffix}", lambda s: s, video=False))[0]
+    moved, source = read_audio(write(tmp_path / f"x.{suffix}", lambda s: max(jitter(s), 0), video=False))
     assert source.warnings == []
     np.testing.assert_array_equal(moved, clean)
 
 
 @pytest.mark.parametrize("jump", [2 * 3600.0, 26.5 * 3600.0])
 def test_an_absurd_hole_is_closed_and_named(jump: float, tmp_path: Path) -> None:
-    samples, source = read(write(tmp_path / "x.mka", lambda s: s + jump * (s > 1.99), video=False))
+    samples, source = read_audio(write(tmp_path / "x.mka", lambda s: s + jump * (s > 1.99), video=False))
     assert len(samples) / RATE == pytest.approx(4.0, abs=0.08)
     assert len(source.warnings) == 1
     assert f"jump by {jump / 3600:.1f} h at 2.0 s" in source.warnings[0]
@@ -114,7 +108,7 @@ def test_an_absurd_hole_is_closed_and_named(jump: float, tmp_path: Path) -> None
 def test_files_joined_end_to_end_start_again(suffix: str, tmp_path: Path) -> None:
     path = write(tmp_path / f"x.{suffix}", lambda s: s)
     path.write_bytes(2 * path.read_bytes())
-    samples, source = read(path)
+    samples, source = read_audio(path)
     assert len(samples) / RATE == pytest.approx(8.0, abs=0.08)
     assert source.warnings == ["its time stamps start again at 4.0 s; what follows is joined"]
 
@@ -157,7 +151,7 @@ def test_a_track_is_chosen(suffix: str, tmp_path: Path) -> None:
     path = write(tmp_path / f"x.{suffix}", lambda s: s, tracks=2)
     taken = {}
     for track in (None, 1, 2):
-        samples, source = read(path, track)
+        samples, source = read_audio(path, track)
         taken[track] = round(float(np.argmax(np.abs(np.fft.rfft(samples[: 3 * RATE])))) / 3)
         if track is None:
             assert "it has 2 audio tracks; track 1 was taken, --track chooses another" in source.warnings[0]
@@ -167,4 +161,4 @@ def test_a_track_is_chosen(suffix: str, tmp_path: Path) -> None:
     assert taken == {None: 200, 1: 200, 2: 400}
     for track in (0, 3):
         with pytest.raises(AudioFileError, match=f"no track {track}: it has 2 audio tracks"):
-            read(path, track)
+            read_audio(path, track)
