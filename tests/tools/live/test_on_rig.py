@@ -229,7 +229,8 @@ def test_soft_speech_is_raised_and_noise_stays_behind_the_gate(pulse_rig: PulseS
             cable.wait_for(1.0)
         status = ended(process)
     sounding = np.flatnonzero(np.abs(cable.samples) > 1e-6)
-    assert len(sounding) < len(speech()) + RATE  # of 4 s of noise; its very beginning may open the gate for a moment
+    # The pauses within the speech are silent, too; where the rig loses sound, noise may open the gate for a moment.
+    assert len(sounding) < len(speech()), "4 s of noise around it"
     assert np.sqrt(np.mean(cable.samples[sounding[0] : sounding[-1]] ** 2)) > 0.3 * np.sqrt(np.mean(speech() ** 2))
     assert status["gate_gain_db"] == -100.0
 
